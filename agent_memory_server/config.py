@@ -1,0 +1,130 @@
+"""Every setting of the server. Each name is an environment variable in upper case; ``.env`` in the working directory is read.
+
+Only entry points build ``Settings()``; ``app.open_app`` is the only reader. A setting is here when changing it changes
+behaviour; names that the reference server had and that mean nothing here are in ``WITHOUT_EFFECT`` and are reported at start.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+import platformdirs
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from agent_memory_server.errors import ConfigurationError
+
+
+class AuthMode(StrEnum):
+    DISABLED = "disabled"
+    TOKEN = "token"  # noqa: S105 - the name of a mode
+    OAUTH2 = "oauth2"
+
+
+class Settings(BaseSettings):
+    """All settings with their defaults. Units are in the names or descriptions."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    # -- where data lives
+    storage_url: str | None = Field(
+        default=None, description="Engine and place of the data: sqlite:///path. Unset: a file in DATA_DIR."
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("agent-memory-server", appauthor=False)),
+        description="Folder of the embedded engine's data, when STORAGE_URL names no place.",
+    )
+    redis_url: str | None = Field(default=None, description="Selects the Redis engine when STORAGE_URL is unset.")
+
+    # -- the REST server
+    host: str = Field(default="127.0.0.1", description="Address that `agent-memory api` binds to.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8000, description="Port of the REST server.")
+    allow_unauthenticated: bool = Field(
+        default=False, description="Allow an address other than loopback without authentication."
+    )
+    auth_mode: AuthMode = Field(default=AuthMode.DISABLED, description="disabled, token or oauth2.")
+    token_auth_enabled: bool = Field(default=False, description="Asks for token authentication, as AUTH_MODE=token does.")
+    max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=16 * 1024 * 1024, description="Largest request body in bytes; a larger one is answered with 413."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        default="INFO", description="Least severe level that is logged (JSON lines on stderr)."
+    )
+
+    # -- memory
+    long_term_memory: bool = Field(default=True, description="Off: long-term endpoints answer 400, nothing is promoted.")
+    index_all_messages_in_long_term_memory: bool | None = Field(
+        default=None,
+        description="Also make each message a searchable memory. Unset: yes in local mode (no language model), else no.",
+    )
+    require_message_timestamps: bool = Field(default=False, description="Refuse messages without created_at (422).")
+    max_future_timestamp_seconds: Annotated[int, Field(ge=0)] = Field(
+        default=300, description="How far in the future, in seconds, a message's created_at may lie."
+    )
+    summarization_threshold: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.7, description="Share of the context window at which a session counts as full."
+    )
+
+    # -- models
+    embedding_model: str | None = Field(
+        default=None,
+        description="wordllama (bundled), local:/path, or any model of an OpenAI-compatible endpoint. "
+        "Unset: text-embedding-3-small when OPENAI_API_KEY is set, else wordllama.",
+    )
+    openai_api_key: SecretStr | None = Field(default=None, description="Key of the OpenAI-compatible endpoint.")
+    openai_api_base: str | None = Field(default=None, description="Base URL of the OpenAI-compatible endpoint.")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _blank_is_unset(cls, value: object, info: object) -> object:
+        """Compose files often pass empty strings for what is not set."""
+        if isinstance(value, str) and not value.strip():
+            name = getattr(info, "field_name", "")
+            return cls.model_fields[name].get_default(call_default_factory=True)
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @property
+    def wants_authentication(self) -> bool:
+        """A setting that asks for authentication always wins over one that leaves it off."""
+        return self.auth_mode is not AuthMode.DISABLED or self.token_auth_enabled
+
+    def checked_host(self, host: str) -> str:
+        """The address to bind to, or ConfigurationError: without authentication only loopback is bound."""
+        if self.wants_authentication or self.allow_unauthenticated or is_loopback(host):
+            return host
+        raise ConfigurationError(
+            f"refusing to listen on {host} without authentication: everybody who reaches it could read and change every "
+            "memory. Use HOST=127.0.0.1, or set ALLOW_UNAUTHENTICATED=true if that is what you want."
+        )
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+WITHOUT_EFFECT: Mapping[str, str] = {
+    "ANTHROPIC_API_BASE": "the reference server never read it either; language models arrive with the background worker",
+    "AUTH0_CLIENT_ID": "only test scripts of the reference server used it",
+    "AUTH0_CLIENT_SECRET": "only test scripts of the reference server used it",
+    "REDIS_MEMORY_CONFIG": "configuration files were never loaded; set environment variables or a .env file",
+    "REDISVL_DISTANCE_METRIC": "distances are always cosine",
+    "REDISVL_INDEXING_ALGORITHM": "the engine chooses its index by the size of the scope",
+    "REDISVL_VECTOR_DIMENSIONS": "the embedding model says how many dimensions it has",
+    "USE_DOCKET": "choose with --task-backend",
+    "WORKING_MEMORY_INDEX_PREFIX": "the reference server's keys never followed it",
+}
+"""Settings of the reference server that mean nothing here, with what to do instead; named at start when somebody sets them."""

@@ -1,0 +1,40 @@
+"""Every limit with its name and unit. Documented in docs/reference/limits.md; answered with 413, 422 or 429."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds on one request and on one record. Lengths are in characters (code points) unless the name says bytes."""
+
+    body_bytes_max: int = 16 * 1024 * 1024
+    json_depth_max: int = 64
+    id_length_max: int = 512
+    """Of ids, session ids, namespaces, users, names, roles and strategies."""
+    text_length_max: int = 100_000
+    """Of a memory's text and of a query."""
+    message_length_max: int = 1_000_000
+    messages_per_request_max: int = 10_000
+    messages_per_append_max: int = 1_000
+    messages_per_session_max: int = 100_000
+    """Live messages of one session."""
+    memories_per_request_max: int = 1_000
+    tags_max: int = 256
+    """Topics, entities and source messages of one memory."""
+    tag_length_max: int = 512
+    json_bytes_max: int = 1024 * 1024
+    """Of one data, metadata or config object as JSON."""
+    filter_values_max: int = 256
+    ids_per_request_max: int = 1_000
+    page_max: int = 100
+    messages_page_max: int = 1_000
+    offset_max: int = 1_000_000
+    search_window_max: int = 10_000
+    """offset + limit of a ranked search."""
+    forget_limit_max: int = 100_000
+    ttl_seconds_max: int = 10 * 365 * 86_400
+
+
+LIMITS = Limits()

@@ -1,0 +1,151 @@
+"""What is written to long-term memory: an operation is one atomic change with its reason, and it is journalled.
+
+There is one door: ``MemoryStore.commit(operation)``. History, undo, export and the change feed read the journal it leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent_memory_server.domain.records import Memory, MemoryKey
+from agent_memory_server.domain.sessions import SessionGuard
+
+Vector = NDArray[np.float32]
+"""One unit-length embedding, shape (dimensions,)."""
+
+
+class OperationKind(StrEnum):
+    CREATE = "create"
+    EDIT = "edit"
+    DELETE = "delete"
+    MERGE = "merge"
+    COMPACT = "compact"
+    FORGET = "forget"
+    PROMOTE = "promote"
+    EXTRACT = "extract"
+    ENRICH = "enrich"
+    IMPORT = "import"
+    UNDO = "undo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """Vector(s) for one text from one model. ``kind`` leaves room for more than whole-text vectors."""
+
+    model: str
+    vector: Vector | None
+    """None: the model finds nothing to embed in this text, and it need not be tried again."""
+    kind: str = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Put:
+    """Create the memory, or replace the one with its key (keeping its ``persisted_at`` and author).
+
+    ``tokens`` are the index terms of the memory with their counts (``domain.tokens``). With ``deduplicate``, a live memory
+    of the same owner and ``memory_hash`` survives instead: this one is then stored as superseded by it, so that its id still
+    answers. A Put whose content equals what is stored under its key changes nothing.
+    """
+
+    memory: Memory
+    tokens: Mapping[str, int]
+    embedded: Embedded | None = None
+    deduplicate: bool = False
+    if_absent: bool = False
+    """Leave an existing memory with this key as it is (redelivered background work)."""
+    previous_key: MemoryKey | None = None
+    """The record with this key becomes this one: an edit that moves it to another owner; its history goes with it.
+    A record already under the new key makes the operation fail as Conflict."""
+    if_operation: str | None = None
+    """Only if the stored memory's ``operation_id`` is this; else the operation fails as StaleRevision (an edit's If-Match)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supersede:
+    """Mark the memory as replaced by ``by`` (an id in the same owner scope). Pinned or absent ones are left alone."""
+
+    key: MemoryKey
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete:
+    """Remove the memory, its vectors and index terms.
+
+    ``scrub`` (explicit deletion): its text also leaves every journal entry, and cannot be undone. Without it (forgetting by
+    policy) the journal keeps the state before, and pinned memories are left alone.
+    """
+
+    key: MemoryKey
+    scrub: bool
+
+
+Change = Put | Supersede | Delete
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """Work that is still to be done, recorded in the same commit as what causes it. ``payload`` holds ids only.
+
+    A second intent with the same kind and key while one is waiting replaces its ``not_before`` (debounce) and is not doubled.
+    """
+
+    kind: str
+    key: str
+    tenant: str
+    payload: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    namespace: str | None = None
+    user_id: str | None = None
+    not_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One atomic, journalled change. Committing the same ``id`` twice has one effect."""
+
+    id: str
+    tenant: str
+    kind: OperationKind
+    actor: str
+    """Subject of the principal, or name of the task."""
+    at: datetime
+    changes: tuple[Change, ...]
+    reason: str = ""
+    guard: SessionGuard | None = None
+    intents: tuple[Intent, ...] = ()
+
+
+class Effect(StrEnum):
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    DUPLICATE = "duplicate"
+    """Stored as superseded: ``survivor`` is the live memory's id."""
+    SUPERSEDED = "superseded"
+    DELETED = "deleted"
+    ABSENT = "absent"
+    SPARED = "spared"
+    """Pinned: left alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    key: MemoryKey
+    effect: Effect
+    survivor: str
+    """Id of the memory that now stands for the input: its own, or the live duplicate's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """One outcome a change, in order. ``applied`` is False when the guard did not hold: then nothing was changed."""
+
+    applied: bool
+    outcomes: tuple[Outcome, ...]

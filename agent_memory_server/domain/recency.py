@@ -1,0 +1,49 @@
+"""How recently a memory was made and used, as a number that search and forgetting weigh.
+
+    r = clamp01(freshness_weight * F + novelty_weight * N)
+    F = exp(-ln 2 * days since last access / half_life_last_access_days)
+    N = exp(-ln 2 * days since creation    / half_life_created_days)
+    score = semantic_weight * (1 - distance) + recency_weight * r
+
+Source: the wire contract, section 7.7 (the reference server's formula).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+
+from agent_memory_server.domain.records import Memory
+
+_HALF_LIFE_MIN_DAYS = 0.001
+_DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecencyWeights:
+    """Weights are plain factors; half-lives are days and floored at 0.001."""
+
+    semantic_weight: float = 0.8
+    recency_weight: float = 0.2
+    freshness_weight: float = 0.6
+    novelty_weight: float = 0.4
+    half_life_last_access_days: float = 7.0
+    half_life_created_days: float = 30.0
+
+
+def recency_score(memory: Memory, weights: RecencyWeights, now: datetime) -> float:
+    """r of the formula above, 0..1. A time in the future counts as now."""
+    freshness = _decay(memory.last_accessed, weights.half_life_last_access_days, now)
+    novelty = _decay(memory.created_at, weights.half_life_created_days, now)
+    return min(1.0, max(0.0, weights.freshness_weight * freshness + weights.novelty_weight * novelty))
+
+
+def blended_score(relevance: float, memory: Memory, weights: RecencyWeights, now: datetime) -> float:
+    """The score that orders a page: relevance (1 - distance, or a keyword or hybrid score) blended with recency."""
+    return weights.semantic_weight * relevance + weights.recency_weight * recency_score(memory, weights, now)
+
+
+def _decay(then: datetime, half_life_days: float, now: datetime) -> float:
+    days = max(0.0, (now - then).total_seconds() / _DAY_S)
+    return math.exp(-math.log(2.0) * days / max(_HALF_LIFE_MIN_DAYS, half_life_days))

@@ -1,0 +1,29 @@
+"""Turning text into vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from agent_memory_server.domain.operations import Vector
+
+
+class Embedder(Protocol):
+    @property
+    def model(self) -> str:
+        """Name that is stored with each vector; another model never compares with them."""
+        ...
+
+    @property
+    def is_local(self) -> bool:
+        """True: computed in this process without the network, fast enough for the request itself."""
+        ...
+
+    async def embed(self, texts: Sequence[str], /, *, is_query: bool = False) -> Sequence[Vector | None]:
+        """One unit-length float32 vector a text, or None for a text without anything to embed.
+
+        Raises EmbedderUnavailable when the model cannot be reached or answers nonsense (wrong count or dimension, NaN).
+        """
+        ...
+
+    async def close(self) -> None: ...

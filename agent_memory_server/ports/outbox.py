@@ -1,0 +1,34 @@
+"""Pending work that the store remembers: written with the change that causes it, claimed under a lease, done at least once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from agent_memory_server.domain.identity import ScopeSelector
+from agent_memory_server.domain.jobs import ClaimedIntent, PendingWork
+
+
+class Outbox(Protocol):
+    async def claim(
+        self, *, kinds: Sequence[str], now: datetime, lease_s: float, limit: int
+    ) -> Sequence[ClaimedIntent]:
+        """Take due intents that nobody holds, oldest first, for ``lease_s`` seconds."""
+        ...
+
+    async def complete(self, intent: ClaimedIntent, /) -> None:
+        """Remove it, unless it was asked for again since it was claimed: then it is pending anew."""
+        ...
+
+    async def fail(self, intent: ClaimedIntent, /, *, reason: str, retry_at: datetime | None) -> None:
+        """Count a failed attempt; ``retry_at`` None makes it a dead letter with its reason."""
+        ...
+
+    async def next_due(self, *, now: datetime) -> datetime | None:
+        """When the next pending intent is due (``now`` or earlier = at once); None when nothing is pending."""
+        ...
+
+    async def pending(self, selector: ScopeSelector, /, *, now: datetime) -> PendingWork:
+        """What is pending within the selector."""
+        ...

@@ -1,0 +1,47 @@
+"""A full set of stores over one engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent_memory_server.ports.journal import Journal
+from agent_memory_server.ports.leases import Leases
+from agent_memory_server.ports.memories import MemoryStore
+from agent_memory_server.ports.outbox import Outbox
+from agent_memory_server.ports.working_memory import WorkingMemoryStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One readiness check; ``detail`` tells an operator what is wrong and what to do."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class Engine(Protocol):
+    async def checks(self) -> tuple[Check, ...]:
+        """Probe the engine (a real read and, where cheap, a write); answers within two seconds."""
+        ...
+
+    def describe(self) -> str:
+        """Where the data lives, for a banner: a path or an address without credentials."""
+        ...
+
+    async def close(self) -> None:
+        """Finish acknowledged work and release everything."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """What an engine opens to. All parts share its transactions' durability and its failures."""
+
+    engine: Engine
+    memories: MemoryStore
+    working_memory: WorkingMemoryStore
+    outbox: Outbox
+    journal: Journal
+    leases: Leases
