@@ -47,7 +47,9 @@ class Settings(BaseSettings):
         default=False, description="Allow an address other than loopback without authentication."
     )
     auth_mode: AuthMode = Field(default=AuthMode.DISABLED, description="disabled, token or oauth2.")
-    token_auth_enabled: bool = Field(default=False, description="Asks for token authentication, as AUTH_MODE=token does.")
+    token_auth_enabled: bool = Field(
+        default=False, description="Asks for token authentication, as AUTH_MODE=token does."
+    )
     max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=16 * 1024 * 1024, description="Largest request body in bytes; a larger one is answered with 413."
     )
@@ -56,7 +58,9 @@ class Settings(BaseSettings):
     )
 
     # -- memory
-    long_term_memory: bool = Field(default=True, description="Off: long-term endpoints answer 400, nothing is promoted.")
+    long_term_memory: bool = Field(
+        default=True, description="Off: long-term endpoints answer 400, nothing is promoted."
+    )
     index_all_messages_in_long_term_memory: bool | None = Field(
         default=None,
         description="Also make each message a searchable memory. Unset: yes in local mode (no language model), else no.",

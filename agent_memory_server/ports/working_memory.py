@@ -26,7 +26,9 @@ class WorkingMemoryStore(Protocol):
     Writes are durable when they return and carry their intents in the same commit. ``at`` is the time of the write.
     """
 
-    async def find(self, selector: ScopeSelector, /, *, session_id: str, now: datetime, limit: int = 2) -> Sequence[Scope]:
+    async def find(
+        self, selector: ScopeSelector, /, *, session_id: str, now: datetime, limit: int = 2
+    ) -> Sequence[Scope]:
         """Scopes within the selector that have a live session of this id."""
         ...
 
@@ -101,7 +103,9 @@ class WorkingMemoryStore(Protocol):
         Raises InvalidInput for a cursor that this store did not make."""
         ...
 
-    async def delete(self, scope: Scope, /, *, cascade: bool = False, operation_id: str, actor: str, at: datetime) -> bool:
+    async def delete(
+        self, scope: Scope, /, *, cascade: bool = False, operation_id: str, actor: str, at: datetime
+    ) -> bool:
         """Remove the session, its messages (archived too), its message memories (``extraction_strategy`` "message") and its
         pending work, scrubbing them from the journal. ``cascade`` also removes the memories extracted from it. False when
         there was none."""
@@ -111,9 +115,7 @@ class WorkingMemoryStore(Protocol):
         """Session ids, most recently updated first, then by id."""
         ...
 
-    async def unpromoted(
-        self, guard: SessionGuard, /, *, now: datetime, limit: int
-    ) -> Sequence[Message]:
+    async def unpromoted(self, guard: SessionGuard, /, *, now: datetime, limit: int) -> Sequence[Message]:
         """Live or archived messages that are not copied to long-term memory yet, oldest first; empty when the guard fails."""
         ...
 
