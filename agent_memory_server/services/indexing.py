@@ -1,0 +1,57 @@
+"""Making memories ready for the store: content hash, index terms, and vectors when the embedder is in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from agent_memory_server.domain.identity import Scope
+from agent_memory_server.domain.jobs import IntentKind
+from agent_memory_server.domain.operations import Embedded, Intent, Put
+from agent_memory_server.domain.records import Memory, content_hash
+from agent_memory_server.domain.tokens import index_tokens
+from agent_memory_server.ports.embedder import Embedder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Indexed:
+    """Puts in the order of the memories, and the intent to embed them later when their vectors are not there yet."""
+
+    puts: tuple[Put, ...]
+    intents: tuple[Intent, ...]
+
+
+class Indexer:
+    """Prepares memories for ``MemoryStore.commit``; a remote embedder is never waited for (store first, think later)."""
+
+    def __init__(self, *, embedder: Embedder) -> None:
+        self._embedder = embedder
+
+    async def prepare(
+        self, memories: Sequence[Memory], *, deduplicate: bool = False, if_absent: bool = False
+    ) -> Indexed:
+        hashed = [replace(each, memory_hash=content_hash(each.text, each.scope, each.memory_type)) for each in memories]
+        embedded = await self._embed_now([each.text for each in hashed])
+        puts = tuple(
+            Put(
+                memory=memory,
+                tokens=index_tokens(memory.text, memory.name, memory.topics, memory.entities),
+                embedded=vector,
+                deduplicate=deduplicate,
+                if_absent=if_absent,
+            )
+            for memory, vector in zip(hashed, embedded, strict=True)
+        )
+        later = bool(puts) and any(put.embedded is None for put in puts)
+        return Indexed(puts=puts, intents=(embedding_intent(hashed[0].scope),) if later else ())
+
+    async def _embed_now(self, texts: Sequence[str]) -> Sequence[Embedded | None]:
+        if not self._embedder.is_local or not texts:
+            return [None] * len(texts)
+        vectors = await self._embedder.embed(texts)
+        return [Embedded(model=self._embedder.model, vector=vector) for vector in vectors]
+
+
+def embedding_intent(scope: Scope) -> Intent:
+    """One pending "embed what has no vector" a tenant; a second request while one waits is the same request."""
+    return Intent(kind=IntentKind.EMBED_MEMORIES.value, key="", tenant=scope.tenant)

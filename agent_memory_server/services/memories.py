@@ -1,0 +1,244 @@
+"""Long-term memories by id: create, read, edit, delete, list.
+
+A by-id call that names no user or namespace means the one record with that id among those that the caller may see; several
+are ambiguous (409). Another's record answers exactly as an absent one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from agent_memory_server.domain.filters import MemoryFilter
+from agent_memory_server.domain.identity import OutsideReach, Principal, Scope
+from agent_memory_server.domain.operations import Delete, Effect, Operation, OperationKind
+from agent_memory_server.domain.records import Memory
+from agent_memory_server.errors import AmbiguousScope, BadRequest, InvalidInput, NotFound, StaleRevision
+from agent_memory_server.ports.memories import Listing, MemoryStore
+from agent_memory_server.services.indexing import Indexer
+
+_EDIT_ATTEMPTS_MAX = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """``ids``: one an input, the surviving record's. ``task_id``: work that is still to be done, else None."""
+
+    ids: tuple[str, ...]
+    task_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPatch:
+    """Fields to change, by attribute name of Memory (namespace, user_id and session_id for the scope).
+
+    ``clear`` names fields that become none. A name stands in one of the two only.
+    """
+
+    changes: Mapping[str, Any]
+    clear: frozenset[str] = frozenset()
+
+
+CLEARABLE = frozenset({"event_date", "topics", "entities", "namespace", "user_id", "session_id", "name", "metadata"})
+_SCOPE_FIELDS = ("namespace", "user_id", "session_id")
+_CLEARED: Mapping[str, Any] = {"topics": (), "entities": (), "metadata": {}}
+
+
+class MemoryService:
+    def __init__(
+        self,
+        *,
+        store: MemoryStore,
+        indexer: Indexer,
+        now: Callable[[], datetime],
+        new_id: Callable[[], str],
+        wake: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._indexer = indexer
+        self._now = now
+        self._new_id = new_id
+        self._wake = wake
+
+    async def create(self, caller: Principal, memories: Sequence[Memory], *, deduplicate: bool = True) -> Created:
+        """Store the memories durably; when this returns they are found by id, in listings and by keyword.
+
+        The caller's bound scope is filled in where a memory names none. Raises InvalidInput for an id that stands twice in
+        one owner scope, NotFound for a scope beyond the caller's.
+        """
+        if not memories:
+            return Created(ids=())
+        at = self._now()
+        placed = [self._placed(caller, memory, index) for index, memory in enumerate(memories)]
+        _refuse_twice(placed)
+        indexed = await self._indexer.prepare(placed, deduplicate=deduplicate)
+        operation = Operation(
+            id=self._new_id(),
+            tenant=caller.tenant,
+            kind=OperationKind.CREATE,
+            actor=caller.subject,
+            at=at,
+            changes=indexed.puts,
+            intents=indexed.intents,
+        )
+        committed = await self._store.commit(operation)
+        if indexed.intents:
+            self._wake()
+        return Created(ids=tuple(outcome.survivor for outcome in committed.outcomes))
+
+    async def get(
+        self, caller: Principal, *, memory_id: str, namespace: str | None = None, user_id: str | None = None
+    ) -> Memory:
+        """The memory, also when it is superseded. Raises NotFound, AmbiguousScope."""
+        found = await self._find(caller, memory_id, namespace, user_id)
+        if found is None:
+            raise _absent(memory_id)
+        return found
+
+    async def edit(
+        self,
+        caller: Principal,
+        *,
+        memory_id: str,
+        patch: MemoryPatch,
+        namespace: str | None = None,
+        user_id: str | None = None,
+        if_match: Sequence[str] | None = None,
+    ) -> Memory:
+        """Apply the patch and return the new state. Raises NotFound, AmbiguousScope, BadRequest (nothing to do),
+        InvalidInput, StaleRevision (``if_match`` did not hold), Conflict (a move onto an existing id)."""
+        if not patch.changes and not patch.clear:
+            raise BadRequest("No fields provided for update")
+        unknown = patch.clear - CLEARABLE
+        if unknown:
+            raise InvalidInput(
+                f"cannot clear {', '.join(sorted(unknown))}; clearable are {', '.join(sorted(CLEARABLE))}",
+                field=("body", "clear"),
+            )
+        for attempt in range(_EDIT_ATTEMPTS_MAX):
+            current = await self.get(caller, memory_id=memory_id, namespace=namespace, user_id=user_id)
+            if if_match is not None and "*" not in if_match and current.etag not in if_match:
+                raise StaleRevision("the memory was changed since you read it: read it again, then repeat your edit")
+            try:
+                return await self._commit_edit(caller, current, patch)
+            except StaleRevision:
+                if if_match is not None or attempt == _EDIT_ATTEMPTS_MAX - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def delete(
+        self,
+        caller: Principal,
+        *,
+        memory_ids: Sequence[str],
+        namespace: str | None = None,
+        user_id: str | None = None,
+    ) -> int:
+        """Delete for good (scrubbed from the journal too); returns how many there were. Unknown ids are no error.
+
+        Raises AmbiguousScope before anything is deleted when an id means several memories.
+        """
+        keys = []
+        for memory_id in dict.fromkeys(memory_ids):
+            found = await self._find(caller, memory_id, namespace, user_id)
+            if found is not None:
+                keys.append(found.key)
+        if not keys:
+            return 0
+        committed = await self._store.commit(
+            Operation(
+                id=self._new_id(),
+                tenant=caller.tenant,
+                kind=OperationKind.DELETE,
+                actor=caller.subject,
+                at=self._now(),
+                changes=tuple(Delete(key=key, scrub=True) for key in keys),
+            )
+        )
+        return sum(outcome.effect is Effect.DELETED for outcome in committed.outcomes)
+
+    async def list(self, criteria: MemoryFilter, *, limit: int = 20, cursor: str | None = None) -> Listing:
+        """A page by ``created_at desc, id`` with the true total. Raises InvalidInput for a foreign cursor."""
+        return await self._store.list(criteria, now=self._now(), limit=limit, cursor=cursor)
+
+    async def _commit_edit(self, caller: Principal, current: Memory, patch: MemoryPatch) -> Memory:
+        at = self._now()
+        edited = self._patched(caller, current, patch, at)
+        if not edited.text.strip():
+            raise InvalidInput("text must not be empty", field=("body", "text"))
+        indexed = await self._indexer.prepare([edited])
+        put = replace(
+            indexed.puts[0],
+            if_operation=current.operation_id,
+            previous_key=current.key if current.key != edited.key else None,
+        )
+        await self._store.commit(
+            Operation(
+                id=self._new_id(),
+                tenant=caller.tenant,
+                kind=OperationKind.EDIT,
+                actor=caller.subject,
+                at=at,
+                changes=(put,),
+                intents=indexed.intents,
+            )
+        )
+        if indexed.intents:
+            self._wake()
+        stored = await self._store.get(edited.key)
+        if stored is None:
+            raise _absent(edited.id)
+        return stored
+
+    def _patched(self, caller: Principal, current: Memory, patch: MemoryPatch, at: datetime) -> Memory:
+        values: dict[str, Any] = {**patch.changes, **{name: _CLEARED.get(name) for name in patch.clear}}
+        moved = {name: values.pop(name) for name in _SCOPE_FIELDS if name in values}
+        if not moved:
+            return replace(current, updated_at=at, **values)
+        try:
+            owner = caller.owner(
+                moved.get("namespace", current.scope.namespace), moved.get("user_id", current.scope.user_id)
+            )
+        except OutsideReach:
+            raise _absent(current.id) from None
+        scope = replace(owner, session_id=moved.get("session_id", current.scope.session_id))
+        return replace(current, scope=scope, updated_at=at, **values)
+
+    def _placed(self, caller: Principal, memory: Memory, index: int) -> Memory:
+        try:
+            owner = caller.owner(memory.scope.namespace, memory.scope.user_id)
+        except OutsideReach:
+            raise NotFound(f"the namespace or user of memory {index} was not found") from None
+        scope = Scope(owner.tenant, owner.namespace, owner.user_id, memory.scope.session_id)
+        return replace(memory, scope=scope, author=caller.subject, extracted=True, persisted_at=None)
+
+    async def _find(
+        self, caller: Principal, memory_id: str, namespace: str | None, user_id: str | None
+    ) -> Memory | None:
+        try:
+            selector = caller.selector(namespace, user_id)
+        except OutsideReach:
+            return None
+        found = await self._store.find(selector, memory_id=memory_id, limit=2)
+        if len(found) > 1:
+            raise AmbiguousScope(
+                f"several memories have the id {memory_id}: name the one you mean with user_id or namespace"
+            )
+        return found[0] if found else None
+
+
+def _refuse_twice(memories: Sequence[Memory]) -> None:
+    seen: set[tuple[Any, ...]] = set()
+    for index, memory in enumerate(memories):
+        if memory.key in seen:
+            raise InvalidInput(
+                f"the id {memory.id} is there twice for the same owner; ids are unique within a namespace and user",
+                field=("body", "memories", index, "id"),
+            )
+        seen.add(memory.key)
+
+
+def _absent(memory_id: str) -> NotFound:
+    return NotFound(f"Memory with ID {memory_id} not found")

@@ -1,0 +1,137 @@
+"""Promotion: a session's structured memories, and its messages where they are indexed, become long-term memories.
+
+Redelivery has one effect: a message memory's id is the message's, a structured memory keeps its own, and marks are set only
+after the commit. A session that was deleted meanwhile is not promoted: the commit carries the guard of its life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from agent_memory_server.domain.identity import Scope
+from agent_memory_server.domain.operations import Operation, OperationKind
+from agent_memory_server.domain.records import MESSAGE_STRATEGY, Memory, MemoryType, Source
+from agent_memory_server.domain.sessions import Message, Session, SessionGuard
+from agent_memory_server.ports.memories import MemoryStore
+from agent_memory_server.ports.working_memory import WorkingMemoryStore
+from agent_memory_server.services.indexing import Indexer
+
+_MESSAGE_BATCH = 200
+_ACTOR = "task:promote_working_memory_to_long_term"
+_SOURCES = {"user": Source.USER, "tool": Source.TOOL, "function": Source.TOOL}
+
+
+class PromotionService:
+    def __init__(
+        self,
+        *,
+        sessions: WorkingMemoryStore,
+        memories: MemoryStore,
+        indexer: Indexer,
+        index_messages: bool,
+        now: Callable[[], datetime],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._sessions = sessions
+        self._memories = memories
+        self._indexer = indexer
+        self._index_messages = index_messages
+        self._now = now
+        self._new_id = new_id
+
+    async def promote(self, scope: Scope) -> int:
+        """Promote what is not promoted yet; returns how many memories were written. A missing session is no work."""
+        session = await self._sessions.load(scope, now=self._now(), recent_messages=1)
+        if session is None:
+            return 0
+        guard = SessionGuard(scope=scope, epoch=session.epoch)
+        written = await self._promote_structured(session, guard)
+        if self._index_messages:
+            written += await self._promote_messages(session, guard)
+        return written
+
+    async def _promote_structured(self, session: Session, guard: SessionGuard) -> int:
+        at = self._now()
+        waiting = [memory for memory in session.memories if memory.persisted_at is None]
+        if not waiting:
+            return 0
+        inherited = [replace(_inheriting(memory, session), persisted_at=at, extracted=True) for memory in waiting]
+        if not await self._commit(inherited, guard, at, deduplicate=True):
+            return 0
+        await self._sessions.mark_promoted(guard, message_ids=(), memory_ids=[memory.id for memory in waiting], at=at)
+        return len(inherited)
+
+    async def _promote_messages(self, session: Session, guard: SessionGuard) -> int:
+        written = 0
+        while True:
+            at = self._now()
+            batch = await self._sessions.unpromoted(guard, now=at, limit=_MESSAGE_BATCH)
+            if not batch:
+                return written
+            memories = [message_memory(message, session.scope, at) for message in batch]
+            if not await self._commit(memories, guard, at, deduplicate=False):
+                return written
+            await self._sessions.mark_promoted(
+                guard, message_ids=[message.id for message in batch], memory_ids=(), at=at
+            )
+            written += len(batch)
+
+    async def _commit(
+        self, memories: Sequence[Memory], guard: SessionGuard, at: datetime, *, deduplicate: bool
+    ) -> bool:
+        indexed = await self._indexer.prepare(memories, deduplicate=deduplicate)
+        committed = await self._memories.commit(
+            Operation(
+                id=self._new_id(),
+                tenant=guard.scope.tenant,
+                kind=OperationKind.PROMOTE,
+                actor=_ACTOR,
+                at=at,
+                changes=indexed.puts,
+                intents=indexed.intents,
+                guard=guard,
+                reason=f"session {guard.scope.session_id}",
+            )
+        )
+        return committed.applied
+
+
+def message_memory(message: Message, scope: Scope, at: datetime) -> Memory:
+    """The searchable record of one message: its id and time, the session's owner, the bare words and who spoke."""
+    return Memory(
+        id=message.id,
+        scope=scope,
+        text=message.content,
+        name=message.name or message.role,
+        memory_type=MemoryType.MESSAGE,
+        created_at=message.created_at,
+        updated_at=at,
+        last_accessed=message.created_at,
+        persisted_at=at,
+        extracted=message.extracted,
+        extracted_from=(message.id,),
+        extraction_strategy=MESSAGE_STRATEGY,
+        metadata={"role": message.role},
+        source=_SOURCES.get(message.role, Source.ASSISTANT),
+        author=_ACTOR,
+    )
+
+
+def _inheriting(memory: Memory, session: Session) -> Memory:
+    """The memory in the session's scope where it names none of its own, with the session's strategy."""
+    own, theirs = memory.scope, session.scope
+    scope = Scope(
+        theirs.tenant,
+        theirs.namespace if own.namespace is None else own.namespace,
+        theirs.user_id if own.user_id is None else own.user_id,
+        theirs.session_id if own.session_id is None else own.session_id,
+    )
+    return replace(
+        memory,
+        scope=scope,
+        extraction_strategy=session.strategy.name,
+        extraction_strategy_config=session.strategy.config,
+        author=_ACTOR,
+    )
