@@ -18,6 +18,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
+from typing import Protocol, cast
 
 import Stemmer
 
@@ -37,7 +38,7 @@ STOP_WORDS = frozenset(
     shall shant she should shouldnt so some such than that the their theirs them themselves then there these they this
     those through to too under until up us very was wasnt we were werent what when where which while who whom whose why
     will with wont would wouldnt you your yours yourself yourselves
-    """.split()
+    """.split()  # noqa: SIM905 - two hundred quoted words read worse
 )
 """English words that say nothing about what a query is after. They are indexed, so that a query of nothing else finds."""
 
@@ -162,14 +163,19 @@ def _bare(word: str) -> str:
     return _APOSTROPHE.sub("'", word).strip("'\"“”„«»()[]{}<>.,;:!?…-–—*_`~").lower()
 
 
+class _Stemmer(Protocol):
+    def stemWord(self, word: str, /) -> str: ...  # noqa: N802 - the library's name
+
+
 _of_this_thread = threading.local()
 
 
-def _stemmer() -> Stemmer.Stemmer:
+def _stemmer() -> _Stemmer:
     """A stemmer of this thread's own, made on first use: a shared one is not safe across threads."""
-    stemmer = getattr(_of_this_thread, "stemmer", None)
+    stemmer: _Stemmer | None = getattr(_of_this_thread, "stemmer", None)
     if stemmer is None:
-        stemmer = _of_this_thread.stemmer = Stemmer.Stemmer("english", 0)
+        stemmer = cast(_Stemmer, Stemmer.Stemmer("english", 0))  # pyright: ignore[reportUnknownMemberType]
+        _of_this_thread.stemmer = stemmer
     return stemmer
 
 
