@@ -43,6 +43,7 @@ STOP_WORDS = frozenset(
 """English words that say nothing about what a query is after. They are indexed, so that a query of nothing else finds."""
 
 _ASCII_WORD = re.compile(rf"[a-z0-9]{{1,{TERM_LENGTH_MAX}}}(?:'[a-z0-9]{{1,{TERM_LENGTH_MAX}}}){{0,3}}")
+_PIECE = re.compile(r"\S+")
 _ACCENT = re.compile("[\u0300-\u036f]+")
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufe00-\ufe0f\ufeff\U000e0020-\U000e007f]+")
 _APOSTROPHE = re.compile("[\u2018\u2019\u201b\u02bc\u02b9\u055a\u05f3]")
@@ -78,13 +79,18 @@ def query_tokens(text: str) -> tuple[str, ...]:
     return telling or _first_distinct(map(_query_terms, _words(text)))
 
 
-def telling_words(text: str) -> str:
-    """The text without its stop words and punctuation, for models that would average them in; unchanged words, in order.
+def telling_spans(text: str) -> list[tuple[int, int, tuple[str, ...]]]:
+    """The text's pieces between white space that are not only stop words: (start, end, terms to look up), in order.
 
-    The text itself when it holds nothing but stop words.
+    Empty when nothing but stop words and punctuation is there.
     """
-    kept = [word for word in text.split() if _surface(_bare(word)) not in STOP_WORDS]
-    return " ".join(kept) if kept else text
+    spans: list[tuple[int, int, tuple[str, ...]]] = []
+    for piece in _PIECE.finditer(text):
+        telling = [word for word in _words(piece.group()) if _surface(word) not in STOP_WORDS]
+        if telling:
+            terms = tuple(term for word in telling for term in _query_terms(word))
+            spans.append((piece.start(), piece.end(), terms))
+    return spans
 
 
 def _index_terms(text: str) -> Iterable[str]:
@@ -157,10 +163,6 @@ def _surface(word: str) -> str:
     if head in _ELISIONS and len(tail) > 1:
         return tail.replace("'", "")
     return word.replace("'", "")
-
-
-def _bare(word: str) -> str:
-    return _APOSTROPHE.sub("'", word).strip("'\"“”„«»()[]{}<>.,;:!?…-–—*_`~").lower()
 
 
 class _Stemmer(Protocol):

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariableType]
 from tokenizers import Tokenizer
 
 from agent_memory_server.domain.operations import Vector
 from agent_memory_server.errors import ConfigurationError
+from agent_memory_server.ports.embedder import WeightedSpan
 
 MODEL = "wordllama/l2_supercat_256"
 _WEIGHTS = Path("weights") / "l2_supercat_256.safetensors"
@@ -49,8 +50,7 @@ class WordLlamaEmbedder:
         folder = Path(package.submodule_search_locations[0])
         try:
             tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
-            with safe_open(str(folder / _WEIGHTS), "numpy") as weights:
-                table = np.asarray(weights.get_tensor("embedding.weight"), dtype=np.float16)  # pyright: ignore[reportUnknownMemberType]
+            table = load_file(folder / _WEIGHTS)["embedding.weight"].astype(np.float16, copy=False)
         except Exception as error:  # tokenizers raises nothing narrower
             raise ConfigurationError("the weights of the wordllama package cannot be read: reinstall it") from error
         return cls(tokenizer, table)
@@ -67,12 +67,32 @@ class WordLlamaEmbedder:
     def _embed_all(self, texts: Sequence[str]) -> list[Vector | None]:
         return [self.embed_one(text) for text in texts]
 
+    async def embed_weighted(self, text: str, spans: Sequence[WeightedSpan], /) -> Vector | None:
+        encodable = text.encode("utf-8", "replace").decode("utf-8")
+        weights = np.zeros(len(encodable) + 1, dtype=np.float32)
+        for span in spans:
+            weights[span.start : span.end] = span.weight
+        encoding = self._tokenizer.encode(encodable, add_special_tokens=False)
+        if not encoding.ids:
+            return None
+        # A token may begin with the space before its word: its last character tells which word it belongs to.
+        last = np.asarray(encoding.offsets, dtype=np.int64)[:, 1] - 1
+        return self._pooled(np.asarray(encoding.ids, dtype=np.int64), weights[last])
+
     def embed_one(self, text: str) -> Vector | None:
         ids = np.asarray(self._tokenizer.encode(_encodable(text), add_special_tokens=False).ids, dtype=np.int64)
-        ids = ids[self._known[ids]]
+        return self._pooled(ids, None)
+
+    def _pooled(self, ids: NDArray[np.int64], weights: Vector | None) -> Vector | None:
+        known = self._known[ids]
+        if weights is not None:
+            known &= weights > 0
+            weights = weights[known]
+        ids = ids[known]
         if not len(ids):
             return None
-        pooled: Vector = self._table[ids].astype(np.float32).sum(axis=0)
+        tokens = self._table[ids].astype(np.float32)
+        pooled: Vector = tokens.sum(axis=0) if weights is None else weights @ tokens
         norm = float(np.sqrt(pooled @ pooled))
         return pooled / np.float32(norm) if norm > 0 else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from agent_memory_server.domain.operations import Vector
 
@@ -27,3 +27,23 @@ class Embedder(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class WeightedSpan(NamedTuple):
+    """Characters ``start`` to ``end`` of a text and how much they count."""
+
+    start: int
+    end: int
+    weight: float
+
+
+@runtime_checkable
+class WeighsWords(Protocol):
+    """An embedder that can pool a query's words by weight, so that its rare words decide rather than its common ones.
+
+    Optional; comparable with the plain vectors of the same model.
+    """
+
+    async def embed_weighted(self, text: str, spans: Sequence[WeightedSpan], /) -> Vector | None:
+        """Unit-length; text outside the spans counts for nothing. None when nothing is left."""
+        ...

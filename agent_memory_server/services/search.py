@@ -1,0 +1,385 @@
+"""Finding memories: candidates by vector and by word side by side, one score, recency, a page.
+
+The two channels never gate each other. Words are always looked up, also for a semantic search: that is how a memory whose
+vector is still to come (or whose text has nothing to embed) is found by it. What each mode does:
+
+    keyword    by the keyword score. A query without any word is answered by its vector when the embedder is local.
+    semantic   by cosine distance, joined by the keyword matches that have no vector at distance 1 - keyword score
+               (their hits say ``score_type`` keyword). A query with nothing to embed is answered by its words alone.
+    hybrid     by ``domain.fusion`` over the union; each channel's missing score is computed, not assumed to be zero.
+               With an embedder that can, the query's words are weighed by their rarity in the caller's scope.
+
+An embedder that fails makes semantic and hybrid raise EmbedderUnavailable: an answer by words alone would look complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent_memory_server.domain.filters import MemoryFilter
+from agent_memory_server.domain.fusion import fused_scores
+from agent_memory_server.domain.keyword_ranking import inverse_document_frequency, keyword_scores
+from agent_memory_server.domain.limits import LIMITS
+from agent_memory_server.domain.operations import Vector
+from agent_memory_server.domain.recency import RecencyWeights, blended_score
+from agent_memory_server.domain.records import Memory
+from agent_memory_server.domain.search import (
+    Handle,
+    Hit,
+    KeywordCandidates,
+    Page,
+    SearchMode,
+    SearchQuery,
+    VectorCandidates,
+)
+from agent_memory_server.domain.tokens import query_tokens, telling_spans
+from agent_memory_server.errors import BadRequest, InvalidInput
+from agent_memory_server.ports.embedder import Embedder, WeighsWords, WeightedSpan
+from agent_memory_server.ports.memories import MemoryStore
+
+RERANKED_MAX = 200
+"""The first so many by relevance are ordered by recency (or, when equal, by time) as well; pages beyond go by relevance."""
+VECTOR_POOL_MAX = 1_000
+"""Candidates of the vector channel in hybrid mode, whatever the page, so that all pages are cut from one ranking."""
+KEYWORD_POOL_MAX = 2_000
+"""Candidates of the keyword channel beside the vector channel."""
+VECTORLESS_CHECKED_MAX = 256
+"""Best keyword matches outside the vector channel's candidates whose vectors are looked up."""
+ACCESS_INTERVAL_MIN_S = 900.0
+"""How long after an access the next one counts (contract, section 7.8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Candidates by falling relevance; equal ones by handle. Relevance is 1 - distance, or a score in 0..1."""
+
+    handles: Sequence[Handle]
+    relevance: NDArray[np.float64]
+    modes: Sequence[SearchMode] | SearchMode
+    """What the relevance is: one for all, or one a candidate."""
+    total: int
+
+    def mode(self, place: int) -> SearchMode:
+        return self.modes if isinstance(self.modes, SearchMode) else self.modes[place]
+
+
+class SearchService:
+    """Answers searches from one store with one embedder; ``now`` decides about expiry and recency."""
+
+    def __init__(self, *, store: MemoryStore, embedder: Embedder, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._embedder = embedder
+        self._now = now
+
+    async def search(self, criteria: MemoryFilter, query: SearchQuery, /) -> Page:
+        """One page. A blank text lists everything that matches the filter, newest first.
+
+        Raises BadRequest (a distance limit outside semantic mode), InvalidInput (a page too deep), EmbedderUnavailable,
+        StoreUnavailable.
+        """
+        if query.distance_max is not None and query.mode is not SearchMode.SEMANTIC:
+            raise BadRequest("distance_threshold is only supported for semantic search mode")
+        now = self._now()
+        if not query.text.strip():
+            return await self._listed(criteria, query, now)
+        if query.offset + query.limit > LIMITS.search_window_max:
+            raise InvalidInput(
+                f"offset + limit of a ranked search must not be more than {LIMITS.search_window_max}",
+                field=("body", "offset"),
+            )
+        ranking = await self._ranked(criteria, query, now)
+        hits = await self._page_of(ranking, query, now)
+        return Page(hits=hits, total=ranking.total, next_offset=_next_offset(query, ranking.total))
+
+    async def note_access(self, page: Page, /) -> int:
+        """Record that these memories were shown: at most once in ``ACCESS_INTERVAL_MIN_S`` each. To be run after answering."""
+        keys = [hit.memory.key for hit in page.hits]
+        if not keys:
+            return 0
+        return await self._store.touch(keys, at=self._now(), interval_min_s=ACCESS_INTERVAL_MIN_S)
+
+    async def _listed(self, criteria: MemoryFilter, query: SearchQuery, now: datetime) -> Page:
+        listing = await self._store.list(criteria, now=now, limit=query.limit, offset=query.offset)
+        hits = tuple(Hit(memory=memory, distance=0.0, score=None, score_type=None) for memory in listing.memories)
+        end = query.offset + len(hits)
+        return Page(hits=hits, total=listing.total, next_offset=end if hits and end < listing.total else None)
+
+    async def _ranked(self, criteria: MemoryFilter, query: SearchQuery, now: datetime) -> Ranking:
+        tokens = query_tokens(query.text)
+        match query.mode:
+            case SearchMode.KEYWORD:
+                if tokens or not self._embedder.is_local:
+                    matches = await self._matches(criteria, tokens, now, LIMITS.search_window_max)
+                    return _by_words(matches)
+                return await self._by_meaning(criteria, query, (), now)
+            case SearchMode.SEMANTIC:
+                return await self._by_meaning(criteria, query, tokens, now)
+            case SearchMode.HYBRID:
+                return await self._by_both(criteria, query, tokens, now)
+
+    async def _by_meaning(
+        self, criteria: MemoryFilter, query: SearchQuery, tokens: tuple[str, ...], now: datetime
+    ) -> Ranking:
+        matches, (vector,) = await self._side_by_side(criteria, query.text, tokens, now)
+        if vector is None:
+            return _within(_by_words(matches), query.distance_max)
+        bounded = query.distance_max is not None
+        near = await self._store.nearest(
+            criteria,
+            vector=vector,
+            model=self._embedder.model,
+            now=now,
+            limit=LIMITS.search_window_max if bounded else max(query.offset + query.limit, RERANKED_MAX),
+            distance_max=query.distance_max,
+        )
+        others = _OutsideOf(near, matches)
+        vectors = await self._vectors_of(others, complete=not bounded and len(near.handles) >= near.total)
+        vectorless = [place for place, handle in enumerate(others.handles) if handle not in vectors]
+        words = _within(
+            Ranking(
+                handles=[others.handles[place] for place in vectorless],
+                relevance=others.words[vectorless],
+                modes=SearchMode.KEYWORD,
+                total=len(vectorless),
+            ),
+            query.distance_max,
+        )
+        total = (len(near.handles) if bounded else near.total) + words.total
+        if not words.handles:
+            return Ranking(near.handles, _similarities(near), SearchMode.SEMANTIC, total)
+        return _sorted(
+            [*near.handles, *words.handles],
+            np.concatenate([_similarities(near), words.relevance]),
+            [SearchMode.SEMANTIC] * len(near.handles) + [SearchMode.KEYWORD] * len(words.handles),
+            total,
+        )
+
+    async def _by_both(
+        self, criteria: MemoryFilter, query: SearchQuery, tokens: tuple[str, ...], now: datetime
+    ) -> Ranking:
+        if isinstance(self._embedder, WeighsWords):
+            matches = await self._matches(criteria, tokens, now, KEYWORD_POOL_MAX)
+            vector = await self._weighted_vector(self._embedder, query.text, matches)
+        else:
+            matches, (vector,) = await self._side_by_side(criteria, query.text, tokens, now)
+        if vector is None:
+            ranking = _by_words(matches)
+            return Ranking(ranking.handles, ranking.relevance, SearchMode.HYBRID, ranking.total)
+        near = await self._store.nearest(
+            criteria, vector=vector, model=self._embedder.model, now=now, limit=VECTOR_POOL_MAX
+        )
+        others = _OutsideOf(near, matches)
+        vectors = await self._vectors_of(others, complete=len(near.handles) >= near.total)
+        meaning = np.zeros(len(others.handles))
+        has_vector = np.zeros(len(others.handles), dtype=np.bool_)
+        for place, handle in enumerate(others.handles):
+            if handle in vectors:
+                meaning[place] = float(vectors[handle] @ vector)
+                has_vector[place] = True
+        handles = [*near.handles, *others.handles]
+        scores = fused_scores(
+            np.concatenate([_similarities(near), meaning]),
+            np.concatenate([others.words_of_near, others.words]),
+            has_vector=np.concatenate([np.ones(len(near.handles), dtype=np.bool_), has_vector]),
+            alpha=query.alpha,
+        )
+        return _sorted(handles, scores, SearchMode.HYBRID, len(handles))
+
+    async def _matches(
+        self, criteria: MemoryFilter, tokens: tuple[str, ...], now: datetime, limit: int
+    ) -> KeywordCandidates | None:
+        return await self._store.holding(criteria, tokens=tokens, now=now, limit=limit) if tokens else None
+
+    async def _side_by_side(
+        self, criteria: MemoryFilter, text: str, tokens: tuple[str, ...], now: datetime
+    ) -> tuple[KeywordCandidates | None, Sequence[Vector | None]]:
+        """Keyword matches and the query's vector; a remote embedder and the store work at the same time."""
+        looking = self._matches(criteria, tokens, now, KEYWORD_POOL_MAX)
+        embedding = self._embedder.embed([text], is_query=True)
+        if self._embedder.is_local:
+            return await looking, await embedding
+        return await asyncio.gather(looking, embedding)
+
+    async def _weighted_vector(
+        self, embedder: WeighsWords, text: str, matches: KeywordCandidates | None
+    ) -> Vector | None:
+        """The query's vector with each word as heavy as it is rare in the caller's scope; stop words count for nothing."""
+        spans: list[WeightedSpan] = []
+        if matches is not None:
+            for start, end, terms in telling_spans(text):
+                rarity = max(inverse_document_frequency(term, matches.statistics) for term in terms)
+                spans.append(WeightedSpan(start, end, rarity))
+        vector = await embedder.embed_weighted(text, spans) if spans else None
+        if vector is None:
+            (vector,) = await self._embedder.embed([text], is_query=True)
+        return vector
+
+    async def _vectors_of(self, others: _OutsideOf, *, complete: bool) -> dict[Handle, Vector]:
+        """Vectors of candidates outside the vector channel's; ``complete``: it listed every vector, so they have none."""
+        if complete or not others.handles:
+            return {}
+        return dict(await self._store.vectors(others.handles, model=self._embedder.model))
+
+    async def _page_of(self, ranking: Ranking, query: SearchQuery, now: datetime) -> tuple[Hit, ...]:
+        start, end = query.offset, min(query.offset + query.limit, len(ranking.handles))
+        head_end = min(RERANKED_MAX, len(ranking.handles))
+        hits: list[Hit] = []
+        if start < head_end:
+            head = _Head(ranking, head_end, query.recency, now)
+            hits = (await head.first(min(end, head_end), self._store))[start:]
+        if end > head_end:
+            places = range(max(start, head_end), end)
+            memories = await self._store.get_many([ranking.handles[place] for place in places])
+            hits += [
+                _hit(memories[ranking.handles[place]], ranking, place)
+                for place in places
+                if ranking.handles[place] in memories
+            ]
+        return tuple(hits)
+
+
+class _OutsideOf:
+    """The keyword matches seen from the vector channel's candidates: their words' scores, and the best of the others."""
+
+    def __init__(self, near: VectorCandidates, matches: KeywordCandidates | None) -> None:
+        self.words_of_near = np.zeros(len(near.handles))
+        self.handles: list[Handle] = []
+        self.words = np.zeros(0)
+        if matches is None or not len(matches.handles):
+            return
+        scores = np.round(keyword_scores(matches), _DECIMALS)
+        place_of = {handle: place for place, handle in enumerate(near.handles)}
+        places = np.fromiter((place_of.get(handle, -1) for handle in matches.handles), np.int64, len(scores))
+        inside = places >= 0
+        self.words_of_near[places[inside]] = scores[inside]
+        outside = np.flatnonzero(~inside)
+        if len(outside):
+            falling = _falling(scores[outside], [matches.handles[each] for each in outside.tolist()])
+            best: list[int] = outside[falling][:VECTORLESS_CHECKED_MAX].tolist()
+            self.handles = [matches.handles[each] for each in best]
+            self.words = scores[best]
+
+
+class _Head:
+    """The most relevant candidates, ordered by score, then newest, id and owner; loads no more memories than it must.
+
+    A candidate's final score cannot exceed its relevance's share plus all of recency's: once that bound is below the last
+    hit of the page, nothing further down can be on it.
+    """
+
+    def __init__(self, ranking: Ranking, size: int, weights: RecencyWeights | None, now: datetime) -> None:
+        self._ranking = ranking
+        self._size = size
+        self._weights = weights
+        self._now = now
+        relevance = ranking.relevance[:size]
+        if weights is None:
+            self._bounds = relevance
+            self._monotonic = True
+            return
+        recency_max = min(1.0, max(0.0, weights.freshness_weight) + max(0.0, weights.novelty_weight))
+        self._bounds = weights.semantic_weight * relevance + max(0.0, weights.recency_weight * recency_max)
+        self._monotonic = weights.semantic_weight >= 0
+
+    async def first(self, count: int, store: MemoryStore) -> list[Hit]:
+        """The first ``count`` in final order; fewer when candidates were deleted meanwhile."""
+        placed: list[tuple[tuple[float, float, str, str, str], Hit]] = []
+        loaded = 0
+        upto = min(self._size, count + 6) if self._monotonic else self._size
+        while loaded < upto:
+            handles = self._ranking.handles[loaded:upto]
+            memories = await store.get_many(handles)
+            for place, handle in enumerate(handles, start=loaded):
+                memory = memories.get(handle)
+                if memory is not None:
+                    hit = _hit(memory, self._ranking, place)
+                    placed.append((self._sort_key(hit.memory, float(self._ranking.relevance[place])), hit))
+            placed.sort(key=lambda each: each[0])
+            loaded = upto
+            upto = self._needed(placed, count, loaded)
+        return [hit for _, hit in placed[:count]]
+
+    def _needed(self, placed: Sequence[tuple[tuple[float, float, str, str, str], Hit]], count: int, loaded: int) -> int:
+        """How far to load: all whose bound reaches the last place of the page, but at most twice as many at a time."""
+        if len(placed) < count:
+            return min(self._size, 2 * loaded)
+        last_score = -placed[count - 1][0][0]
+        reaching = int(np.count_nonzero(self._bounds[loaded:] >= last_score - _TOLERANCE))
+        return min(loaded + reaching, 2 * loaded, self._size)
+
+    def _sort_key(self, memory: Memory, relevance: float) -> tuple[float, float, str, str, str]:
+        score = relevance if self._weights is None else blended_score(relevance, memory, self._weights, self._now)
+        return (
+            -round(score, 12),
+            -memory.created_at.timestamp(),
+            memory.id,
+            memory.scope.namespace or "",
+            memory.scope.user_id or "",
+        )
+
+
+_DECIMALS = 6
+"""Scores are rounded so: equal texts get equal scores, whichever way and in whichever order they were computed."""
+_TOLERANCE = 1e-9
+
+
+def _by_words(matches: KeywordCandidates | None) -> Ranking:
+    if matches is None:
+        return Ranking((), np.zeros(0), SearchMode.KEYWORD, 0)
+    scores = np.round(keyword_scores(matches), _DECIMALS)
+    return _sorted(matches.handles, scores, SearchMode.KEYWORD, len(scores))
+
+
+def _similarities(near: VectorCandidates) -> NDArray[np.float64]:
+    return np.round(1.0 - near.distances.astype(np.float64), _DECIMALS)
+
+
+def _sorted(
+    handles: Sequence[Handle], relevance: NDArray[np.float64], modes: Sequence[SearchMode] | SearchMode, total: int
+) -> Ranking:
+    order = _falling(np.round(relevance, _DECIMALS), handles).tolist()
+    return Ranking(
+        handles=[handles[place] for place in order],
+        relevance=np.round(relevance, _DECIMALS)[order],
+        modes=modes if isinstance(modes, SearchMode) else [modes[place] for place in order],
+        total=total,
+    )
+
+
+def _falling(relevance: NDArray[np.float64], handles: Sequence[Handle]) -> NDArray[np.int64]:
+    """Places by falling relevance, equal ones by handle: the same ranking however the store ordered its candidates."""
+    return np.lexsort((np.asarray(handles), -relevance))
+
+
+def _within(ranking: Ranking, distance_max: float | None) -> Ranking:
+    """Only what lies within the distance, for candidates whose distance is 1 - relevance."""
+    if distance_max is None:
+        return ranking
+    kept: list[int] = np.flatnonzero(1.0 - ranking.relevance <= distance_max).tolist()
+    return Ranking(
+        handles=[ranking.handles[place] for place in kept],
+        relevance=ranking.relevance[kept],
+        modes=ranking.modes if isinstance(ranking.modes, SearchMode) else [ranking.modes[place] for place in kept],
+        total=len(kept),
+    )
+
+
+def _hit(memory: Memory, ranking: Ranking, place: int) -> Hit:
+    relevance = float(ranking.relevance[place])
+    return Hit(
+        memory=memory,
+        distance=min(2.0, max(0.0, round(1.0 - relevance, _DECIMALS))),
+        score=min(1.0, max(0.0, relevance)),
+        score_type=ranking.mode(place),
+    )
+
+
+def _next_offset(query: SearchQuery, total: int) -> int | None:
+    end = query.offset + query.limit
+    return end if end < min(total, LIMITS.search_window_max) else None
