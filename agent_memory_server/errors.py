@@ -20,6 +20,7 @@
     │   ├── StoreFull                      507   no space: nothing of the request was stored
     │   ├── EmbedderUnavailable            503
     │   └── ModelUnavailable               503
+    │       └── ModelAnswerUnusable        503   refusal, empty, cut or malformed
     └── ConfigurationError                 (at start only: the process exits with code 1 and this sentence)
         └── StoreTooNew                    the data was written by a newer version
 
@@ -151,7 +152,19 @@ class EmbedderUnavailable(DependencyUnavailable):
 
 
 class ModelUnavailable(DependencyUnavailable):
+    """A model call failed. ``retryable``: whether trying again can help (a wrong key cannot be waited away)."""
+
     title = "Language model unavailable"
+
+    def __init__(self, message: str = "", *, retry_after_s: int = 1, retryable: bool = True) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.retryable = retryable
+
+
+class ModelAnswerUnusable(ModelUnavailable):
+    """The model answered, but with a refusal, nothing, a cut or a malformed answer: a failure, never data."""
+
+    title = "Language model answer unusable"
 
 
 class ConfigurationError(MemoryServerError):

@@ -1,0 +1,161 @@
+"""The one gate to language models: time-out, retries with back-off, checks, and a typed result or a retryable error.
+
+Nothing else calls a model or parses what one wrote. A refusal, an empty, cut, oversize or malformed answer is a failure,
+never data. A model sets neither ids nor owner, namespace, pins or timestamps: parsers take only the fields that they name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import structlog
+
+from agent_memory_server.domain.model_answers import json_object
+from agent_memory_server.errors import BadRequest, ModelAnswerUnusable, ModelUnavailable
+from agent_memory_server.ports.language_model import Finish, LanguageModel, ModelCall, ModelReply, Purpose
+
+Answer = TypeVar("Answer")
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatePolicy:
+    """Bounds of one question to a model. Seconds and characters."""
+
+    timeout_s: float = 60.0
+    attempts_max: int = 3
+    backoff_first_s: float = 0.5
+    backoff_max_s: float = 8.0
+    answer_length_max: int = 400_000
+    content_length_max: int = 2_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """Which model answers what, and which names a client may ask for (summary views carry a ``model_name``)."""
+
+    generation: str
+    fast: str
+    allowed: frozenset[str] = field(default_factory=frozenset[str])
+
+    def for_purpose(self, purpose: Purpose) -> str:
+        return self.generation if purpose in (Purpose.EXTRACTION, Purpose.SUMMARIZATION) else self.fast
+
+    def checked(self, model: str) -> str:
+        """The name, when it is one of the configured ones. Raises BadRequest: a client never picks an arbitrary model."""
+        if model in self.allowed or model in (self.generation, self.fast):
+            return model
+        raise BadRequest(f"the model {model} is not configured on this server (see GENERATION_MODEL and FAST_MODEL)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """One attempt, for accounting: tokens as the provider reported them, and whether its answer could be used."""
+
+    purpose: Purpose
+    model: str
+    input_tokens: int
+    output_tokens: int
+    seconds: float
+    usable: bool
+
+
+class LanguageGate:
+    def __init__(
+        self,
+        *,
+        model: LanguageModel,
+        choice: ModelChoice,
+        policy: GatePolicy,
+        sleep: Callable[[float], Awaitable[None]],
+        account: Callable[[Usage], None],
+    ) -> None:
+        self._model = model
+        self._choice = choice
+        self._policy = policy
+        self._sleep = sleep
+        self._account = account
+
+    @property
+    def choice(self) -> ModelChoice:
+        return self._choice
+
+    async def ask(
+        self,
+        purpose: Purpose,
+        *,
+        instructions: str,
+        content: str,
+        schema: Mapping[str, Any],
+        parse: Callable[[Mapping[str, Any]], Answer],
+        schema_name: str = "answer",
+        model: str | None = None,
+        output_tokens_max: int = 4_096,
+    ) -> Answer:
+        """Ask for an object of ``schema`` and return what ``parse`` makes of it (which raises ValueError when it is wrong).
+
+        Raises ModelUnavailable after the last attempt; ModelAnswerUnusable when answers came but none could be used.
+        """
+        call = ModelCall(
+            model=self._choice.checked(model) if model else self._choice.for_purpose(purpose),
+            instructions=instructions,
+            content=content[: self._policy.content_length_max],
+            schema=schema,
+            schema_name=schema_name,
+            output_tokens_max=output_tokens_max,
+            timeout_s=self._policy.timeout_s,
+        )
+        for attempt in range(1, self._policy.attempts_max + 1):
+            try:
+                return await self._attempt(purpose, call, parse)
+            except ModelUnavailable as error:
+                _log.warning(
+                    "model call failed", purpose=purpose, model=call.model, attempt=attempt, reason=error.detail
+                )
+                if not error.retryable or attempt == self._policy.attempts_max:
+                    raise
+                backoff_s = self._policy.backoff_first_s * 2 ** (attempt - 1)
+                asked_s = float(error.retry_after_s) if error.retry_after_s > 1 else 0.0
+                if asked_s > self._policy.backoff_max_s:
+                    raise  # the caller's own retry comes later than this one may wait
+                await self._sleep(min(self._policy.backoff_max_s, max(backoff_s, asked_s)))
+        raise AssertionError("unreachable")
+
+    async def _attempt(self, purpose: Purpose, call: ModelCall, parse: Callable[[Mapping[str, Any]], Answer]) -> Answer:
+        started = time.perf_counter()
+        reply: ModelReply | None = None
+        usable = False
+        try:
+            reply = await self._model.call(call)
+            answer = self._parsed(reply, parse)
+            usable = True
+            return answer
+        finally:
+            self._account(
+                Usage(
+                    purpose=purpose,
+                    model=call.model,
+                    input_tokens=reply.input_tokens if reply else 0,
+                    output_tokens=reply.output_tokens if reply else 0,
+                    seconds=time.perf_counter() - started,
+                    usable=usable,
+                )
+            )
+
+    def _parsed(self, reply: ModelReply, parse: Callable[[Mapping[str, Any]], Answer]) -> Answer:
+        if reply.finish is Finish.REFUSAL:
+            raise ModelAnswerUnusable("the model refused to answer")
+        if reply.finish is not Finish.COMPLETE:
+            raise ModelAnswerUnusable(f"the model's answer was cut ({reply.finish.value})")
+        if not reply.text.strip():
+            raise ModelAnswerUnusable("the model answered nothing")
+        if len(reply.text) > self._policy.answer_length_max:
+            raise ModelAnswerUnusable("the model's answer is longer than any answer may be")
+        try:
+            return parse(json_object(reply.text))
+        except ValueError as error:
+            raise ModelAnswerUnusable(f"the model's answer could not be used: {error}") from error
