@@ -1,0 +1,65 @@
+"""``python -m benchmarks.serving``: start the server, drive it, print the table. ``--quick`` for a look within a minute."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from benchmarks.serving.measuring import Size, run
+from benchmarks.serving.report import document, show
+from benchmarks.serving.servers import LoadGenerator, bare_server, memory_server
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--memories", default=100_000, show_default=True, help="Long-term memories in the store.")
+@click.option("--users", default=1_000, show_default=True, help="Users among whom they are dealt out.")
+@click.option("--rounds", default=5, show_default=True, help="Interleaved rounds; figures are their medians.")
+@click.option("--seconds", default=2.0, show_default=True, help="Length of one scenario's round.")
+@click.option(
+    "--only", default="", help="Only scenarios whose workload begins so: get, put, append, create, search, prompt."
+)
+@click.option(
+    "--quick", is_flag=True, help="2,000 memories of 20 users and one short round: does everything still run?"
+)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write all figures to this file.")
+def main(
+    *, memories: int, users: int, rounds: int, seconds: float, only: str, quick: bool, json_file: Path | None
+) -> None:
+    """Requests per second and latency of a real server process over loopback.
+
+    Data go to a temporary folder, or to STORAGE_URL, where they are left behind. The exit status is 1 when a request failed.
+    """
+    size = Size(memories=memories, users=users, rounds=rounds, seconds=seconds, only=only)
+    if quick:
+        size = Size(memories=2_000, users=20, rounds=1, seconds=0.3, only=only)
+    console = Console()
+    progress = Console(stderr=True)
+    with tempfile.TemporaryDirectory(prefix="serving-") as name:
+        folder = Path(name)
+        with memory_server(folder) as server, bare_server(folder) as bare, LoadGenerator() as generator:
+            outcome = run(
+                size,
+                server=server,
+                bare=bare,
+                generator=generator,
+                folder=folder,
+                say=lambda line: progress.print(f"[dim]{line}[/dim]"),
+            )
+    found = document(size, outcome)
+    show(found, console)
+    if json_file is not None:
+        json_file.write_text(json.dumps(found, indent=2))
+    failed = sum(each["errors"] for each in (*found["scenarios"], found["big_session"] or {"errors": 0}))
+    if failed:
+        samples = {each["error_sample"] for each in found["scenarios"] if each["errors"]}
+        console.print(f"[red]{failed} requests failed[/red], for example: {'; '.join(sorted(samples))}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
