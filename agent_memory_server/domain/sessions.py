@@ -125,6 +125,14 @@ class MessagePage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """Messages that background work has not handled yet, oldest first, and those right before the first of them."""
+
+    messages: tuple[Message, ...]
+    before: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionListing:
     session_ids: tuple[str, ...]
     total: int

@@ -10,6 +10,7 @@ from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Intent
 from agent_memory_server.domain.sessions import (
     Appended,
+    Backlog,
     Message,
     MessagePage,
     Session,
@@ -124,6 +125,32 @@ class WorkingMemoryStore(Protocol):
     ) -> bool:
         """Set ``persisted_at`` on these messages and structured memories. Changes neither content nor ETag; False when the
         guard fails."""
+        ...
+
+    async def unextracted(self, guard: SessionGuard, /, *, now: datetime, limit: int, context: int) -> Backlog:
+        """Up to ``limit`` live or archived messages without the extracted mark, with up to ``context`` messages that came
+        right before the first of them; empty when the guard fails."""
+        ...
+
+    async def mark_extracted(self, guard: SessionGuard, /, *, message_ids: Sequence[str]) -> bool:
+        """Set the extracted mark. Changes neither content nor ETag; False when the guard fails."""
+        ...
+
+    async def archive(
+        self,
+        guard: SessionGuard,
+        /,
+        *,
+        message_ids: Sequence[str],
+        context: str,
+        if_context: str | None,
+        tokens: int,
+        at: datetime,
+    ) -> bool:
+        """Make these messages archived and ``context`` the summary, in one step, as a new content revision.
+
+        False, and nothing changed, when the guard fails or the stored context is no longer ``if_context``.
+        """
         ...
 
     async def purge_expired(self, *, now: datetime, limit: int) -> int:
