@@ -1,0 +1,161 @@
+"""A real ``agent-memory api`` process for tests: started on a free loopback port, killed, frozen or restarted on its data."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sysconfig
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+from tests.waiting import wait_until
+
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 10.0
+REQUEST_TIMEOUT_S = 20.0
+
+
+def command() -> str:
+    """The installed ``agent-memory`` command of the running interpreter."""
+    return str(Path(sysconfig.get_path("scripts")) / "agent-memory")
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def bare_environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """An environment without any of our settings: a path, a home, a locale and what ``extra`` adds."""
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", **(extra or {})}
+
+
+class ServerProcess:
+    """One server on one data folder. Use as a context manager; ``kill`` and ``start`` may be repeated in between."""
+
+    def __init__(
+        self, data_dir: Path, *, environment: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+    ) -> None:
+        self.data_dir = data_dir
+        self.port = free_port()
+        self._environment = dict(environment or {})
+        self._prefix = list(prefix)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = data_dir.parent / f"{data_dir.name}.{self.port}.log"
+
+    def __enter__(self) -> ServerProcess:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server is not running"
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def start(self) -> ServerProcess:
+        """Start and wait until it is ready; a process that exits instead raises with its log."""
+        self.launch()
+        try:
+            wait_until(self._ready, "the server did not become ready", START_TIMEOUT_S)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def launch(self) -> None:
+        """Start without waiting."""
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        environment = bare_environment(self.data_dir.parent, {"DATA_DIR": str(self.data_dir), **self._environment})
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self._prefix, command(), "api", "--port", str(self.port)],
+                env=environment,
+                cwd=self.data_dir.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        """SIGKILL the process and its children, and wait for their end; nothing when it is not running."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM and the exit status of an orderly end."""
+        return self._end(signal.SIGTERM)
+
+    def exit_status(self) -> int | None:
+        return None if self._process is None else self._process.poll()
+
+    def client(self, **options: float) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=options.get("timeout_s", REQUEST_TIMEOUT_S))
+
+    def async_client(self) -> httpx.AsyncClient:
+        limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+        return httpx.AsyncClient(base_url=self.url, timeout=REQUEST_TIMEOUT_S, limits=limits)
+
+    def memory_peak_bytes(self) -> int:
+        """Peak resident size since the start (Linux)."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError("no VmHWM in the process's status")
+
+    def _ready(self) -> bool:
+        status = self.exit_status()
+        if status is not None:
+            raise AssertionError(f"the server exited with status {status}:\n{self.log[-4000:]}")
+        try:
+            return httpx.get(f"{self.url}/v1/ready", timeout=REQUEST_TIMEOUT_S).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def _end(self, signal_number: signal.Signals) -> int:
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        with contextlib.suppress(ProcessLookupError):
+            if signal_number is signal.SIGKILL:
+                os.killpg(process.pid, signal_number)
+            else:
+                process.send_signal(signal_number)
+        return process.wait(timeout=STOP_TIMEOUT_S)
+
+
+@contextlib.contextmanager
+def servers_on_one_file(data_dir: Path, count: int) -> Generator[list[ServerProcess]]:
+    """So many server processes on one data folder; all are killed at the end."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(ServerProcess(data_dir)) for _ in range(count)]
+
+
+def wait_for_no_pending_work(client: httpx.Client, timeout_s: float = 20.0) -> None:
+    """Until the background has finished all that was acknowledged."""
+
+    def drained() -> bool:
+        response = client.get("/v1/pending")
+        assert response.status_code == 200, response.text
+        return response.json()["pending"] == 0
+
+    wait_until(drained, "pending work was not finished", timeout_s)
