@@ -11,6 +11,8 @@ anything else              a model of the OpenAI-compatible endpoint
 from __future__ import annotations
 
 import asyncio
+import importlib
+from importlib.util import find_spec
 
 from agent_memory_server.errors import ConfigurationError
 from agent_memory_server.ports.embedder import Embedder
@@ -37,7 +39,9 @@ async def open_embedder(
 
         return await asyncio.to_thread(WordLlamaEmbedder.load)
     if name.startswith("local:"):
-        raise ConfigurationError("local models are being built")
+        from agent_memory_server.embeddings.sentence_transformer import SentenceTransformerEmbedder
+
+        return await asyncio.to_thread(SentenceTransformerEmbedder.load, name.removeprefix("local:"))
     extra = name.partition("/")[0]
     if extra in _EXTRAS:
         raise ConfigurationError(
@@ -49,4 +53,13 @@ async def open_embedder(
             f"EMBEDDING_MODEL={name} is a model of an OpenAI-compatible endpoint: set OPENAI_API_KEY, or OPENAI_API_BASE for an "
             "endpoint of your own, or use wordllama, which needs neither"
         )
-    raise ConfigurationError("remote models are being built")
+    if find_spec("openai") is None:
+        raise ConfigurationError(
+            f"EMBEDDING_MODEL={name} needs the openai package: pip install 'agent-memory-server[openai]'"
+        )
+    # Its import takes most of a second: in a thread, and only for those who use it.
+    adapter = await asyncio.to_thread(importlib.import_module, "agent_memory_server.embeddings.openai_compatible")
+    embedder: Embedder = adapter.OpenAIEmbedder(
+        model=name.removeprefix("openai/"), api_key=openai_api_key, base_url=openai_api_base
+    )
+    return embedder

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariable
 from tokenizers import Tokenizer
 
 from agent_memory_server.domain.operations import Vector
+from agent_memory_server.embeddings.spans import encodable, token_weights
 from agent_memory_server.errors import ConfigurationError
 from agent_memory_server.ports.embedder import WeightedSpan
 
@@ -68,19 +69,13 @@ class WordLlamaEmbedder:
         return [self.embed_one(text) for text in texts]
 
     async def embed_weighted(self, text: str, spans: Sequence[WeightedSpan], /) -> Vector | None:
-        encodable = text.encode("utf-8", "replace").decode("utf-8")
-        weights = np.zeros(len(encodable) + 1, dtype=np.float32)
-        for span in spans:
-            weights[span.start : span.end] = span.weight
-        encoding = self._tokenizer.encode(encodable, add_special_tokens=False)
+        encoding = self._tokenizer.encode(encodable(text), add_special_tokens=False)
         if not encoding.ids:
             return None
-        # A token may begin with the space before its word: its last character tells which word it belongs to.
-        last = np.asarray(encoding.offsets, dtype=np.int64)[:, 1] - 1
-        return self._pooled(np.asarray(encoding.ids, dtype=np.int64), weights[last])
+        return self._pooled(np.asarray(encoding.ids, dtype=np.int64), token_weights(text, spans, encoding.offsets))
 
     def embed_one(self, text: str) -> Vector | None:
-        ids = np.asarray(self._tokenizer.encode(_encodable(text), add_special_tokens=False).ids, dtype=np.int64)
+        ids = np.asarray(self._tokenizer.encode(encodable(text), add_special_tokens=False).ids, dtype=np.int64)
         return self._pooled(ids, None)
 
     def _pooled(self, ids: NDArray[np.int64], weights: Vector | None) -> Vector | None:
@@ -119,8 +114,3 @@ def _portions(texts: Sequence[str]) -> list[list[str]]:
         portions[-1].append(text)
         characters += len(text)
     return portions
-
-
-def _encodable(text: str) -> str:
-    """Lone surrogates cannot be encoded as UTF-8; they carry no meaning either."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

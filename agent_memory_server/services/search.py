@@ -343,7 +343,7 @@ def _similarities(near: VectorCandidates) -> NDArray[np.float64]:
 def _sorted(
     handles: Sequence[Handle], relevance: NDArray[np.float64], modes: Sequence[SearchMode] | SearchMode, total: int
 ) -> Ranking:
-    order = _falling(np.round(relevance, _DECIMALS), handles).tolist()
+    order: list[int] = _falling(np.round(relevance, _DECIMALS), handles).tolist()
     return Ranking(
         handles=[handles[place] for place in order],
         relevance=np.round(relevance, _DECIMALS)[order],

@@ -15,6 +15,8 @@ from agent_memory_server.ports.tokenizer import Tokenizer
 _ENCODING = "cl100k_base"
 _VOCABULARY = "https://openaipublic.blob.core.windows.net/encodings/cl100k_base.tiktoken"
 """tiktoken names its cached file by the SHA-1 of this address; it is never fetched here."""
+_VOCABULARY_SHA256 = "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"
+"""tiktoken downloads its file anew when the content is another, so that is looked at first."""
 _CHARACTERS_A_TOKEN = 4
 _EXACT_CHARACTERS_MAX = 200_000
 """Longer texts are estimated: byte-pair encoding of one endless word takes time that grows with its square."""
@@ -60,4 +62,8 @@ def _vocabulary_is_cached() -> bool:
     if not folder:
         return False
     name = hashlib.sha1(_VOCABULARY.encode(), usedforsecurity=False).hexdigest()
-    return (Path(folder) / name).is_file()
+    try:
+        content = (Path(folder) / name).read_bytes()
+    except OSError:
+        return False
+    return hashlib.sha256(content).hexdigest() == _VOCABULARY_SHA256

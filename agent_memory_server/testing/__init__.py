@@ -1,0 +1,1 @@
+"""Fakes that ship, for tests of this server and of programs that use it."""
