@@ -2,26 +2,37 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Whoever has a key wants the models behind it: its SDK comes along then.
+EXTRAS := $(if $(OPENAI_API_KEY),[openai])
 .DEFAULT_GOAL := help
 
-.PHONY: help run test check demo format clean bench-startup bench-serving bench-scale
+.PHONY: help run test check demo docs format clean bench-startup bench-serving bench-scale
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
-$(VENV)/.run: pyproject.toml
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or newer is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1 || echo missing)." >&2; \
+		echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot create virtual environments: its modules venv or ensurepip are missing." >&2; \
+		echo "On Debian and Ubuntu: sudo apt-get install python3-venv" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@echo "Installing agent-memory-server into $(VENV) …"
-	@$(BIN)/python -m pip install --quiet --editable .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml $(VENV)/.run
-	@echo "Installing development tools into $(VENV) …"
-	@$(BIN)/python -m pip install --quiet --group dev
+$(VENV)/.run$(EXTRAS): pyproject.toml $(VENV)/.python
+	@echo "Installing agent-memory-server into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.$(EXTRAS)'
+	@touch '$@'
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.run$(EXTRAS)
+	@echo "Installing development tools into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
 	@touch $@
 
-run: $(VENV)/.run ## Start the REST server on http://127.0.0.1:8000 with the embedded engine
+run: $(VENV)/.run$(EXTRAS) ## Start the REST server on http://127.0.0.1:8000 with the embedded engine
 	@exec $(BIN)/agent-memory api
 
 test: $(VENV)/.dev ## Run every test
@@ -37,7 +48,10 @@ format: $(VENV)/.dev ## Format and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-demo: $(VENV)/.run ## A real conversation in, five questions out
+docs: $(VENV)/.run$(EXTRAS) ## Write the generated pages of docs/reference anew
+	@$(BIN)/python -m docs.generate
+
+demo: $(VENV)/.run$(EXTRAS) ## A real conversation in, five questions out
 	@$(BIN)/python -m examples.demo
 
 bench-startup: $(VENV)/.dev ## Install size, start time, idle memory

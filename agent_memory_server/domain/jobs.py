@@ -1,12 +1,18 @@
-"""Pending work as the store remembers it (the outbox), and what a caller may see of it."""
+"""Pending work as the store remembers it (the outbox), and the tasks in which a caller sees it.
+
+An *intent* is one row of the outbox. A *task* is what a client was given an id for: it follows an intent, and its status
+changes in the same commit as the intent's. Several tasks may follow one intent that was asked for again while it waited.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
+
+from agent_memory_server.domain.identity import Scope
 
 
 class IntentKind(StrEnum):
@@ -16,6 +22,8 @@ class IntentKind(StrEnum):
     """payload: session_id (scope in the intent's own columns), epoch."""
     EMBED_MEMORIES = "embed_memories"
     """payload: ids of one owner scope."""
+    REFRESH_SUMMARY_VIEW = "refresh_summary_view"
+    """payload: view_id, force. The scope is the view's owner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,3 +52,63 @@ class PendingWork:
     pending: int
     oldest_age_s: float
     dead: int
+
+
+class TaskStatus(StrEnum):
+    """What a client reads. The value is on the wire and stored: never rename one."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    """An attempt was made and the outcome is still open: it works, or waits for its next attempt."""
+    SUCCESS = "success"
+    FAILED = "failed"
+    DEAD = "dead"
+    """Failed for good and can be replayed. Only listings by this status and intents without a task say so."""
+
+
+SUMMARY_VIEW_FULL_RUN = "summary_view_full_run"
+"""The one task type that the wire contract names; every other task's type is its intent's kind."""
+
+TASK_LIFE = timedelta(days=7)
+"""How long a task can be read after it last changed."""
+
+_NEXT: Mapping[TaskStatus, frozenset[TaskStatus]] = {
+    TaskStatus.PENDING: frozenset({TaskStatus.RUNNING, TaskStatus.SUCCESS, TaskStatus.FAILED}),
+    TaskStatus.RUNNING: frozenset({TaskStatus.SUCCESS, TaskStatus.FAILED}),
+    TaskStatus.SUCCESS: frozenset(),
+    TaskStatus.FAILED: frozenset({TaskStatus.PENDING}),
+    TaskStatus.DEAD: frozenset({TaskStatus.PENDING}),
+}
+
+
+def may_become(current: TaskStatus, following: TaskStatus) -> bool:
+    """Whether a task may change so. The same status again is no change; only a replay leaves ``failed`` and ``dead``.
+
+    ``pending`` to ``success`` is for a task whose work another task's attempt has done.
+    """
+    return current is following or following in _NEXT[current]
+
+
+def task_type(kind: str) -> str:
+    """The wire's type of a task that follows an intent of this kind."""
+    return SUMMARY_VIEW_FULL_RUN if kind == IntentKind.REFRESH_SUMMARY_VIEW.value else kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """Long work as a client sees it. ``scope`` is its owner scope: within it the id is unique."""
+
+    id: str
+    scope: Scope
+    type: str
+    status: TaskStatus
+    created_at: datetime
+    view_id: str | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    error_message: str | None = None
+    """Why it failed; while it is running: why the last attempt failed."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in (TaskStatus.PENDING, TaskStatus.RUNNING)

@@ -34,6 +34,10 @@ class Limits:
     search_window_max: int = 10_000
     """offset + limit of a ranked search."""
     forget_limit_max: int = 100_000
+    summary_views_max: int = 1_000
+    """Of one owner: callers with the same reach."""
+    view_prompt_length_max: int = 20_000
+    partitions_page_max: int = 1_000
     ttl_seconds_max: int = 10 * 365 * 86_400
 
 

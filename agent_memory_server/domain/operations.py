@@ -104,6 +104,8 @@ class Intent:
     namespace: str | None = None
     user_id: str | None = None
     not_before: datetime | None = None
+    task_id: str | None = None
+    """The id of a client-visible task that is to follow this intent, in the intent's scope; None: no client was given one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

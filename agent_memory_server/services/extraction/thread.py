@@ -151,7 +151,6 @@ class ThreadExtractionService:
         self, batch: ExtractionBatch, drafts: Sequence[ExtractedDraft], previous: Memory | None
     ) -> Memory:
         """One record a thread, carried on: several drafts are joined, counts and the fingerprint go on from the last."""
-        at = self._now()
         before: dict[str, Any] = dict(previous.metadata) if previous else {}
         ids = [*(previous.extracted_from or () if previous else ()), *(message.id for message in batch.messages)]
         times = [message.created_at for message in batch.messages]
