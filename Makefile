@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Whoever has a key wants the models behind it: its SDK comes along then.
 EXTRAS := $(if $(OPENAI_API_KEY),[openai])
+INSTALLED := $(VENV)/.run$(if $(OPENAI_API_KEY),-openai)
 .DEFAULT_GOAL := help
 
 .PHONY: help run test check demo docs format clean bench-startup bench-serving bench-scale
@@ -22,17 +23,17 @@ $(VENV)/.python:
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	@touch $@
 
-$(VENV)/.run$(EXTRAS): pyproject.toml $(VENV)/.python
+$(INSTALLED): pyproject.toml $(VENV)/.python
 	@echo "Installing agent-memory-server into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.$(EXTRAS)'
-	@touch '$@'
+	@touch $@
 
-$(VENV)/.dev: pyproject.toml $(VENV)/.run$(EXTRAS)
+$(VENV)/.dev: pyproject.toml $(INSTALLED)
 	@echo "Installing development tools into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
 	@touch $@
 
-run: $(VENV)/.run$(EXTRAS) ## Start the REST server on http://127.0.0.1:8000 with the embedded engine
+run: $(INSTALLED) ## Start the REST server on http://127.0.0.1:8000 with the embedded engine
 	@exec $(BIN)/agent-memory api
 
 test: $(VENV)/.dev ## Run every test
@@ -48,10 +49,10 @@ format: $(VENV)/.dev ## Format and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-docs: $(VENV)/.run$(EXTRAS) ## Write the generated pages of docs/reference anew
+docs: $(INSTALLED) ## Write the generated pages of docs/reference anew
 	@$(BIN)/python -m docs.generate
 
-demo: $(VENV)/.run$(EXTRAS) ## A real conversation in, five questions out
+demo: $(INSTALLED) ## A real conversation in, five questions out
 	@$(BIN)/python -m examples.demo
 
 bench-startup: $(VENV)/.dev ## Install size, start time, idle memory
