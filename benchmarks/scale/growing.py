@@ -1,0 +1,126 @@
+"""Filling the store and timing it: every step goes through the services, as a request would."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+from agent_memory_server.app import MemoryApp
+from agent_memory_server.domain.filters import MemoryFilter
+from agent_memory_server.domain.identity import ANONYMOUS, DEFAULT_TENANT, Scope, ScopeSelector
+from agent_memory_server.domain.records import Memory
+from agent_memory_server.domain.search import SearchMode, SearchQuery
+from benchmarks import texts
+
+BATCH = 100
+USER_MEMORIES = 100
+_BLOCK = 10_000
+_FIRST_DAY = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timed:
+    """Milliseconds of single calls, one at a time."""
+
+    p50_ms: float
+    p95_ms: float
+    found: float
+    """How many hits a search had on average: a search that finds nothing would be fast for nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inserted:
+    """``per_s`` in batches of a hundred; ``one`` is a single memory, durable when it returns."""
+
+    per_s: float
+    one: Timed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """One user's memories, all memories, and all memories right after a write has made every cache stale."""
+
+    user: dict[str, Timed]
+    everything: dict[str, Timed]
+    after_write_ms: float
+
+
+def memory(index: int, *, kind: str = "m") -> Memory:
+    """The memory number ``index``, the same in every run."""
+    at = _FIRST_DAY + timedelta(seconds=index * 30)
+    return Memory(
+        id=f"{kind}{index:09d}",
+        scope=Scope(DEFAULT_TENANT, None, user_of(index), f"past{index % 9973:04d}"),
+        text=texts.text(index),
+        topics=(texts.topic(index),),
+        created_at=at,
+        updated_at=at,
+        last_accessed=at,
+    )
+
+
+def user_of(index: int) -> str:
+    per_block = _BLOCK // USER_MEMORIES
+    return f"u{index // _BLOCK * per_block + index % per_block:06d}"
+
+
+async def insert(app: MemoryApp, *, first: int, end: int, singles: int) -> Inserted:
+    """Add the memories from ``first`` to ``end`` in batches, then a few one by one."""
+    spent = 0.0
+    for start in range(first, end, BATCH):
+        batch = [memory(index) for index in range(start, min(start + BATCH, end))]
+        begun = time.perf_counter()
+        await app.memories.create(ANONYMOUS, batch)
+        spent += time.perf_counter() - begun
+
+    async def one(index: int) -> int:
+        return len((await app.memories.create(ANONYMOUS, [memory(index, kind=f"s{end}-")])).ids)
+
+    return Inserted(per_s=(end - first) / spent if spent else 0.0, one=await _timed(one, range(singles)))
+
+
+async def search(app: MemoryApp, *, size: int, queries: int) -> Searched:
+    """Time searches for memories that are there, within one user's and within all."""
+    picked = [Random(number).randrange(size) for number in range(queries)]
+
+    def among_all(mode: SearchMode) -> Callable[[int], Awaitable[int]]:
+        return lambda index: _search(app, MemoryFilter(selector=ScopeSelector(DEFAULT_TENANT)), index, mode)
+
+    def among_users(mode: SearchMode) -> Callable[[int], Awaitable[int]]:
+        return lambda index: _search(
+            app, MemoryFilter(selector=ScopeSelector(DEFAULT_TENANT, None, user_of(index))), index, mode
+        )
+
+    after_write = await _timed(among_all(SearchMode.SEMANTIC), picked[:1])
+    few = picked[: max(3, queries // 4)]
+    for mode in SearchMode:  # warm what a running server has warm
+        await _timed(among_all(mode), picked[:2])
+    return Searched(
+        user={mode.value: await _timed(among_users(mode), picked) for mode in SearchMode},
+        everything={mode.value: await _timed(among_all(mode), few) for mode in SearchMode},
+        after_write_ms=after_write.p50_ms,
+    )
+
+
+async def _search(app: MemoryApp, criteria: MemoryFilter, index: int, mode: SearchMode) -> int:
+    page = await app.search.search(criteria, SearchQuery(text=texts.query(index), mode=mode))
+    return len(page.hits)
+
+
+async def _timed(call: Callable[[int], Awaitable[int]], indices: Sequence[int]) -> Timed:
+    spent_ms: list[float] = []
+    found = 0
+    for index in indices:
+        texts.text(index)  # made outside the measured time
+        begun = time.perf_counter()
+        found += await call(index)
+        spent_ms.append((time.perf_counter() - begun) * 1000)
+    spent_ms.sort()
+    return Timed(
+        p50_ms=spent_ms[len(spent_ms) // 2],
+        p95_ms=spent_ms[min(len(spent_ms) - 1, int(len(spent_ms) * 0.95))],
+        found=found / len(spent_ms),
+    )

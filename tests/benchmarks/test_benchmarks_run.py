@@ -1,0 +1,51 @@
+"""The benchmarks run to their end on a small size, so that they do not rot; their figures are not judged here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def _run(tmp_path: Path, *arguments: str) -> dict[str, Any]:
+    found = tmp_path / "found.json"
+    environment = {key: value for key, value in os.environ.items() if key not in ("STORAGE_URL", "REDIS_URL")}
+    finished = subprocess.run(
+        [sys.executable, "-m", *arguments, "--json", str(found)],
+        cwd=ROOT,
+        env={**environment, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return json.loads(found.read_text())
+
+
+@pytest.mark.skipif(not sys.platform.startswith(("linux", "darwin")), reason="the load generator uses uvloop")
+def test_serving_measures_every_scenario_without_an_error(tmp_path: Path) -> None:
+    """Every scenario of the serving benchmark gets answers, and only good ones, from a real server."""
+    found = _run(tmp_path, "benchmarks.serving", "--quick")
+    assert {each["workload"] for each in found["scenarios"]} >= {"append", "create", "get", "search_hybrid", "prompt"}
+    for each in found["scenarios"]:
+        assert each["per_s"] > 0, each["title"]
+        assert each["bare_per_s"] > 0, each["title"]
+        assert each["errors"] == 0, each["error_sample"]
+    assert found["big_session"]["errors"] == 0, found["big_session"]["error_sample"]
+
+
+def test_scale_measures_every_size(tmp_path: Path) -> None:
+    """The scale benchmark finds hits at each size in every mode and says how large the files are."""
+    found = _run(tmp_path, "benchmarks.scale", "--sizes", "300,900", "--queries", "8")
+    assert [step["memories"] for step in found["steps"]] == [300, 900]
+    for step in found["steps"]:
+        assert all(each["found"] > 0 for kind in ("user", "everything") for each in step["search"][kind].values())
+        assert step["file_bytes"] > 0
