@@ -1,0 +1,59 @@
+"""The command ``agent-memory``: one file a command.
+
+At import only click and the standard library are loaded, so that ``--help`` answers at once; each command imports what it
+needs when it runs. An expected failure is one sentence on stderr and exit code 1, a wrong usage exit code 2.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from agent_memory_server.cli.api import api
+from agent_memory_server.cli.delete import delete
+from agent_memory_server.cli.import_conversation import import_conversation
+from agent_memory_server.cli.migrate_memories import migrate_memories
+from agent_memory_server.cli.rebuild_index import rebuild_index
+from agent_memory_server.cli.search import search
+from agent_memory_server.cli.version import version
+from agent_memory_server.errors import MemoryServerError
+
+SPELLINGS = {"rebuild_index": "rebuild-index"}
+"""Names that documentation of the reference server used beside the real ones."""
+
+
+class AgentMemory(click.Group):
+    """The group: knows the other spellings, and turns deliberate failures into a sentence."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, SPELLINGS.get(cmd_name, cmd_name))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MemoryServerError as error:
+            raise click.ClickException(error.detail) from error
+
+
+@click.group(cls=AgentMemory, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def cli() -> None:
+    """A memory server for AI agents: working memory and long-term memory, offline by default.
+
+    Without any setting, data lives in a file in your user data folder; DATA_DIR or STORAGE_URL changes that. The commands
+    that read and write memories work on the same data beside a running server.
+    """
+
+
+for command in (api, search, delete, import_conversation, rebuild_index, migrate_memories, version):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point of ``agent-memory``; without ``arguments`` those of the process."""
+    # Must be set before numpy is loaded: our matrices are small, and more threads only fight over the processor.
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    cli(arguments, prog_name="agent-memory")

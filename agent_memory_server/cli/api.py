@@ -1,0 +1,8 @@
+"""``agent-memory api``."""
+
+import click
+
+
+@click.command()
+def api() -> None:
+    """Run the REST server."""

@@ -1,0 +1,141 @@
+"""``agent-memory search``: finds memories, or lists them when there is no query. No recency boost here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agent_memory_server.cli.running import OPERATOR, opened_app
+
+if TYPE_CHECKING:
+    from agent_memory_server.domain.filters import MemoryFilter, TextFilter
+    from agent_memory_server.domain.search import Hit, Page, SearchQuery
+
+TEXT_SHOWN_MAX = 200
+_RULE = "=" * 60
+
+
+@click.command(short_help="Find or list memories.")
+@click.argument("query", default="")
+@click.option("-n", "--namespace", help="Only memories of this namespace.")
+@click.option("-s", "--session-id", help="Only memories of this session.")
+@click.option("-u", "--user-id", help="Only memories of this user.")
+@click.option("-t", "--topics", help="Only memories with any of these topics (comma-separated).")
+@click.option("-e", "--entities", help="Only memories with any of these entities (comma-separated).")
+@click.option("-l", "--limit", type=click.IntRange(1, 100), default=10, show_default=True, help="Memories to show.")
+@click.option("-o", "--offset", type=click.IntRange(0), default=0, show_default=True, help="Memories to skip.")
+@click.option(
+    "--search-mode",
+    type=click.Choice(["semantic", "keyword", "hybrid"]),
+    help="How to rank. Default: hybrid; semantic when --distance-threshold is given.",
+)
+@click.option(
+    "--hybrid-alpha",
+    type=click.FloatRange(0, 1),
+    default=0.7,
+    show_default=True,
+    help="Weight of the meaning against the words in hybrid mode.",
+)
+@click.option("--text-scorer", default="BM25STD", help="Accepted for older scripts; words are always scored by BM25.")
+@click.option("-d", "--distance-threshold", type=click.FloatRange(0), help="Only memories at most this far (semantic).")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print.")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+def search(
+    query: str,
+    namespace: str | None,
+    session_id: str | None,
+    user_id: str | None,
+    topics: str | None,
+    entities: str | None,
+    limit: int,
+    offset: int,
+    search_mode: str | None,
+    hybrid_alpha: float,
+    text_scorer: str,  # noqa: ARG001 - accepted and without effect
+    distance_threshold: float | None,
+    form: str,
+    as_json: bool,
+) -> None:
+    """Find memories by QUERY; without one, list them, newest first."""
+    mode = search_mode or ("hybrid" if distance_threshold is None else "semantic")
+    if distance_threshold is not None and mode != "semantic":
+        raise click.UsageError("--distance-threshold is only supported for --search-mode semantic")
+    for option, value in (("--namespace", namespace), ("--user-id", user_id), ("--session-id", session_id)):
+        if value is not None and not value.strip():
+            raise click.UsageError(f"{option} must not be blank; leave it out to search everything")
+
+    from agent_memory_server.domain.filters import MemoryFilter
+    from agent_memory_server.domain.search import SearchMode, SearchQuery
+
+    criteria = MemoryFilter(
+        selector=OPERATOR.selector(namespace, user_id),
+        session_id=_any_of([session_id] if session_id else []),
+        topics=_any_of(_separated(topics)),
+        entities=_any_of(_separated(entities)),
+    )
+    asked = SearchQuery(
+        text=query,
+        mode=SearchMode(mode),
+        alpha=hybrid_alpha,
+        distance_max=distance_threshold,
+        limit=limit,
+        offset=offset,
+    )
+    page = asyncio.run(_search(criteria, asked))
+    if as_json or form == "json":
+        click.echo(json.dumps(_wire(page), ensure_ascii=False, indent=2))
+    else:
+        click.echo(as_text(page))
+
+
+async def _search(criteria: MemoryFilter, query: SearchQuery) -> Page:
+    async with opened_app() as app:
+        return await app.search.search(criteria, query)
+
+
+def _separated(values: str | None) -> list[str]:
+    return [each.strip() for each in (values or "").split(",") if each.strip()]
+
+
+def _any_of(values: Sequence[str]) -> TextFilter | None:
+    from agent_memory_server.domain.filters import TextFilter
+
+    return TextFilter(any=tuple(values)) if values else None
+
+
+def as_text(page: Page) -> str:
+    """The page for a person; absent fields are left out."""
+    lines = [f"Found {page.total} memories (showing {len(page.hits)}):", _RULE]
+    for place, hit in enumerate(page.hits, start=1):
+        lines += ["", *_entry(place, hit)]
+    return "\n".join(lines)
+
+
+def _entry(place: int, hit: Hit) -> list[str]:
+    memory = hit.memory
+    lines = [f"[{place}] ID: {memory.id}"]
+    if hit.score is not None and hit.score_type is not None:
+        lines += [f"    Score: {hit.score:.4f} ({hit.score_type.value})", f"    Distance: {hit.distance:.4f}"]
+    shown = {
+        "Namespace": memory.scope.namespace,
+        "Session": memory.scope.session_id,
+        "User": memory.scope.user_id,
+        "Name": memory.name,
+        "Topics": ", ".join(memory.topics),
+        "Entities": ", ".join(memory.entities),
+    }
+    lines += [f"    {label}: {value}" for label, value in shown.items() if value]
+    text = " ".join(memory.text.split())
+    lines.append(f"    Text: {text[:TEXT_SHOWN_MAX]}{'...' if len(text) > TEXT_SHOWN_MAX else ''}")
+    return lines
+
+
+def _wire(page: Page) -> Any:
+    """The page as the REST API answers it."""
+    from agent_memory_server.api.schemas.search import MemoryRecordResultsResponse
+
+    return MemoryRecordResultsResponse.of(page).model_dump(mode="json")
