@@ -72,6 +72,10 @@ class ServerProcess:
     def log(self) -> str:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
+    def environment(self) -> dict[str, str]:
+        """All that the process is told."""
+        return bare_environment(self.data_dir.parent, {"DATA_DIR": str(self.data_dir), **self._environment})
+
     def start(self) -> ServerProcess:
         """Start and wait until it is ready; a process that exits instead raises with its log."""
         self.launch()
@@ -85,11 +89,10 @@ class ServerProcess:
     def launch(self) -> None:
         """Start without waiting."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        environment = bare_environment(self.data_dir.parent, {"DATA_DIR": str(self.data_dir), **self._environment})
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._prefix, command(), "api", "--port", str(self.port)],
-                env=environment,
+                env=self.environment(),
                 cwd=self.data_dir.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,0 +1,104 @@
+"""Check 1: what was acknowledged survives kill -9 at once, with one and with two server processes on one file."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.faults.traffic import assert_readable_everywhere, create, create_all, listed, memory
+from tests.server_process import ServerProcess, servers_on_one_file, wait_for_no_pending_work
+
+
+def facts(namespace: str, count: int) -> list[dict[str, Any]]:
+    words = ["apple", "bridge", "candle", "desert", "engine", "forest", "garden", "harbour", "island", "jungle"]
+    return [
+        memory(f"{namespace}-{index}", f"The {words[index % 10]} has the number {index * 37}", namespace)
+        for index in range(count)
+    ]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_check_01_acknowledged_creates_survive_kill_9(tmp_path: Path, processes: int) -> None:
+    """20 parallel creates, kill -9 at once, restart: 20 of 20 by id, in listings and in search, from every process."""
+    memories = facts("crash", 20)
+    with servers_on_one_file(tmp_path / "data", processes) as servers:
+        async with contextlib.AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(server.async_client()) for server in servers]
+            acknowledged = await asyncio.gather(
+                *(create_all(client, memories[part::processes]) for part, client in enumerate(clients))
+            )
+            for server in servers:
+                server.kill()
+        assert all(all(answers) for answers in acknowledged)
+        for server in servers:
+            server.start()
+            with server.client() as client:
+                assert_readable_everywhere(client, memories, "crash")
+
+
+async def test_check_01_kill_in_the_middle_of_traffic(tmp_path: Path) -> None:
+    """Killed while creates and appends are still arriving: exactly what was acknowledged is there, nothing is doubled."""
+    memories = facts("middle", 400)
+    acknowledged: list[dict[str, Any]] = []
+    with ServerProcess(tmp_path / "data") as server:
+        async with server.async_client() as client:
+
+            async def one(each: dict[str, Any]) -> None:
+                if await create(client, [each]):
+                    acknowledged.append(each)
+                if len(acknowledged) == 100:
+                    server.kill()
+
+            gate = asyncio.Semaphore(16)
+
+            async def gated(each: dict[str, Any]) -> None:
+                async with gate:
+                    await one(each)
+
+            await asyncio.gather(*(gated(each) for each in memories))
+        assert len(acknowledged) >= 100
+        server.start()
+        with server.client() as http:
+            stored = [each["id"] for each in listed(http, "middle")]
+            assert len(stored) == len(set(stored))
+            assert {each["id"] for each in acknowledged} <= set(stored)
+
+
+def test_check_01_kill_during_background_promotion(tmp_path: Path) -> None:
+    """P1: sessions are acknowledged, the server dies before it promoted them: after a restart every message is found once."""
+    sessions, messages = 12, 10
+    with ServerProcess(tmp_path / "data") as server:
+        with server.client() as client:
+            for session in range(sessions):
+                said = [
+                    {
+                        "id": f"s{session}m{index}",
+                        "role": "user",
+                        "content": f"Session {session} spoke of topic{session}x{index}",
+                        "created_at": "2024-05-01T10:00:00Z",
+                    }
+                    for index in range(messages)
+                ]
+                facts_of_session = [{"id": f"fact-{session}", "text": f"Structured fact {session}"}]
+                body = {"messages": said, "memories": facts_of_session, "namespace": "dying", "user_id": "alice"}
+                assert client.put(f"/v1/working-memory/s{session}", json=body).status_code == 200
+        server.kill()
+        server.start()
+        with server.client() as client:
+            wait_for_no_pending_work(client)
+            stored = [each["id"] for each in listed(client, "dying")]
+            expected = {f"s{session}m{index}" for session in range(sessions) for index in range(messages)}
+            expected |= {f"fact-{session}" for session in range(sessions)}
+            assert sorted(stored) == sorted(expected)
+            for query in ("topic3x7", "topic11x0"):
+                response: httpx.Response = client.post(
+                    "/v1/long-term-memory/search",
+                    json={"text": query, "search_mode": "keyword", "user_id": {"eq": "alice"}, "limit": 1},
+                )
+                session, index = query.removeprefix("topic").split("x")
+                assert [hit["id"] for hit in response.json()["memories"]] == [f"s{session}m{index}"]

@@ -1,0 +1,149 @@
+"""Checks 5, 6 and 7: many writers on one session lose nothing, conditional writes hold, repetition changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+
+from tests.faults.traffic import message
+from tests.problem_details import assert_problem
+from tests.server_process import ServerProcess
+
+CLIENTS, APPENDS = 20, 50
+
+
+def all_messages(client: httpx.Client, session: str, namespace: str) -> list[dict[str, Any]]:
+    """Every message of a session in order, through the paged listing."""
+    found: list[dict[str, Any]] = []
+    cursor: str | None = None
+    while True:
+        query: dict[str, str | int] = {"namespace": namespace, "limit": 300}
+        if cursor is not None:
+            query["cursor"] = cursor
+        response = client.get(f"/v1/working-memory/{session}/messages", params=query)
+        assert response.status_code == 200, response.text
+        page = response.json()
+        found.extend(page["messages"])
+        cursor = page["next_cursor"]
+        if cursor is None:
+            assert page["total"] == len(found)
+            return found
+
+
+async def test_check_05_concurrent_appends_lose_nothing(shared_server: ServerProcess, namespace: str) -> None:
+    """20 clients append 50 messages each to one session: 1,000 are stored and each client's order is kept."""
+    async with shared_server.async_client() as http:
+
+        async def one_client(number: int) -> None:
+            for index in range(APPENDS):
+                body = {"messages": [message(f"{number}-{index}", f"{number} says {index}")], "namespace": namespace}
+                response = await http.post("/v1/working-memory/shared/messages", json=body)
+                assert response.status_code == 200, response.text
+                assert response.json()["appended"] == 1
+
+        await asyncio.gather(*(one_client(number) for number in range(CLIENTS)))
+    with shared_server.client() as client:
+        stored = all_messages(client, "shared", namespace)
+        assert len(stored) == CLIENTS * APPENDS
+        for number in range(CLIENTS):
+            mine = [each["id"] for each in stored if each["id"].startswith(f"{number}-")]
+            assert mine == [f"{number}-{index}" for index in range(APPENDS)]
+        whole = client.get("/v1/working-memory/shared", params={"namespace": namespace}).json()
+        assert [each["id"] for each in whole["messages"]] == [each["id"] for each in stored]
+
+
+async def test_check_06_one_of_two_conditional_puts_wins(shared_server: ServerProcess, namespace: str) -> None:
+    """Two PUTs with the same If-Match: one 200 and one 412; the winner's document is what is stored."""
+    path = "/v1/working-memory/etag"
+    async with shared_server.async_client() as http:
+        for round_number in range(5):
+            body = {"messages": [message("m", "start")], "namespace": namespace}
+            etag = (await http.put(path, json=body)).headers["etag"]
+            assert not etag.startswith("W/")
+            answers = await asyncio.gather(
+                *(
+                    http.put(path, json={"context": word, "namespace": namespace}, headers={"If-Match": etag})
+                    for word in ("left", "right")
+                )
+            )
+            assert sorted(answer.status_code for answer in answers) == [200, 412], f"round {round_number}"
+            winner = next(answer for answer in answers if answer.status_code == 200)
+            assert_problem(next(answer for answer in answers if answer.status_code == 412), 412)
+            read = await http.get(path, params={"namespace": namespace})
+            assert read.json()["context"] == winner.json()["context"]
+            assert read.headers["etag"] == winner.headers["etag"] != etag
+
+
+def test_check_06_conditions_hold_for_every_write(shared_server: ServerProcess, namespace: str) -> None:
+    """If-None-Match: * on an existing session, a stale PATCH and a stale append are 412 and change nothing."""
+    path = "/v1/working-memory/conditional"
+    scope = {"namespace": namespace}
+    with shared_server.client() as client:
+        created = client.put(path, json={"context": "one", **scope}, headers={"If-None-Match": "*"})
+        assert created.status_code == 200, created.text
+        assert_problem(client.put(path, json={"context": "two", **scope}, headers={"If-None-Match": "*"}), 412)
+        first = created.headers["etag"]
+        patched = client.patch(path, json={"context": "three", **scope}, headers={"If-Match": first})
+        assert patched.status_code == 200, patched.text
+        assert patched.headers["etag"] != first
+        assert_problem(client.patch(path, json={"context": "four", **scope}, headers={"If-Match": first}), 412)
+        assert_problem(client.put(path, json={"context": "five", **scope}, headers={"If-Match": first}), 412)
+        assert_problem(client.put("/v1/working-memory/none-yet", json=scope, headers={"If-Match": "*"}), 412)
+        several = f'"other", {patched.headers["etag"]}'
+        assert client.put(path, json={"context": "six", **scope}, headers={"If-Match": several}).status_code == 200
+        read = client.get(path, params=scope)
+        assert read.json()["context"] == "six"
+        assert client.get("/v1/working-memory/none-yet", params=scope).status_code == 404
+
+
+def test_check_06_stale_patch_of_a_memory(shared_server: ServerProcess, namespace: str) -> None:
+    """A memory's strong ETag protects its PATCH in the same way."""
+    identifier = f"{namespace}-etag"
+    with shared_server.client() as client:
+        body = {"memories": [{"id": identifier, "text": "one", "namespace": namespace}]}
+        assert client.post("/v1/long-term-memory/", json=body).status_code == 200
+        path = f"/v1/long-term-memory/{identifier}"
+        etag = client.get(path).headers["etag"]
+        assert client.patch(path, json={"text": "two"}, headers={"If-Match": etag}).status_code == 200
+        assert_problem(client.patch(path, json={"text": "three"}, headers={"If-Match": etag}), 412)
+        assert client.get(path).json()["text"] == "two"
+
+
+async def test_check_07_the_same_message_ten_times_is_stored_once(shared_server: ServerProcess, namespace: str) -> None:
+    """Ten appends of one message, at once: one is counted as appended, nine as duplicates, one is stored."""
+    body = {"messages": [message("once", "only once")], "namespace": namespace}
+    async with shared_server.async_client() as http:
+        answers = await asyncio.gather(*(http.post("/v1/working-memory/dup/messages", json=body) for _ in range(10)))
+        assert [answer.status_code for answer in answers] == [200] * 10
+        assert sum(answer.json()["appended"] for answer in answers) == 1
+        assert sum(answer.json()["duplicates"] for answer in answers) == 9
+        assert {answer.json()["total"] for answer in answers} == {1}
+    with shared_server.client() as client:
+        assert [each["id"] for each in all_messages(client, "dup", namespace)] == ["once"]
+
+
+def test_check_07_a_known_id_with_other_content_conflicts(shared_server: ServerProcess, namespace: str) -> None:
+    """The same id with other words is 409 and nothing of the request is applied."""
+    path = "/v1/working-memory/conflict/messages"
+    with shared_server.client() as client:
+        first = client.post(path, json={"messages": [message("a", "one")], "namespace": namespace})
+        assert first.status_code == 200
+        mixed = {"messages": [message("b", "new"), message("a", "other")], "namespace": namespace}
+        assert_problem(client.post(path, json=mixed), 409)
+        assert [each["id"] for each in all_messages(client, "conflict", namespace)] == ["a"]
+
+
+def test_check_07_duplicate_ids_in_one_body(shared_server: ServerProcess, namespace: str) -> None:
+    """One id twice in a body is 422 in append, PUT and create, and nothing is stored."""
+    twice = [message("x", "one"), message("x", "one")]
+    with shared_server.client() as client:
+        session = {"messages": twice, "namespace": namespace}
+        assert_problem(client.post("/v1/working-memory/twice/messages", json=session), 422)
+        assert_problem(client.put("/v1/working-memory/twice", json=session), 422)
+        memories = [{"id": f"{namespace}-x", "text": text, "namespace": namespace} for text in ("one", "two")]
+        assert_problem(client.post("/v1/long-term-memory/", json={"memories": memories}), 422)
+        assert_problem(client.put("/v1/working-memory/twice", json={"memories": memories, "namespace": namespace}), 422)
+        assert client.get("/v1/working-memory/twice", params={"namespace": namespace}).status_code == 404
+        assert client.get(f"/v1/long-term-memory/{namespace}-x").status_code == 404

@@ -1,0 +1,173 @@
+"""Check 8: the database becomes unusable under a running server: every answer says so, none pretends that nothing is there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.faults.traffic import memory, message
+from tests.problem_details import assert_problem
+from tests.server_process import START_TIMEOUT_S, ServerProcess, wait_for_no_pending_work
+from tests.waiting import wait_until
+
+ANSWER_TIME_MAX_S = 5.0
+NAMESPACE = "lost"
+
+
+def operations(client: httpx.Client) -> dict[str, Callable[[], httpx.Response]]:
+    """Every data route: what exists, what does not exist, and what is empty must all answer alike when the store is gone."""
+    scope = {"namespace": NAMESPACE}
+    body: dict[str, Any] = {"messages": [message("new", "new words")], **scope}
+    search: dict[str, Any] = {"text": "tea", "namespace": {"eq": NAMESPACE}}
+    return {
+        "GET session": lambda: client.get("/v1/working-memory/s", params=scope),
+        "GET absent session": lambda: client.get("/v1/working-memory/absent", params=scope),
+        "list sessions": lambda: client.get("/v1/working-memory/", params=scope),
+        "list sessions of nobody": lambda: client.get("/v1/working-memory/", params={"namespace": "nobody"}),
+        "page messages": lambda: client.get("/v1/working-memory/s/messages", params=scope),
+        "PUT session": lambda: client.put("/v1/working-memory/s", json=body),
+        "PUT new session": lambda: client.put("/v1/working-memory/new", json=body),
+        "append": lambda: client.post("/v1/working-memory/s/messages", json=body),
+        "PATCH session": lambda: client.patch("/v1/working-memory/s", json={"context": "x", **scope}),
+        "DELETE session": lambda: client.delete("/v1/working-memory/s", params=scope),
+        "GET memory": lambda: client.get("/v1/long-term-memory/m"),
+        "GET absent memory": lambda: client.get("/v1/long-term-memory/absent"),
+        "list memories": lambda: client.get("/v1/long-term-memory", params=scope),
+        "create": lambda: client.post("/v1/long-term-memory/", json={"memories": [memory("n", "new", NAMESPACE)]}),
+        "edit": lambda: client.patch("/v1/long-term-memory/m", json={"text": "x"}),
+        "delete memory": lambda: client.delete("/v1/long-term-memory", params={"memory_ids": "m"}),
+        "search semantic": lambda: client.post("/v1/long-term-memory/search", json=search),
+        "search keyword": lambda: client.post("/v1/long-term-memory/search", json={**search, "search_mode": "keyword"}),
+        "search hybrid": lambda: client.post("/v1/long-term-memory/search", json={**search, "search_mode": "hybrid"}),
+        "search listing": lambda: client.post("/v1/long-term-memory/search", json={"namespace": {"eq": NAMESPACE}}),
+        "forget": lambda: client.post(
+            "/v1/long-term-memory/forget", params=scope, json={"policy": {"max_age_days": 1}}
+        ),
+        "compact": lambda: client.post("/v1/long-term-memory/compact", params=scope),
+        "prompt": lambda: client.post(
+            "/v1/memory/prompt",
+            json={"query": "tea", "session": {"session_id": "s", **scope}, "long_term_search": search},
+        ),
+        "pending": lambda: client.get("/v1/pending"),
+    }
+
+
+def fill(client: httpx.Client) -> None:
+    """A session and a memory, and no work in flight."""
+    created = client.post("/v1/long-term-memory/", json={"memories": [memory("m", "tea is green", NAMESPACE)]})
+    assert created.status_code == 200, created.text
+    body = {"messages": [message("a", "hello")], "namespace": NAMESPACE}
+    assert client.put("/v1/working-memory/s", json=body).status_code == 200
+    wait_for_no_pending_work(client)
+
+
+def failures_to_say_so(client: httpx.Client) -> list[str]:
+    """The operations that did not answer as a store outage has to be answered, each with its answer."""
+    wrong: list[str] = []
+    for name, operation in operations(client).items():
+        started = time.monotonic()
+        response = operation()
+        took_s = time.monotonic() - started
+        if response.status_code not in (503, 504):
+            wrong.append(f"{name}: {response.status_code} {response.text[:120]}")
+            continue
+        assert_problem(response, 503, 504)
+        if took_s > ANSWER_TIME_MAX_S:
+            wrong.append(f"{name}: answered after {took_s:.1f} s")
+    health = client.get("/v1/health")
+    if health.status_code != 200:
+        wrong.append(f"health: {health.status_code}")
+    ready = client.get("/v1/ready")
+    if ready.status_code != 503 or ready.json().get("ready") is not False:
+        wrong.append(f"ready: {ready.status_code} {ready.text[:120]}")
+    return wrong
+
+
+def replace_by_garbage(folder: Path) -> None:
+    """Every file of the database is overwritten in place, as a failing disk or a careless script would."""
+    for path in folder.iterdir():
+        size = max(path.stat().st_size, 8192)
+        with path.open("r+b") as file:
+            file.write(b"\xde\xad\xbe\xef" * (size // 4))
+
+
+def remove_files(folder: Path) -> None:
+    """The files are unlinked while the server has them open: what it writes from now on reaches nobody."""
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def replace_by_folder(folder: Path) -> None:
+    """The database's name now belongs to a folder."""
+    remove_files(folder)
+    (folder / "memory.db").mkdir()
+
+
+def replace_by_empty_files(folder: Path) -> None:
+    """The files are truncated: an empty database is a failure, not an empty store."""
+    for path in folder.iterdir():
+        with path.open("r+b") as file:
+            file.truncate(0)
+
+
+@pytest.mark.parametrize("harm", [replace_by_garbage, remove_files, replace_by_folder, replace_by_empty_files])
+def test_check_08_a_lost_store_is_said_everywhere(tmp_path: Path, harm: Callable[[Path], None]) -> None:
+    """Every data route answers 503 problem+json with Retry-After within 5 s; health stays 200 and ready turns 503."""
+    with ServerProcess(tmp_path / "data") as server, server.client() as client:
+        fill(client)
+        assert client.get("/v1/ready").json()["ready"] is True
+        harm(server.data_dir)
+        assert failures_to_say_so(client) == []
+
+
+def test_check_08_a_store_that_comes_back_is_used_again(tmp_path: Path) -> None:
+    """The folder vanishes and returns (an unmounted disk): 503 meanwhile, then everything is there without a restart."""
+    away = tmp_path / "elsewhere"
+    with ServerProcess(tmp_path / "data") as server, server.client() as client:
+        fill(client)
+        server.data_dir.rename(away)
+        assert failures_to_say_so(client) == []
+        if server.data_dir.exists():  # a server may make its folder anew, but must not serve an empty store from it
+            for path in server.data_dir.iterdir():
+                path.unlink()
+            server.data_dir.rmdir()
+        away.rename(server.data_dir)
+        wait_until(lambda: client.get("/v1/ready").status_code == 200, "the server did not recover", 10.0)
+        assert client.get("/v1/long-term-memory/m").json()["text"] == "tea is green"
+        assert client.get("/v1/working-memory/s", params={"namespace": NAMESPACE}).status_code == 200
+        created = client.post("/v1/long-term-memory/", json={"memories": [memory("after", "written after", NAMESPACE)]})
+        assert created.status_code == 200
+        server.kill()
+        server.start()
+        assert client.get("/v1/long-term-memory/after").json()["text"] == "written after"
+
+
+def test_check_08_a_corrupt_file_is_never_started_over(tmp_path: Path) -> None:
+    """A server started on garbage does not serve an empty store and leaves the file for a person to rescue."""
+    data = tmp_path / "data"
+    data.mkdir()
+    garbage = b"this is not a database " * 1000
+    (data / "memory.db").write_bytes(garbage)
+    server = ServerProcess(data)
+    server.launch()
+    try:
+
+        def decided() -> bool:
+            if server.exit_status() is not None:
+                return True
+            try:
+                return httpx.get(f"{server.url}/v1/ready").status_code == 503
+            except httpx.TransportError:
+                return False
+
+        wait_until(decided, "the server neither refused to start nor said that it is not ready", START_TIMEOUT_S)
+        assert server.exit_status() != 0
+        assert "Traceback" not in server.log
+    finally:
+        server.kill()
+    assert (data / "memory.db").read_bytes() == garbage

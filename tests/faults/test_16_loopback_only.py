@@ -1,0 +1,95 @@
+"""Check 16: without any setting only loopback is bound; what asks for more without authentication is refused at start."""
+
+from __future__ import annotations
+
+import ipaddress
+import subprocess
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests.server_process import ServerProcess, bare_environment, command, free_port
+
+REFUSAL_TIME_MAX_S = 20
+
+
+def listening_addresses(pid: int) -> set[str]:
+    """The local addresses on which a process listens for TCP connections, from the kernel's tables."""
+    held: set[str] = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            held.add(str(entry.readlink()))
+        except FileNotFoundError:  # closed meanwhile
+            continue
+    found: set[str] = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in held:
+                found.add(_address(fields[1].split(":")[0]))
+    return found
+
+
+def _address(hexadecimal: str) -> str:
+    raw = bytes.fromhex(hexadecimal)
+    words = b"".join(raw[start : start + 4][::-1] for start in range(0, len(raw), 4))
+    return str(ipaddress.ip_address(words))
+
+
+class UnsetServer(ServerProcess):
+    """A server with no setting at all in its environment: not even where its data lives."""
+
+    def environment(self) -> dict[str, str]:
+        return bare_environment(self.data_dir.parent)
+
+
+@pytest.fixture
+def unset_server(tmp_path: Path) -> Generator[ServerProcess]:
+    with UnsetServer(tmp_path / "home") as server:
+        yield server
+
+
+def test_check_16_no_settings_bind_loopback_only(unset_server: ServerProcess) -> None:
+    """A server without settings listens on 127.0.0.1 (and ::1 at most), works, and keeps its data in its user's folder."""
+    addresses = listening_addresses(unset_server.pid)
+    assert addresses
+    assert addresses <= {"127.0.0.1", "::1"}
+    with unset_server.client() as client:
+        assert client.get("/v1/health").status_code == 200
+    assert "http://127.0.0.1:" in unset_server.log
+    databases = [path for path in unset_server.data_dir.parent.rglob("memory.db") if path.is_file()]
+    assert len(databases) == 1
+    assert databases[0].stat().st_mode & 0o077 == 0, "other users of the machine can read the memories"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "said"),
+    [
+        (["--host", "0.0.0.0"], {}, "ALLOW_UNAUTHENTICATED"),
+        ([], {"HOST": "0.0.0.0"}, "ALLOW_UNAUTHENTICATED"),
+        (["--host", "::"], {}, "ALLOW_UNAUTHENTICATED"),
+        (["--host", "192.0.2.1"], {"ALLOW_UNAUTHENTICATED": "false"}, "ALLOW_UNAUTHENTICATED"),
+        ([], {"AUTH_MODE": "token"}, "AUTH_MODE"),
+        ([], {"AUTH_MODE": "oauth2", "ALLOW_UNAUTHENTICATED": "true"}, "AUTH_MODE"),
+        ([], {"TOKEN_AUTH_ENABLED": "true"}, "TOKEN_AUTH_ENABLED"),
+        ([], {"DISABLE_AUTH": "true", "AUTH_MODE": "token"}, "AUTH_MODE"),
+    ],
+    ids=["host option", "host setting", "any IPv6", "not allowed", "tokens", "oauth2", "token switch", "contradiction"],
+)
+def test_check_16_what_would_be_open_is_refused(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str], said: str
+) -> None:
+    """The process exits with status 1 and one sentence that names the setting to change; it does not start open."""
+    ended = subprocess.run(
+        [command(), "api", "--port", str(free_port()), *arguments],
+        env=bare_environment(tmp_path, {"DATA_DIR": str(tmp_path / "data"), **environment}),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=REFUSAL_TIME_MAX_S,
+        check=False,
+    )
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
