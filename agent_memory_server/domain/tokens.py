@@ -44,7 +44,10 @@ STOP_WORDS = frozenset(
 
 _ASCII_WORD = re.compile(rf"[a-z0-9]{{1,{TERM_LENGTH_MAX}}}(?:'[a-z0-9]{{1,{TERM_LENGTH_MAX}}}){{0,3}}")
 _PIECE = re.compile(r"\S+")
-_ACCENT = re.compile("[\u0300-\u036f]+")
+_ACCENT = re.compile(
+    "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc]+"
+)
+"""Marks that writers leave out as they please: Latin, Greek and Cyrillic accents, Hebrew points, Arabic vowels and kashida."""
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufe00-\ufe0f\ufeff\U000e0020-\U000e007f]+")
 _APOSTROPHE = re.compile("[\u2018\u2019\u201b\u02bc\u02b9\u055a\u05f3]")
 _UNSEPARATED = (

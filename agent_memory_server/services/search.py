@@ -16,17 +16,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.fusion import fused_scores
-from agent_memory_server.domain.keyword_ranking import inverse_document_frequency, keyword_scores
+from agent_memory_server.domain.keyword_ranking import inverse_document_frequency
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.operations import Vector
+from agent_memory_server.domain.ranking import (
+    DECIMALS,
+    Ranking,
+    WordsBeside,
+    by_relevance,
+    ranked_by_words,
+    similarities,
+    within_distance,
+    words_beside,
+)
 from agent_memory_server.domain.recency import RecencyWeights, blended_score
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.search import (
@@ -36,7 +44,6 @@ from agent_memory_server.domain.search import (
     Page,
     SearchMode,
     SearchQuery,
-    VectorCandidates,
 )
 from agent_memory_server.domain.tokens import query_tokens, telling_spans
 from agent_memory_server.errors import BadRequest, InvalidInput
@@ -53,20 +60,6 @@ VECTORLESS_CHECKED_MAX = 256
 """Best keyword matches outside the vector channel's candidates whose vectors are looked up."""
 ACCESS_INTERVAL_MIN_S = 900.0
 """How long after an access the next one counts (contract, section 7.8)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """Candidates by falling relevance; equal ones by handle. Relevance is 1 - distance, or a score in 0..1."""
-
-    handles: Sequence[Handle]
-    relevance: NDArray[np.float64]
-    modes: Sequence[SearchMode] | SearchMode
-    """What the relevance is: one for all, or one a candidate."""
-    total: int
-
-    def mode(self, place: int) -> SearchMode:
-        return self.modes if isinstance(self.modes, SearchMode) else self.modes[place]
 
 
 class SearchService:
@@ -116,7 +109,7 @@ class SearchService:
             case SearchMode.KEYWORD:
                 if tokens or not self._embedder.is_local:
                     matches = await self._matches(criteria, tokens, now, LIMITS.search_window_max)
-                    return _by_words(matches)
+                    return ranked_by_words(matches)
                 return await self._by_meaning(criteria, query, (), now)
             case SearchMode.SEMANTIC:
                 return await self._by_meaning(criteria, query, tokens, now)
@@ -128,7 +121,7 @@ class SearchService:
     ) -> Ranking:
         matches, (vector,) = await self._side_by_side(criteria, query.text, tokens, now)
         if vector is None:
-            return _within(_by_words(matches), query.distance_max)
+            return within_distance(ranked_by_words(matches), query.distance_max)
         bounded = query.distance_max is not None
         near = await self._store.nearest(
             criteria,
@@ -138,13 +131,13 @@ class SearchService:
             limit=LIMITS.search_window_max if bounded else max(query.offset + query.limit, RERANKED_MAX),
             distance_max=query.distance_max,
         )
-        others = _OutsideOf(near, matches)
+        others = words_beside(near, matches, outside_max=VECTORLESS_CHECKED_MAX)
         vectors = await self._vectors_of(others, complete=not bounded and len(near.handles) >= near.total)
         vectorless = [place for place, handle in enumerate(others.handles) if handle not in vectors]
-        words = _within(
+        words = within_distance(
             Ranking(
                 handles=[others.handles[place] for place in vectorless],
-                relevance=others.words[vectorless],
+                relevance=others.scores[vectorless],
                 modes=SearchMode.KEYWORD,
                 total=len(vectorless),
             ),
@@ -152,10 +145,10 @@ class SearchService:
         )
         total = (len(near.handles) if bounded else near.total) + words.total
         if not words.handles:
-            return Ranking(near.handles, _similarities(near), SearchMode.SEMANTIC, total)
-        return _sorted(
+            return Ranking(near.handles, similarities(near), SearchMode.SEMANTIC, total)
+        return by_relevance(
             [*near.handles, *words.handles],
-            np.concatenate([_similarities(near), words.relevance]),
+            np.concatenate([similarities(near), words.relevance]),
             [SearchMode.SEMANTIC] * len(near.handles) + [SearchMode.KEYWORD] * len(words.handles),
             total,
         )
@@ -169,12 +162,12 @@ class SearchService:
         else:
             matches, (vector,) = await self._side_by_side(criteria, query.text, tokens, now)
         if vector is None:
-            ranking = _by_words(matches)
+            ranking = ranked_by_words(matches)
             return Ranking(ranking.handles, ranking.relevance, SearchMode.HYBRID, ranking.total)
         near = await self._store.nearest(
             criteria, vector=vector, model=self._embedder.model, now=now, limit=VECTOR_POOL_MAX
         )
-        others = _OutsideOf(near, matches)
+        others = words_beside(near, matches, outside_max=VECTORLESS_CHECKED_MAX)
         vectors = await self._vectors_of(others, complete=len(near.handles) >= near.total)
         meaning = np.zeros(len(others.handles))
         has_vector = np.zeros(len(others.handles), dtype=np.bool_)
@@ -184,12 +177,12 @@ class SearchService:
                 has_vector[place] = True
         handles = [*near.handles, *others.handles]
         scores = fused_scores(
-            np.concatenate([_similarities(near), meaning]),
-            np.concatenate([others.words_of_near, others.words]),
+            np.concatenate([similarities(near), meaning]),
+            np.concatenate([others.of_near, others.scores]),
             has_vector=np.concatenate([np.ones(len(near.handles), dtype=np.bool_), has_vector]),
             alpha=query.alpha,
         )
-        return _sorted(handles, scores, SearchMode.HYBRID, len(handles))
+        return by_relevance(handles, scores, SearchMode.HYBRID, len(handles))
 
     async def _matches(
         self, criteria: MemoryFilter, tokens: tuple[str, ...], now: datetime, limit: int
@@ -200,11 +193,12 @@ class SearchService:
         self, criteria: MemoryFilter, text: str, tokens: tuple[str, ...], now: datetime
     ) -> tuple[KeywordCandidates | None, Sequence[Vector | None]]:
         """Keyword matches and the query's vector; a remote embedder and the store work at the same time."""
-        looking = self._matches(criteria, tokens, now, KEYWORD_POOL_MAX)
-        embedding = self._embedder.embed([text], is_query=True)
         if self._embedder.is_local:
-            return await looking, await embedding
-        return await asyncio.gather(looking, embedding)
+            matches = await self._matches(criteria, tokens, now, KEYWORD_POOL_MAX)
+            return matches, await self._embedder.embed([text], is_query=True)
+        return await asyncio.gather(
+            self._matches(criteria, tokens, now, KEYWORD_POOL_MAX), self._embedder.embed([text], is_query=True)
+        )
 
     async def _weighted_vector(
         self, embedder: WeighsWords, text: str, matches: KeywordCandidates | None
@@ -212,15 +206,15 @@ class SearchService:
         """The query's vector with each word as heavy as it is rare in the caller's scope; stop words count for nothing."""
         spans: list[WeightedSpan] = []
         if matches is not None:
+            rarity = {token: inverse_document_frequency(token, matches.statistics) for token in matches.tokens}
             for start, end, terms in telling_spans(text):
-                rarity = max(inverse_document_frequency(term, matches.statistics) for term in terms)
-                spans.append(WeightedSpan(start, end, rarity))
+                spans.append(WeightedSpan(start, end, max(rarity.get(term, 0.0) for term in terms)))
         vector = await embedder.embed_weighted(text, spans) if spans else None
         if vector is None:
             (vector,) = await self._embedder.embed([text], is_query=True)
         return vector
 
-    async def _vectors_of(self, others: _OutsideOf, *, complete: bool) -> dict[Handle, Vector]:
+    async def _vectors_of(self, others: WordsBeside, *, complete: bool) -> dict[Handle, Vector]:
         """Vectors of candidates outside the vector channel's; ``complete``: it listed every vector, so they have none."""
         if complete or not others.handles:
             return {}
@@ -242,28 +236,6 @@ class SearchService:
                 if ranking.handles[place] in memories
             ]
         return tuple(hits)
-
-
-class _OutsideOf:
-    """The keyword matches seen from the vector channel's candidates: their words' scores, and the best of the others."""
-
-    def __init__(self, near: VectorCandidates, matches: KeywordCandidates | None) -> None:
-        self.words_of_near = np.zeros(len(near.handles))
-        self.handles: list[Handle] = []
-        self.words = np.zeros(0)
-        if matches is None or not len(matches.handles):
-            return
-        scores = np.round(keyword_scores(matches), _DECIMALS)
-        place_of = {handle: place for place, handle in enumerate(near.handles)}
-        places = np.fromiter((place_of.get(handle, -1) for handle in matches.handles), np.int64, len(scores))
-        inside = places >= 0
-        self.words_of_near[places[inside]] = scores[inside]
-        outside = np.flatnonzero(~inside)
-        if len(outside):
-            falling = _falling(scores[outside], [matches.handles[each] for each in outside.tolist()])
-            best: list[int] = outside[falling][:VECTORLESS_CHECKED_MAX].tolist()
-            self.handles = [matches.handles[each] for each in best]
-            self.words = scores[best]
 
 
 class _Head:
@@ -324,57 +296,14 @@ class _Head:
         )
 
 
-_DECIMALS = 6
-"""Scores are rounded so: equal texts get equal scores, whichever way and in whichever order they were computed."""
 _TOLERANCE = 1e-9
-
-
-def _by_words(matches: KeywordCandidates | None) -> Ranking:
-    if matches is None:
-        return Ranking((), np.zeros(0), SearchMode.KEYWORD, 0)
-    scores = np.round(keyword_scores(matches), _DECIMALS)
-    return _sorted(matches.handles, scores, SearchMode.KEYWORD, len(scores))
-
-
-def _similarities(near: VectorCandidates) -> NDArray[np.float64]:
-    return np.round(1.0 - near.distances.astype(np.float64), _DECIMALS)
-
-
-def _sorted(
-    handles: Sequence[Handle], relevance: NDArray[np.float64], modes: Sequence[SearchMode] | SearchMode, total: int
-) -> Ranking:
-    order: list[int] = _falling(np.round(relevance, _DECIMALS), handles).tolist()
-    return Ranking(
-        handles=[handles[place] for place in order],
-        relevance=np.round(relevance, _DECIMALS)[order],
-        modes=modes if isinstance(modes, SearchMode) else [modes[place] for place in order],
-        total=total,
-    )
-
-
-def _falling(relevance: NDArray[np.float64], handles: Sequence[Handle]) -> NDArray[np.int64]:
-    """Places by falling relevance, equal ones by handle: the same ranking however the store ordered its candidates."""
-    return np.lexsort((np.asarray(handles), -relevance))
-
-
-def _within(ranking: Ranking, distance_max: float | None) -> Ranking:
-    """Only what lies within the distance, for candidates whose distance is 1 - relevance."""
-    if distance_max is None:
-        return ranking
-    kept: list[int] = np.flatnonzero(1.0 - ranking.relevance <= distance_max).tolist()
-    return Ranking(
-        handles=[ranking.handles[place] for place in kept],
-        relevance=ranking.relevance[kept],
-        modes=ranking.modes if isinstance(ranking.modes, SearchMode) else [ranking.modes[place] for place in kept],
-        total=len(kept),
-    )
 
 
 def _hit(memory: Memory, ranking: Ranking, place: int) -> Hit:
     relevance = float(ranking.relevance[place])
     return Hit(
         memory=memory,
-        distance=min(2.0, max(0.0, round(1.0 - relevance, _DECIMALS))),
+        distance=min(2.0, max(0.0, round(1.0 - relevance, DECIMALS))),
         score=min(1.0, max(0.0, relevance)),
         score_type=ranking.mode(place),
     )

@@ -1,0 +1,101 @@
+"""Candidates in order of relevance: what becomes of the two channels' answers before recency and paging.
+
+Relevances are rounded, so that equal texts are equal whichever way and in whichever order they were computed, and equal ones
+are ordered by handle: the same store and query give the same ranking, however the store ordered its candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent_memory_server.domain.keyword_ranking import keyword_scores
+from agent_memory_server.domain.search import Handle, KeywordCandidates, SearchMode, VectorCandidates
+
+DECIMALS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Candidates by falling relevance, which is 1 - distance or a score in 0..1. ``total`` may exceed the candidates."""
+
+    handles: Sequence[Handle]
+    relevance: NDArray[np.float64]
+    modes: Sequence[SearchMode] | SearchMode
+    """What the relevance is: one for all, or one a candidate."""
+    total: int
+
+    def mode(self, place: int) -> SearchMode:
+        return self.modes if isinstance(self.modes, SearchMode) else self.modes[place]
+
+    def taken(self, places: Sequence[int], total: int) -> Ranking:
+        """The candidates at these places, in their order."""
+        return Ranking(
+            handles=[self.handles[place] for place in places],
+            relevance=self.relevance[list(places)],
+            modes=self.modes if isinstance(self.modes, SearchMode) else [self.modes[place] for place in places],
+            total=total,
+        )
+
+
+def by_relevance(
+    handles: Sequence[Handle], relevance: NDArray[np.float64], modes: Sequence[SearchMode] | SearchMode, total: int
+) -> Ranking:
+    """The ranking of candidates that come in any order."""
+    rounded = np.round(relevance, DECIMALS)
+    return Ranking(handles, rounded, modes, total).taken(_falling(rounded, handles), total)
+
+
+def ranked_by_words(matches: KeywordCandidates | None) -> Ranking:
+    """Keyword matches alone; ``None``: nothing was looked up."""
+    if matches is None:
+        return Ranking((), np.zeros(0), SearchMode.KEYWORD, 0)
+    return by_relevance(matches.handles, keyword_scores(matches), SearchMode.KEYWORD, len(matches.handles))
+
+
+def similarities(near: VectorCandidates) -> NDArray[np.float64]:
+    """1 - distance of each, -1..1."""
+    return np.round(1.0 - near.distances.astype(np.float64), DECIMALS)
+
+
+def within_distance(ranking: Ranking, distance_max: float | None) -> Ranking:
+    """Only the candidates whose 1 - relevance is no more; and ``total`` counts them."""
+    if distance_max is None:
+        return ranking
+    kept: list[int] = np.flatnonzero(np.round(1.0 - ranking.relevance, DECIMALS) <= distance_max).tolist()
+    return ranking.taken(kept, len(kept))
+
+
+@dataclass(frozen=True, slots=True)
+class WordsBeside:
+    """Keyword scores seen from the vector channel: of its candidates (0 where no word matches), and the best of the others."""
+
+    of_near: NDArray[np.float64]
+    handles: Sequence[Handle]
+    scores: NDArray[np.float64]
+
+
+def words_beside(near: VectorCandidates, matches: KeywordCandidates | None, *, outside_max: int) -> WordsBeside:
+    """``outside_max`` bounds the others: the best by score are kept."""
+    of_near = np.zeros(len(near.handles))
+    if matches is None or not len(matches.handles):
+        return WordsBeside(of_near, (), np.zeros(0))
+    scores = np.round(keyword_scores(matches), DECIMALS)
+    place_of = {handle: place for place, handle in enumerate(near.handles)}
+    places = np.fromiter((place_of.get(handle, -1) for handle in matches.handles), np.int64, len(scores))
+    inside = places >= 0
+    of_near[places[inside]] = scores[inside]
+    outside: list[int] = np.flatnonzero(~inside).tolist()
+    handles = [matches.handles[place] for place in outside]
+    best = _falling(scores[outside], handles)[:outside_max]
+    return WordsBeside(of_near, [handles[place] for place in best], scores[outside][best])
+
+
+def _falling(relevance: NDArray[np.float64], handles: Sequence[Handle]) -> list[int]:
+    if not len(handles):
+        return []
+    order: list[int] = np.lexsort((np.asarray(handles), -relevance)).tolist()
+    return order
