@@ -1,0 +1,56 @@
+"""Picking the engine by URL: the one place that knows which engines exist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import unquote
+
+from agent_memory_server.errors import ConfigurationError
+from agent_memory_server.ports.stores import Stores
+from agent_memory_server.stores.sqlite import open_sqlite
+
+
+def sqlite_path(url: str) -> Path:
+    """The file that ``sqlite:///relative``, ``sqlite:////absolute`` or ``sqlite:///abs`` (as written) names.
+
+    ``sqlite:////var/x.db`` and ``sqlite:///var/x.db`` differ as in SQLAlchemy: four slashes are absolute, three are
+    relative to the working directory. Raises ConfigurationError for any other form.
+    """
+    scheme, separator, rest = url.partition("://")
+    if scheme.lower() != "sqlite" or not separator or not rest.startswith("/") or not rest[1:].strip():
+        raise ConfigurationError(
+            f"STORAGE_URL {_without_credentials(url)!r} names no file: write sqlite:////absolute/path.db "
+            "(four slashes) or sqlite:///relative/path.db (three)."
+        )
+    path = unquote(rest[1:])
+    if "?" in rest or "#" in rest:
+        raise ConfigurationError("STORAGE_URL takes no options after the path; percent-encode a ? or # in a file name.")
+    if path.endswith("/"):
+        raise ConfigurationError(f"STORAGE_URL {url!r} names a folder; name a file in it, such as memory.db.")
+    return Path(path).expanduser()
+
+
+async def open_stores(url: str, *, now: Callable[[], datetime]) -> Stores:
+    """Open the engine that ``url`` names, bringing its schema up to date.
+
+    Raises ConfigurationError with a sentence that says what to change.
+    """
+    scheme = url.partition("://")[0].lower()
+    if scheme == "sqlite":
+        return await open_sqlite(sqlite_path(url), now=now)
+    if scheme in {"redis", "rediss", "redis+cluster"}:
+        raise ConfigurationError(
+            "The Redis engine is not in this version yet. Unset REDIS_URL and STORAGE_URL to use the embedded engine, "
+            "or set STORAGE_URL=sqlite:////path/to/memory.db."
+        )
+    raise ConfigurationError(
+        f"STORAGE_URL {_without_credentials(url)!r} names no engine that this version has; "
+        "use sqlite:////absolute/path.db or sqlite:///relative/path.db."
+    )
+
+
+def _without_credentials(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

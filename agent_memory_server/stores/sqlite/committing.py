@@ -1,0 +1,425 @@
+"""``MemoryStore.commit``: one operation's changes, journal entries and intents, within one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from agent_memory_server.domain.identity import Scope
+from agent_memory_server.domain.operations import (
+    Change,
+    Committed,
+    Delete,
+    Effect,
+    Operation,
+    OperationKind,
+    Outcome,
+    Put,
+    Supersede,
+)
+from agent_memory_server.domain.records import EmbeddingStatus, Memory, MemoryKey
+from agent_memory_server.domain.sessions import SessionGuard
+from agent_memory_server.errors import Conflict, InvalidInput, StaleRevision
+from agent_memory_server.stores.sqlite.connections import Connected
+from agent_memory_server.stores.sqlite.encoding import document_of, micros, pack_terms, to_json
+from agent_memory_server.stores.sqlite.outbox_rows import request_work
+from agent_memory_server.stores.sqlite.rows import (
+    Stored,
+    insert_memory,
+    remove_memory,
+    renew_handle,
+    stored_memory,
+    update_memory,
+)
+from agent_memory_server.stores.sqlite.scoping import interned_scope, interned_tenant, known_scope
+from agent_memory_server.stores.sqlite.vectors import store_vector
+
+_CHAIN_MAX = 64
+"""How far a chain of superseded memories is followed to the one that stands for the first."""
+
+
+def commit(connected: Connected, operation: Operation) -> Committed:
+    """Apply the operation, or return the outcomes it had when it was committed before."""
+    tenant_id = interned_tenant(connected, operation.tenant)
+    sequence = connected.value("SELECT seq FROM operations WHERE tenant_id = ? AND id = ?", (tenant_id, operation.id))
+    if sequence is not None:
+        return Committed(applied=True, outcomes=_earlier_outcomes(connected, operation.tenant, sequence))
+    if operation.guard is not None and not guard_holds(connected, operation.guard, now=operation.at):
+        return Committed(applied=False, outcomes=())
+    journalling = begin_operation(
+        connected,
+        tenant_id=tenant_id,
+        tenant=operation.tenant,
+        operation_id=operation.id,
+        kind=operation.kind,
+        actor=operation.actor,
+        at=operation.at,
+        reason=operation.reason,
+    )
+    outcomes = tuple(_apply(journalling, number, change, operation) for number, change in enumerate(operation.changes))
+    request_work(connected, operation.intents, at=operation.at)
+    return Committed(applied=True, outcomes=outcomes)
+
+
+def guard_holds(connected: Connected, guard: SessionGuard, *, now: datetime) -> bool:
+    """Whether the session lives the life that the guard saw."""
+    scope = guard.scope
+    scope_id = known_scope(connected, scope.tenant, scope.namespace, scope.user_id)
+    found = connected.value(
+        "SELECT 1 FROM sessions WHERE tenant_id = (SELECT id FROM tenants WHERE name = ?) AND session_id = ? "
+        "AND scope_id = ? AND epoch = ? AND (expires_at IS NULL OR expires_at > ?)",
+        (scope.tenant, scope.session_id, scope_id, guard.epoch, micros(now)),
+    )
+    return found is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Journalling:
+    """An operation that is being applied; each change goes into the journal beside it."""
+
+    connected: Connected
+    sequence: int
+    tenant: str
+    tenant_id: int
+    operation_id: str
+    kind: OperationKind
+    at: datetime
+
+    def entry(
+        self,
+        number: int,
+        part: int,
+        *,
+        scope_id: int,
+        memory_id: str,
+        effect: Effect,
+        survivor: str,
+        before: Memory | None = None,
+        scrubbed: bool = False,
+    ) -> None:
+        document = None if before is None or scrubbed else to_json(document_of(before))
+        self.connected.execute(
+            "INSERT INTO entries (operation, change, part, scope_id, memory_id, effect, survivor, scrubbed, before) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (self.sequence, number, part, scope_id, memory_id, effect.value, survivor, int(scrubbed), document),
+        )
+
+
+def begin_operation(
+    connected: Connected,
+    *,
+    tenant_id: int,
+    tenant: str,
+    operation_id: str,
+    kind: OperationKind,
+    actor: str,
+    at: datetime,
+    reason: str,
+) -> Journalling:
+    connected.execute(
+        "INSERT INTO operations (tenant_id, id, kind, actor, at, reason) VALUES (?, ?, ?, ?, ?, ?)",
+        (tenant_id, operation_id, kind.value, actor, micros(at), reason),
+    )
+    sequence = connected.connection.last_insert_rowid()
+    return Journalling(connected, sequence, tenant, tenant_id, operation_id, kind, at)
+
+
+def _earlier_outcomes(connected: Connected, tenant: str, sequence: int) -> tuple[Outcome, ...]:
+    rows = connected.rows(
+        "SELECT s.namespace, s.user_id, e.memory_id, e.effect, e.survivor FROM entries AS e "
+        "JOIN scopes AS s ON s.id = e.scope_id WHERE e.operation = ? AND e.part = 0 ORDER BY e.change",
+        (sequence,),
+    )
+    return tuple(
+        Outcome(key=MemoryKey(tenant, namespace, user_id, memory_id), effect=Effect(effect), survivor=survivor)
+        for namespace, user_id, memory_id, effect, survivor in rows
+    )
+
+
+def _apply(journalling: Journalling, number: int, change: Change, operation: Operation) -> Outcome:
+    key = change.memory.key if isinstance(change, Put) else change.key
+    if key.tenant != operation.tenant:
+        raise InvalidInput("An operation cannot change memories of another tenant.")
+    if isinstance(change, Put):
+        effect, survivor = _put(journalling, number, change)
+    elif isinstance(change, Supersede):
+        effect, survivor = _supersede(journalling, number, change)
+    else:
+        effect, survivor = _delete(journalling, number, change)
+    return Outcome(key=key, effect=effect, survivor=survivor)
+
+
+# -- put --------------------------------------------------------------------------------------------------------------
+
+
+def _put(journalling: Journalling, number: int, change: Put) -> tuple[Effect, str]:
+    connected, tenant_id = journalling.connected, journalling.tenant_id
+    key = change.memory.key
+    scope_id = interned_scope(connected, key.tenant, key.namespace, key.user_id)
+    stored = stored_memory(connected, tenant_id=tenant_id, scope_id=scope_id, memory_id=key.id)
+    if change.previous_key is not None and change.previous_key != key:
+        stored = _moved(journalling, change, stored, scope_id=scope_id)
+    if change.if_operation is not None and (stored is None or stored.memory.operation_id != change.if_operation):
+        raise StaleRevision("The memory was changed meanwhile; read it again.")
+    if stored is not None and change.if_absent:
+        survivor = _survivor(connected, stored)
+        journalling.entry(number, 0, scope_id=scope_id, memory_id=key.id, effect=Effect.UNCHANGED, survivor=survivor)
+        return Effect.UNCHANGED, survivor
+    duplicate_of = _duplicate_of(journalling, change.memory, scope_id=scope_id) if change.deduplicate else None
+    memory = _as_stored(journalling, change.memory, stored, duplicate_of=duplicate_of)
+    terms = pack_terms(connected.token_key, change.tokens)
+    survivor = key.id if memory.superseded_by is None else memory.superseded_by
+    if stored is None:
+        effect = Effect.CREATED
+        handle = insert_memory(
+            connected,
+            memory,
+            tenant_id=tenant_id,
+            scope_id=scope_id,
+            is_copy=duplicate_of is not None,
+            terms=terms,
+            origin=journalling.kind.value,
+        )
+    else:
+        handle = stored.handle
+        is_same = scope_id == stored.scope_id and key.id == stored.memory.id and _same_content(memory, stored.memory)
+        effect = Effect.UNCHANGED if is_same and terms == stored.terms else Effect.UPDATED
+        if effect is Effect.UPDATED:
+            update_memory(connected, stored, memory, scope_id=scope_id, is_copy=duplicate_of is not None, terms=terms)
+    if change.embedded is not None:
+        live = memory.superseded_by is None
+        if effect is not Effect.UNCHANGED or (stored is not None and _wants_vector(stored)):
+            store_vector(connected, change.embedded, handle=handle, tenant_id=tenant_id, scope_id=scope_id, live=live)
+    if duplicate_of is not None and effect is not Effect.UNCHANGED:
+        effect = Effect.DUPLICATE
+    before = stored.memory if stored is not None and effect is not Effect.UNCHANGED else None
+    journalling.entry(number, 0, scope_id=scope_id, memory_id=key.id, effect=effect, survivor=survivor, before=before)
+    return effect, survivor
+
+
+def _wants_vector(stored: Stored) -> bool:
+    return stored.memory.embedding is EmbeddingStatus.PENDING
+
+
+def _as_stored(journalling: Journalling, memory: Memory, stored: Stored | None, *, duplicate_of: str | None) -> Memory:
+    """The record with what the store sets: who wrote it first, when it was copied, its revision."""
+    before = None if stored is None else stored.memory
+    return replace(
+        memory,
+        superseded_by=duplicate_of if duplicate_of is not None else memory.superseded_by,
+        persisted_at=memory.persisted_at if before is None or before.persisted_at is None else before.persisted_at,
+        author=memory.author if before is None else before.author,
+        revision=1 if before is None else before.revision + 1,
+        operation_id=journalling.operation_id,
+        embedding=EmbeddingStatus.PENDING,
+    )
+
+
+def _same_content(new: Memory, old: Memory) -> bool:
+    """Equal but for what changes without the content: access, time of update, and the store's own fields."""
+    return new == replace(
+        old,
+        updated_at=new.updated_at,
+        last_accessed=new.last_accessed,
+        access_count=new.access_count,
+        revision=new.revision,
+        operation_id=new.operation_id,
+        embedding=new.embedding,
+    )
+
+
+def _duplicate_of(journalling: Journalling, memory: Memory, *, scope_id: int) -> str | None:
+    """The id of the live memory that says the same already; its last access becomes now. None: there is none.
+
+    A pinned memory steps back only behind a pinned one: what is pinned is not to be forgotten.
+    """
+    if not memory.memory_hash:
+        return None
+    found = journalling.connected.one(
+        "SELECT handle, id FROM memories WHERE tenant_id = ? AND memory_hash = ? AND scope_id = ? AND id <> ? "
+        "AND superseded_by IS NULL AND (expires_at IS NULL OR expires_at > ?) AND pinned >= ? "
+        "ORDER BY handle LIMIT 1",
+        (
+            journalling.tenant_id,
+            memory.memory_hash,
+            scope_id,
+            memory.id,
+            micros(journalling.at),
+            int(memory.pinned),
+        ),
+    )
+    if found is None:
+        return None
+    handle, survivor = found
+    journalling.connected.execute(
+        "UPDATE memories SET last_accessed = max(last_accessed, ?) WHERE handle = ?", (micros(journalling.at), handle)
+    )
+    return survivor
+
+
+def _survivor(connected: Connected, stored: Stored) -> str:
+    """Id of the memory that now stands for this one."""
+    seen = {stored.memory.id}
+    standing, following = stored.memory.id, stored.memory.superseded_by
+    while following is not None and following not in seen and len(seen) < _CHAIN_MAX:
+        row = connected.one(
+            "SELECT superseded_by FROM memories WHERE tenant_id = ? AND id = ? AND scope_id = ?",
+            (stored.tenant_id, following, stored.scope_id),
+        )
+        if row is None:
+            break
+        seen.add(following)
+        standing, following = following, row[0]
+    return standing
+
+
+def _moved(journalling: Journalling, change: Put, at_target: Stored | None, *, scope_id: int) -> Stored | None:
+    """Move the record under ``previous_key`` (with its history and its copies) to the new key, before the edit."""
+    connected, tenant_id = journalling.connected, journalling.tenant_id
+    previous, key = change.previous_key, change.memory.key
+    assert previous is not None
+    if previous.tenant != key.tenant:
+        raise InvalidInput("A memory cannot move to another tenant.")
+    if at_target is not None:
+        raise Conflict("Another memory already has this id there.")
+    previous_scope = known_scope(connected, previous.tenant, previous.namespace, previous.user_id)
+    if previous_scope is None:
+        return None
+    source = stored_memory(connected, tenant_id=tenant_id, scope_id=previous_scope, memory_id=previous.id)
+    if source is None:
+        return None
+    if change.if_operation is not None and source.memory.operation_id != change.if_operation:
+        raise StaleRevision("The memory was changed meanwhile; read it again.")
+    for copy in _copies(connected, source):
+        taken = stored_memory(connected, tenant_id=tenant_id, scope_id=scope_id, memory_id=copy.memory.id)
+        if scope_id != previous_scope and taken is not None:
+            raise Conflict("A duplicate of this memory has an id that another memory already has there.")
+        superseded_by = key.id if copy.memory.superseded_by == previous.id else copy.memory.superseded_by
+        _rekey(connected, copy, key.namespace, key.user_id, copy.memory.id, scope_id, superseded_by)
+    return _rekey(connected, source, key.namespace, key.user_id, key.id, scope_id, source.memory.superseded_by)
+
+
+def _rekey(
+    connected: Connected,
+    stored: Stored,
+    namespace: str | None,
+    user_id: str | None,
+    memory_id: str,
+    scope_id: int,
+    superseded_by: str | None,
+) -> Stored:
+    """Put a record, its rows and its history under another key of the same tenant."""
+    moving = stored if scope_id == stored.scope_id else renew_handle(connected, stored)
+    scope = Scope(stored.memory.scope.tenant, namespace, user_id, stored.memory.scope.session_id)
+    memory = replace(stored.memory, id=memory_id, scope=scope, superseded_by=superseded_by)
+    update_memory(connected, moving, memory, scope_id=scope_id, is_copy=stored.is_copy, terms=stored.terms)
+    connected.execute(
+        "UPDATE entries SET scope_id = ?, memory_id = ? WHERE scope_id = ? AND memory_id = ?",
+        (scope_id, memory_id, stored.scope_id, stored.memory.id),
+    )
+    return Stored(moving.handle, moving.tenant_id, scope_id, moving.is_copy, moving.terms, memory)
+
+
+# -- supersede and delete ---------------------------------------------------------------------------------------------
+
+
+def _supersede(journalling: Journalling, number: int, change: Supersede) -> tuple[Effect, str]:
+    connected, key = journalling.connected, change.key
+    scope_id = interned_scope(connected, key.tenant, key.namespace, key.user_id)
+    stored = stored_memory(connected, tenant_id=journalling.tenant_id, scope_id=scope_id, memory_id=key.id)
+    before: Memory | None = None
+    survivor = key.id
+    if stored is None:
+        effect = Effect.ABSENT
+    elif stored.memory.pinned:
+        effect = Effect.SPARED
+    elif stored.memory.superseded_by is not None or change.by == key.id:
+        effect, survivor = Effect.UNCHANGED, _survivor(connected, stored)
+    else:
+        by = stored_memory(connected, tenant_id=journalling.tenant_id, scope_id=scope_id, memory_id=change.by)
+        if by is None or not by.live:
+            raise Conflict("The memory that is to take its place is not there.")
+        effect, survivor, before = Effect.SUPERSEDED, change.by, stored.memory
+        memory = replace(
+            stored.memory,
+            superseded_by=change.by,
+            updated_at=journalling.at,
+            revision=stored.memory.revision + 1,
+            operation_id=journalling.operation_id,
+        )
+        is_copy = bool(by.memory.memory_hash) and by.memory.memory_hash == stored.memory.memory_hash
+        update_memory(connected, stored, memory, scope_id=scope_id, is_copy=is_copy, terms=stored.terms)
+    journalling.entry(number, 0, scope_id=scope_id, memory_id=key.id, effect=effect, survivor=survivor, before=before)
+    return effect, survivor
+
+
+def _delete(journalling: Journalling, number: int, change: Delete) -> tuple[Effect, str]:
+    connected, key = journalling.connected, change.key
+    scope_id = interned_scope(connected, key.tenant, key.namespace, key.user_id)
+    stored = stored_memory(connected, tenant_id=journalling.tenant_id, scope_id=scope_id, memory_id=key.id)
+    if stored is not None and stored.memory.pinned and not change.scrub:
+        journalling.entry(number, 0, scope_id=scope_id, memory_id=key.id, effect=Effect.SPARED, survivor=key.id)
+        return Effect.SPARED, key.id
+    if stored is None:
+        if change.scrub:
+            # Forgotten by policy before: the journal may still hold its text.
+            scrub_history(connected, scope_id=scope_id, memory_id=key.id)
+        journalling.entry(number, 0, scope_id=scope_id, memory_id=key.id, effect=Effect.ABSENT, survivor=key.id)
+        return Effect.ABSENT, key.id
+    delete_stored(journalling, number, 0, stored, scrub=change.scrub)
+    return Effect.DELETED, key.id
+
+
+def delete_stored(journalling: Journalling, number: int, part: int, stored: Stored, *, scrub: bool) -> int:
+    """Remove a memory; with ``scrub`` also what repeats its text: its history, and the copies it had taken the place of.
+
+    Returns the next free part number of this change.
+    """
+    connected = journalling.connected
+    copies = _copies(connected, stored) if scrub else []
+    for gone in (stored, *copies):
+        remove_memory(connected, gone)
+        if scrub:
+            scrub_history(connected, scope_id=gone.scope_id, memory_id=gone.memory.id)
+        journalling.entry(
+            number,
+            part,
+            scope_id=gone.scope_id,
+            memory_id=gone.memory.id,
+            effect=Effect.DELETED,
+            survivor=gone.memory.id,
+            before=gone.memory,
+            scrubbed=scrub,
+        )
+        part += 1
+    return part
+
+
+def scrub_history(connected: Connected, *, scope_id: int, memory_id: str) -> None:
+    """Take the text out of every journal entry of a memory; who, when and which stays."""
+    connected.execute(
+        "UPDATE entries SET before = NULL, scrubbed = 1 WHERE scope_id = ? AND memory_id = ? "
+        "AND effect NOT IN ('unchanged', 'absent', 'spared')",
+        (scope_id, memory_id),
+    )
+
+
+def _copies(connected: Connected, stored: Stored) -> list[Stored]:
+    """The duplicates that step back behind this memory, and behind those, in the same owner scope."""
+    found: list[Stored] = []
+    seen = {stored.memory.id}
+    ahead = [stored.memory.id]
+    while ahead:
+        rows = connected.rows(
+            "SELECT id FROM memories WHERE scope_id = ? AND superseded_by = ? AND is_copy = 1 ORDER BY handle",
+            (stored.scope_id, ahead.pop()),
+        )
+        for (memory_id,) in rows:
+            if memory_id in seen:
+                continue
+            seen.add(memory_id)
+            ahead.append(memory_id)
+            copy = stored_memory(connected, tenant_id=stored.tenant_id, scope_id=stored.scope_id, memory_id=memory_id)
+            if copy is not None:
+                found.append(copy)
+    return found

@@ -1,0 +1,235 @@
+"""How values look in the file: times as integers, records as JSON documents, index terms as packed integers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent_memory_server.domain.identity import Scope
+from agent_memory_server.domain.records import EmbeddingStatus, Memory, MemoryType, Source
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_COUNT_BITS = 15
+COUNT_MAX = (1 << _COUNT_BITS) - 1
+"""A term that stands more often than this in one memory counts as this."""
+_DIGEST_BYTES = 6
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since the epoch, exact for every representable aware time."""
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def micros_or_none(moment: datetime | None) -> int | None:
+    return None if moment is None else micros(moment)
+
+
+def instant(value: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=value)
+
+
+def instant_or_none(value: int | None) -> datetime | None:
+    return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+def to_json(value: object) -> str:
+    """Exact JSON: the standard library keeps integers of any size and floats to the last bit."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def mapping_to_json(value: Mapping[str, Any] | None) -> str | None:
+    return None if value is None else to_json(dict(value))
+
+
+def from_json(text: str) -> Any:
+    return json.loads(text)
+
+
+# -- index terms ------------------------------------------------------------------------------------------------------
+
+
+def token_digest(key: bytes, token: str) -> int:
+    """48 bits that stand for a token in this file. Two of a scope's 100,000 tokens meet with a chance of 2 in 100,000."""
+    digest = hashlib.blake2b(token.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES, key=key).digest()
+    return int.from_bytes(digest, "big")
+
+
+def pack_terms(key: bytes, tokens: Mapping[str, int]) -> bytes:
+    """Digests with their counts as sorted little-endian 64-bit integers; equal tokens give equal bytes."""
+    packed = [
+        (token_digest(key, token) << _COUNT_BITS) | min(count, COUNT_MAX)
+        for token, count in tokens.items()
+        if count > 0
+    ]
+    return np.array(sorted(packed), dtype="<i8").tobytes()
+
+
+def unpack_terms(terms: bytes) -> NDArray[np.int64]:
+    return np.frombuffer(terms, dtype="<i8")
+
+
+def terms_length(terms: bytes) -> int:
+    """Index terms with their repetitions."""
+    return int((unpack_terms(terms) & COUNT_MAX).sum())
+
+
+# -- memories ---------------------------------------------------------------------------------------------------------
+
+
+def extra_of(memory: Memory) -> str | None:
+    """The fields that are neither filtered nor sorted by, without those that have their default."""
+    extra: dict[str, Any] = {}
+    if memory.name is not None:
+        extra["name"] = memory.name
+    if not memory.extracted:
+        extra["extracted"] = False
+    if memory.persisted_at is not None:
+        extra["persisted_at"] = micros(memory.persisted_at)
+    if memory.extracted_from is not None:
+        extra["extracted_from"] = memory.extracted_from
+    if memory.extraction_strategy_config:
+        extra["strategy_config"] = dict(memory.extraction_strategy_config)
+    if memory.metadata:
+        extra["metadata"] = dict(memory.metadata)
+    if memory.source is not Source.USER:
+        extra["source"] = memory.source.value
+    if memory.author is not None:
+        extra["author"] = memory.author
+    if memory.trust != 1.0:
+        extra["trust"] = memory.trust
+    if memory.derived_from:
+        extra["derived_from"] = memory.derived_from
+    if memory.valid_from is not None:
+        extra["valid_from"] = micros(memory.valid_from)
+    if memory.valid_to is not None:
+        extra["valid_to"] = micros(memory.valid_to)
+    return to_json(extra) if extra else None
+
+
+def _extra_fields(extra: Mapping[str, Any]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name in ("name", "extracted", "author", "trust", "metadata"):
+        if name in extra:
+            fields[name] = extra[name]
+    for name in ("persisted_at", "valid_from", "valid_to"):
+        if name in extra:
+            fields[name] = instant(extra[name])
+    for name in ("extracted_from", "derived_from"):
+        if name in extra:
+            fields[name] = tuple(extra[name])
+    if "strategy_config" in extra:
+        fields["extraction_strategy_config"] = extra["strategy_config"]
+    if "source" in extra:
+        fields["source"] = Source(extra["source"])
+    return fields
+
+
+MEMORY_COLUMNS = (
+    "m.id, t.name, s.namespace, s.user_id, m.session_id, m.superseded_by, m.created_at, m.updated_at, m.last_accessed, "
+    "m.access_count, m.expires_at, m.event_date, m.memory_type, m.strategy, m.memory_hash, m.pinned, m.revision, "
+    "m.operation_id, m.space_id, m.has_vector, m.extra, m.topics, m.entities, m.text"
+)
+"""What ``memory_of`` reads, from ``memories m JOIN scopes s JOIN tenants t``."""
+
+MEMORY_TABLES = "memories AS m JOIN scopes AS s ON s.id = m.scope_id JOIN tenants AS t ON t.id = m.tenant_id"
+
+
+def memory_of(row: Sequence[Any]) -> Memory:
+    """The record of one row of ``MEMORY_COLUMNS``."""
+    (
+        memory_id, tenant, namespace, user_id, session_id, superseded_by, created_at, updated_at, last_accessed,
+        access_count, expires_at, event_date, memory_type, strategy, memory_hash, pinned, revision,
+        operation_id, space_id, has_vector, extra, topics, entities, text,
+    ) = row  # fmt: skip
+    if space_id is None:
+        embedding = EmbeddingStatus.PENDING
+    else:
+        embedding = EmbeddingStatus.READY if has_vector else EmbeddingStatus.NONE
+    return Memory(
+        id=memory_id,
+        scope=Scope(tenant, namespace, user_id, session_id),
+        text=text,
+        created_at=instant(created_at),
+        updated_at=instant(updated_at),
+        last_accessed=instant(last_accessed),
+        memory_type=MemoryType(memory_type),
+        topics=tuple(from_json(topics)) if topics else (),
+        entities=tuple(from_json(entities)) if entities else (),
+        access_count=access_count,
+        pinned=bool(pinned),
+        memory_hash=memory_hash,
+        event_date=instant_or_none(event_date),
+        extraction_strategy=strategy,
+        superseded_by=superseded_by,
+        expires_at=instant_or_none(expires_at),
+        embedding=embedding,
+        revision=revision,
+        operation_id=operation_id,
+        **(_extra_fields(from_json(extra)) if extra else {}),
+    )
+
+
+def document_of(memory: Memory) -> dict[str, Any]:
+    """A memory as one JSON document: a journal entry's state, or a session's structured memory."""
+    document: dict[str, Any] = {
+        "id": memory.id,
+        "scope": [memory.scope.tenant, memory.scope.namespace, memory.scope.user_id, memory.scope.session_id],
+        "text": memory.text,
+        "created_at": micros(memory.created_at),
+        "updated_at": micros(memory.updated_at),
+        "last_accessed": micros(memory.last_accessed),
+        "memory_type": memory.memory_type.value,
+        "strategy": memory.extraction_strategy,
+    }
+    optional: dict[str, Any] = {
+        "topics": list(memory.topics),
+        "entities": list(memory.entities),
+        "access_count": memory.access_count,
+        "pinned": memory.pinned,
+        "memory_hash": memory.memory_hash,
+        "event_date": micros_or_none(memory.event_date),
+        "superseded_by": memory.superseded_by,
+        "expires_at": micros_or_none(memory.expires_at),
+        "revision": memory.revision,
+        "operation_id": memory.operation_id,
+        "extra": extra_of(memory),
+    }
+    document.update((name, value) for name, value in optional.items() if value not in (None, "", 0, False, []))
+    if memory.embedding is not EmbeddingStatus.PENDING:
+        document["embedding"] = memory.embedding.value
+    return document
+
+
+def memory_of_document(document: Mapping[str, Any]) -> Memory:
+    tenant, namespace, user_id, session_id = document["scope"]
+    extra = document.get("extra")
+    return Memory(
+        id=document["id"],
+        scope=Scope(tenant, namespace, user_id, session_id),
+        text=document["text"],
+        created_at=instant(document["created_at"]),
+        updated_at=instant(document["updated_at"]),
+        last_accessed=instant(document["last_accessed"]),
+        memory_type=MemoryType(document["memory_type"]),
+        topics=tuple(document.get("topics", ())),
+        entities=tuple(document.get("entities", ())),
+        access_count=document.get("access_count", 0),
+        pinned=document.get("pinned", False),
+        memory_hash=document.get("memory_hash", ""),
+        event_date=instant_or_none(document.get("event_date")),
+        extraction_strategy=document["strategy"],
+        superseded_by=document.get("superseded_by"),
+        expires_at=instant_or_none(document.get("expires_at")),
+        embedding=EmbeddingStatus(document.get("embedding", EmbeddingStatus.PENDING)),
+        revision=document.get("revision", 0),
+        operation_id=document.get("operation_id", ""),
+        **(_extra_fields(from_json(extra)) if extra else {}),
+    )

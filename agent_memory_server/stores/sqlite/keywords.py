@@ -1,0 +1,195 @@
+"""The keyword side of search: which memories hold the tokens, how often, and the statistics of the caller's scope."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import orjson
+
+from agent_memory_server.domain.filters import MemoryFilter
+from agent_memory_server.domain.search import KeywordCandidates, KeywordStatistics
+from agent_memory_server.stores.sqlite.connections import Connected
+from agent_memory_server.stores.sqlite.encoding import micros, token_digest
+from agent_memory_server.stores.sqlite.filtering import Condition, narrowing
+from agent_memory_server.stores.sqlite.scoping import Selection, selected
+
+_POSTINGS = "postings AS p"
+
+
+def holding(
+    connected: Connected, criteria: MemoryFilter, *, tokens: Sequence[str], now: datetime, limit: int
+) -> KeywordCandidates:
+    """The port's ``holding`` within one read.
+
+    Frequencies are exact whatever the selection. The memories are collected token by token, the rarest first, until there
+    are ``limit`` of them; among those of the token that fills it up, the lowest scopes and handles stay. So the cost of a
+    common word in a large selection is that of counting it.
+    """
+    names = tuple(dict.fromkeys(tokens))
+    selection = selected(connected, criteria.selector, namespace=criteria.namespace, user_id=criteria.user_id)
+    if selection is None or not names:
+        return _candidates(names, {}, (0, 0), dict.fromkeys(names, 0))
+    digests = {token_digest(connected.token_key, name): column for column, name in enumerate(names)}
+    place, source = _place(selection)
+    gone = _expired(selection, now)
+    frequencies = _frequencies(connected, place, source, gone, digests, names)
+    documents, terms = _documents(connected, selection, now)
+    matching = _matching(criteria, selection, gone, now)
+    found: dict[int, list[int]] = {}
+    rarest_first = sorted(digests, key=lambda digest: (frequencies[names[digests[digest]]], digests[digest]))
+    if not criteria.include_superseded:
+        rarest_first = [digest for digest in rarest_first if frequencies[names[digests[digest]]]]
+    common: list[int] = []
+    for digest in rarest_first:
+        if len(found) >= limit:
+            common.append(digest)
+            continue
+        _collect(connected, found, digest, digests, place, source, matching, limit)
+    if common and found:
+        _complete(connected, found, common, digests)
+    return _candidates(names, found, (documents, terms), frequencies)
+
+
+def _place(selection: Selection) -> tuple[Condition, str]:
+    """Where the selection's postings are. A tenant's are read scope by scope, in the order of the key."""
+    if selection.scope_ids is None:
+        return Condition(
+            "s.tenant_id = ? AND p.scope_id = s.id", (selection.tenant_id,)
+        ), f"scopes AS s CROSS JOIN {_POSTINGS}"
+    if selection.single is not None:
+        return Condition("p.scope_id = ?", (selection.single,)), _POSTINGS
+    ids = orjson.dumps(selection.scope_ids).decode()
+    return Condition("p.scope_id = s.value", (ids,)), f"json_each(?) AS s CROSS JOIN {_POSTINGS}"
+
+
+def _expired(selection: Selection, now: datetime) -> Condition:
+    owned = selection.condition("e")
+    return Condition(
+        "p.handle NOT IN (SELECT e.handle FROM memories AS e INDEXED BY memories_expiring "
+        f"WHERE {owned.sql} AND e.expires_at <= ?)",
+        (*owned.values, micros(now)),
+    )
+
+
+def _matching(criteria: MemoryFilter, selection: Selection, gone: Condition, now: datetime) -> Condition:
+    if criteria.is_scope_only:
+        return gone if criteria.include_superseded else Condition(f"p.live = 1 AND {gone.sql}", gone.values)
+    owned = selection.condition("m")
+    narrowed = narrowing(criteria, now, tenant_id=selection.tenant_id, scope_id=selection.single)
+    return Condition(
+        f"p.handle IN (SELECT m.handle FROM memories AS m WHERE {owned.sql} AND {narrowed.sql})",
+        (*owned.values, *narrowed.values),
+    )
+
+
+def _frequencies(
+    connected: Connected,
+    place: Condition,
+    source: str,
+    gone: Condition,
+    digests: dict[int, int],
+    names: tuple[str, ...],
+) -> dict[str, int]:
+    """How many live memories of the scope hold each token: counted from the index, not kept, as it is part of its key."""
+    frequencies = dict.fromkeys(names, 0)
+    wanted = orjson.dumps(list(digests)).decode()
+    text = connected.value(
+        f"SELECT json_group_array(json_array(token, held)) FROM (SELECT p.token, count(*) AS held FROM {source} "
+        f"WHERE {place.sql} AND p.token IN (SELECT value FROM json_each(?)) AND p.live = 1 AND {gone.sql} GROUP BY p.token)",
+        (*place.values, wanted, *gone.values),
+    )
+    for digest, held in orjson.loads(text):
+        frequencies[names[digests[digest]]] = held
+    return frequencies
+
+
+def _documents(connected: Connected, selection: Selection, now: datetime) -> tuple[int, int]:
+    """Live memories of the selection and their index terms, less those that expired and wait to be removed."""
+    if selection.scope_ids is None:
+        row = connected.one(
+            "SELECT ifnull(sum(documents), 0), ifnull(sum(terms), 0) FROM scopes WHERE tenant_id = ?",
+            (selection.tenant_id,),
+        )
+    else:
+        row = connected.one(
+            "SELECT ifnull(sum(documents), 0), ifnull(sum(terms), 0) FROM scopes "
+            "WHERE id IN (SELECT value FROM json_each(?))",
+            (orjson.dumps(selection.scope_ids).decode(),),
+        )
+    assert row is not None
+    documents, terms = row
+    owned = selection.condition("e")
+    expired = connected.rows(
+        "SELECT e.terms FROM memories AS e INDEXED BY memories_expiring "
+        f"WHERE {owned.sql} AND e.expires_at <= ? AND e.superseded_by IS NULL",
+        (*owned.values, micros(now)),
+    )
+    for (packed,) in expired:
+        documents -= 1
+        terms -= int((np.frombuffer(packed, dtype="<i8") & 0x7FFF).sum())
+    return documents, terms
+
+
+def _collect(
+    connected: Connected,
+    found: dict[int, list[int]],
+    digest: int,
+    digests: dict[int, int],
+    place: Condition,
+    source: str,
+    matching: Condition,
+    limit: int,
+) -> None:
+    """Add one token's memories up to the limit, and its counts to those that are there."""
+    text = connected.value(
+        "SELECT json_group_array(json_array(handle, count, length)) FROM ("
+        f"SELECT p.handle, p.count, p.length FROM {source} WHERE {place.sql} AND p.token = ? AND {matching.sql})",
+        (*place.values, digest, *matching.values),
+    )
+    column = digests[digest]
+    for handle, count, length in orjson.loads(text):
+        row = found.get(handle)
+        if row is None:
+            if len(found) >= limit:
+                continue
+            row = found[handle] = [length, *([0] * len(digests))]
+        row[column + 1] = count
+
+
+def _complete(
+    connected: Connected, found: dict[int, list[int]], common: Sequence[int], digests: dict[int, int]
+) -> None:
+    """The counts of the commoner tokens in the memories that were chosen without them."""
+    text = connected.value(
+        "SELECT json_group_array(json_array(p.handle, p.token, p.count)) FROM json_each(?) AS h "
+        "CROSS JOIN memories AS m ON m.handle = h.value CROSS JOIN postings AS p "
+        "ON p.scope_id = m.scope_id AND p.token IN (SELECT value FROM json_each(?)) AND p.handle = m.handle",
+        (orjson.dumps(list(found)).decode(), orjson.dumps(list(common)).decode()),
+    )
+    for handle, digest, count in orjson.loads(text):
+        found[handle][digests[digest] + 1] = count
+
+
+def _candidates(
+    names: tuple[str, ...],
+    found: dict[int, list[int]],
+    size: tuple[int, int],
+    frequencies: dict[str, int],
+) -> KeywordCandidates:
+    documents, terms = size
+    handles = sorted(found)
+    table: Any = np.array([found[handle] for handle in handles], dtype=np.int32).reshape(len(handles), len(names) + 1)
+    return KeywordCandidates(
+        tokens=names,
+        handles=handles,
+        counts=np.ascontiguousarray(table[:, 1:]),
+        lengths=np.ascontiguousarray(table[:, 0]),
+        statistics=KeywordStatistics(
+            documents=documents,
+            average_length=terms / documents if documents else 0.0,
+            document_frequency=frequencies,
+        ),
+    )

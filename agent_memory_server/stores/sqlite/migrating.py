@@ -1,0 +1,153 @@
+"""Bringing a file's schema up to date when it is opened: numbered SQL files, in order, in one exclusive transaction.
+
+Two processes that start together cannot collide: the second waits for the first one's transaction and then finds nothing
+left to do. A file that is not ours is refused before anything is written to it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from importlib import resources
+from pathlib import Path
+
+import apsw
+
+from agent_memory_server.errors import ConfigurationError, StoreTooNew
+from agent_memory_server.stores.sqlite import failures
+from agent_memory_server.stores.sqlite.connections import APPLICATION_ID, PAGE_BYTES, apply_rules, connect
+
+_PATIENCE_S = 10.0
+_HEADER = b"SQLite format 3\x00"
+
+
+def scripts() -> list[tuple[int, str]]:
+    """(version, SQL) of every migration, ascending and without gaps."""
+    folder = resources.files("agent_memory_server.stores.sqlite") / "migrations"
+    found = sorted(
+        (int(entry.name.split("_", 1)[0]), entry.read_text(encoding="utf-8"))
+        for entry in folder.iterdir()
+        if entry.name.endswith(".sql")
+    )
+    return found
+
+
+def prepare(path: Path) -> None:
+    """Create the file or migrate it.
+
+    Raises ConfigurationError (cannot be created, or not ours), StoreTooNew, or one of the ``failures``.
+    """
+    _prepare_place(path)
+    _refuse_foreign(path)
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            _open_and_migrate(path)
+            return
+        except failures.BUSY:
+            # Switching to the write-ahead log does not wait for another process that does the same.
+            if time.monotonic() > deadline:
+                raise failures.busy() from None
+            time.sleep(0.05)
+
+
+def _open_and_migrate(path: Path) -> None:
+    try:
+        connection = connect(path)
+        try:
+            _migrate(connection)
+        finally:
+            connection.close(True)
+    except (ConfigurationError, *failures.BUSY):
+        raise
+    except apsw.NotADBError as error:
+        raise _not_ours(path) from error
+    except (apsw.Error, OSError) as error:
+        raise failures.translated(error) from error
+
+
+def _prepare_place(path: Path) -> None:
+    """Make the folder (0700) and an empty file (0600) when they are missing."""
+    try:
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True, mode=0o700)
+        if path.is_dir():
+            raise ConfigurationError(f"The data file {path} is a folder; name a file in it.")
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise ConfigurationError(
+            f"The data file {path} cannot be created ({error.strerror}). Set DATA_DIR or STORAGE_URL to a place that "
+            "this user can write to."
+        ) from error
+    os.close(descriptor)
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Look at the header's bytes before SQLite interprets anything, as that could already touch a foreign file.
+
+    They are read through SQLite's own descriptor: closing another one would drop this process's locks on the file.
+    """
+    size = path.stat().st_size
+    if size == 0:
+        return
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    except apsw.Error as error:
+        raise ConfigurationError(f"The data file {path} cannot be read by this user.") from error
+    try:
+        _, header = connection.read("main", 0, 0, 100)
+    finally:
+        connection.close(True)
+    is_sqlite = header.startswith(_HEADER) and size >= 512
+    application = int.from_bytes(header[68:72], "big") if is_sqlite else -1
+    # A crash while the file was being made leaves a database without content: application id 0 and schema format 0.
+    is_blank = application == 0 and int.from_bytes(header[44:48], "big") == 0
+    if not is_sqlite or not (application == APPLICATION_ID or is_blank):
+        raise _not_ours(path)
+
+
+def _not_ours(path: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} is not a data file of this server, so nothing was written to it. Point STORAGE_URL or DATA_DIR elsewhere."
+    )
+
+
+def _migrate(connection: apsw.Connection) -> None:
+    newest = scripts()[-1][0]
+    version = connection.pragma("user_version")
+    if version > newest:
+        raise _too_new(version, newest)
+    if version == newest:
+        return
+    if version == 0:
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        connection.execute("PRAGMA journal_mode = WAL")
+    apply_rules(connection)
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        version = connection.pragma("user_version")  # another process may have been first
+        if version > newest:
+            raise _too_new(version, newest)
+        if version == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get:
+            raise ConfigurationError("The data file holds tables of something else; nothing was written to it.")
+        for number, script in scripts():
+            if number > version:
+                connection.execute(script)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {newest}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    # The header must be in the file itself, not only in its log: it is how the file is recognised.
+    connection.execute("PRAGMA wal_checkpoint(FULL)")
+
+
+def _too_new(version: int, newest: int) -> StoreTooNew:
+    return StoreTooNew(
+        f"The data was written by a newer version of this server (schema {version}; this one knows {newest}). "
+        "Update agent-memory-server, or restore a backup made before the update."
+    )

@@ -1,0 +1,83 @@
+"""Writing vectors: a row for each (space, memory), clustered by owner scope, with a log of changes for packed copies."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agent_memory_server.domain.operations import Embedded
+from agent_memory_server.stores.sqlite.connections import Connected
+
+TEXT_KIND = "text"
+CHANGES_KEPT = 20_000
+"""Newest vector changes that the file remembers; a packed copy that is further behind is built anew."""
+
+
+def known_space(connected: Connected, model: str, kind: str = TEXT_KIND) -> int | None:
+    """The number of a vector space, or None when nothing was ever stored in it."""
+    known = connected.spaces.get((model, kind))
+    if known is None:
+        known = connected.value("SELECT id FROM spaces WHERE model = ? AND kind = ?", (model, kind))
+        if known is not None:
+            connected.spaces[(model, kind)] = known
+    return known
+
+
+def interned_space(connected: Connected, model: str, kind: str) -> int:
+    known = known_space(connected, model, kind)
+    if known is None:
+        connected.execute("INSERT INTO spaces (model, kind) VALUES (?, ?)", (model, kind))
+        known = connected.spaces[(model, kind)] = connected.connection.last_insert_rowid()
+    return known
+
+
+def store_vector(
+    connected: Connected, embedded: Embedded, *, handle: int, tenant_id: int, scope_id: int, live: bool
+) -> None:
+    """Store a vector, or the mark that there is nothing to embed, and note it on the memory."""
+    space_id = interned_space(connected, embedded.model, embedded.kind)
+    place = (space_id, tenant_id, scope_id, handle)
+    if embedded.vector is None:
+        connected.execute(
+            "DELETE FROM vectors WHERE space_id = ? AND tenant_id = ? AND scope_id = ? AND handle = ?", place
+        )
+    else:
+        packed = np.ascontiguousarray(embedded.vector, dtype="<f4").tobytes()
+        connected.execute(
+            "INSERT OR REPLACE INTO vectors (space_id, tenant_id, scope_id, handle, live, vector) VALUES (?, ?, ?, ?, ?, ?)",
+            (*place, int(live), packed),
+        )
+    if embedded.kind == TEXT_KIND:
+        connected.execute(
+            "UPDATE memories SET space_id = ?, has_vector = ? WHERE handle = ?",
+            (space_id, int(embedded.vector is not None), handle),
+        )
+    connected.execute(
+        "INSERT INTO vector_changes (space_id, tenant_id, handle) VALUES (?, ?, ?)", (space_id, tenant_id, handle)
+    )
+    _trim_changes(connected)
+
+
+def note_changes(connected: Connected, handle: int) -> None:
+    """Log that a memory's vectors change or go, before they do."""
+    connected.execute(
+        "INSERT INTO vector_changes (space_id, tenant_id, handle) SELECT space_id, tenant_id, handle FROM vectors "
+        "WHERE handle = ?",
+        (handle,),
+    )
+
+
+def drop_vectors(connected: Connected, handle: int) -> None:
+    note_changes(connected, handle)
+    connected.execute("DELETE FROM vectors WHERE handle = ?", (handle,))
+
+
+def move_vectors(connected: Connected, handle: int, *, scope_id: int, live: bool) -> None:
+    """Follow the memory to another owner scope of its tenant, or into or out of the superseded."""
+    note_changes(connected, handle)
+    connected.execute("UPDATE vectors SET scope_id = ?, live = ? WHERE handle = ?", (scope_id, int(live), handle))
+
+
+def _trim_changes(connected: Connected) -> None:
+    newest = connected.connection.last_insert_rowid()
+    if newest % 256 == 0:
+        connected.execute("DELETE FROM vector_changes WHERE seq <= ?", (newest - CHANGES_KEPT,))

@@ -1,0 +1,191 @@
+"""All writes of this process go through one thread, which commits those that wait together with a single fsync.
+
+Each job runs in a savepoint of its own, so that one job's failure undoes that job alone. A job is acknowledged after
+the COMMIT that holds it; a caller that is cancelled meanwhile changes nothing about that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from agent_memory_server.errors import MemoryServerError, StoreFull
+from agent_memory_server.stores.sqlite import failures
+from agent_memory_server.stores.sqlite.connections import Connected, Link
+
+Result = TypeVar("Result")
+GROUP_MAX = 64
+"""Jobs in one transaction: bounds how long the first of them waits for the others."""
+
+
+class _Job:
+    __slots__ = ("error", "future", "loop", "outcome", "work")
+
+    def __init__(self, work: Callable[[Connected], Any], loop: asyncio.AbstractEventLoop) -> None:
+        self.work = work
+        self.loop = loop
+        self.future: asyncio.Future[Any] = loop.create_future()
+        self.outcome: Any = None
+        self.error: MemoryServerError | None = None
+
+    def failed(self, error: BaseException) -> None:
+        if isinstance(error, MemoryServerError):
+            self.error = error
+        else:
+            self.error = failures.translated(error)
+            self.error.__cause__ = error
+
+
+class _TransactionLost(Exception):
+    """SQLite rolled the whole transaction back: nothing of the group is stored."""
+
+
+class Writer:
+    """``run`` applies a job durably, or raises one of ``failures``' errors and has applied nothing of it."""
+
+    def __init__(self, path: Path) -> None:
+        self._link = Link(path)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="sqlite-writer", daemon=True)
+        self._closed = False
+
+    def start(self) -> None:
+        self._thread.start()
+
+    async def run(self, work: Callable[[Connected], Result]) -> Result:
+        """``work`` may run more than once (after a rollback) and must do everything through its connection."""
+        if self._closed:
+            raise failures.unavailable()
+        job = _Job(work, asyncio.get_running_loop())
+        self._jobs.put(job)
+        return await job.future
+
+    async def close(self) -> None:
+        """Finish every job that was handed in, fold the log into the file, and close."""
+        if not self._closed:
+            self._closed = True
+            self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _serve(self) -> None:
+        is_open = True
+        while is_open:
+            first = self._jobs.get()
+            if first is None:
+                break
+            group = [first]
+            while len(group) < GROUP_MAX:
+                try:
+                    following = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if following is None:
+                    is_open = False
+                    break
+                group.append(following)
+            self._apply(group)
+            _tell(group)
+        self._shut()
+
+    def _apply(self, group: Sequence[_Job]) -> None:
+        """Give every job of the group its outcome or its error."""
+        try:
+            self._transact(group)
+        except _TransactionLost:
+            # One of them does not fit, or broke the transaction: each gets a transaction of its own.
+            for job in group:
+                self._apply_alone(job)
+        except Exception as error:  # noqa: BLE001 - the boundary: the callers get it
+            if len(group) > 1 and isinstance(failures.translated(error), StoreFull):
+                for job in group:
+                    self._apply_alone(job)
+                return
+            for job in group:
+                job.failed(error)
+
+    def _apply_alone(self, job: _Job) -> None:
+        job.outcome, job.error = None, None
+        try:
+            self._transact([job])
+        except _TransactionLost as lost:
+            job.failed(lost.__cause__ or lost)
+        except Exception as error:  # noqa: BLE001 - the boundary: the caller gets it
+            job.failed(error)
+
+    def _transact(self, group: Sequence[_Job]) -> None:
+        try:
+            connected = self._link.open()
+            connected.execute("BEGIN IMMEDIATE")
+            try:
+                for job in group:
+                    self._attempt(connected, job)
+                self._link.still_there()
+                connected.execute("COMMIT")
+            except BaseException:
+                _roll_back(connected)
+                raise
+        except _TransactionLost as lost:
+            if lost.__cause__ is not None and failures.wants_new_connection(lost.__cause__):
+                self._link.drop()
+            raise
+        except Exception as error:
+            if failures.wants_new_connection(error):
+                self._link.drop()
+            raise
+
+    @staticmethod
+    def _attempt(connected: Connected, job: _Job) -> None:
+        connected.execute("SAVEPOINT job")
+        try:
+            job.outcome = job.work(connected)
+            connected.execute("RELEASE job")
+        except Exception as error:
+            connected.forget()
+            if not connected.connection.in_transaction or failures.wants_new_connection(error):
+                raise _TransactionLost from error
+            connected.execute("ROLLBACK TO job")
+            connected.execute("RELEASE job")
+            job.failed(error)
+
+    def _shut(self) -> None:
+        try:
+            self._link.open().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except (apsw.Error, MemoryServerError, OSError):
+            pass  # what was acknowledged is in the log already; the next start folds it in
+        self._link.drop()
+
+
+def _roll_back(connected: Connected) -> None:
+    connected.forget()
+    if connected.connection.in_transaction:
+        try:
+            connected.execute("ROLLBACK")
+        except apsw.Error:
+            connected.connection.close(True)
+
+
+def _tell(group: Sequence[_Job]) -> None:
+    """Wake each event loop once for all its jobs."""
+    loops = {job.loop for job in group}
+    for loop in loops:
+        mine = [job for job in group if job.loop is loop]
+        try:
+            loop.call_soon_threadsafe(_resolve, mine)
+        except RuntimeError:
+            pass  # that loop is gone, and its callers with it; what was committed stays
+
+
+def _resolve(jobs: Sequence[_Job]) -> None:
+    for job in jobs:
+        if job.future.done():
+            continue
+        if job.error is not None:
+            job.future.set_exception(job.error)
+        else:
+            job.future.set_result(job.outcome)
