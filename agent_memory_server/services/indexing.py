@@ -11,6 +11,7 @@ from agent_memory_server.domain.operations import Embedded, Intent, Put
 from agent_memory_server.domain.records import Memory, content_hash
 from agent_memory_server.domain.tokens import index_tokens
 from agent_memory_server.ports.embedder import Embedder
+from agent_memory_server.services.embedding import text_to_embed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ class Indexer:
         self, memories: Sequence[Memory], *, deduplicate: bool = False, if_absent: bool = False
     ) -> Indexed:
         hashed = [replace(each, memory_hash=content_hash(each.text, each.scope, each.memory_type)) for each in memories]
-        embedded = await self._embed_now([each.text for each in hashed])
+        embedded = await self._embed_now([text_to_embed(each) for each in hashed])
         puts = tuple(
             Put(
                 memory=memory,
