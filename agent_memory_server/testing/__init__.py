@@ -1,1 +1,1 @@
-"""Fakes that ship, for tests of this server and of programs that use it."""
+"""Shipped helps for tests of what is built on this server. They need ``httpx``."""

@@ -1,0 +1,67 @@
+"""What handlers get to work with: the opened services, and who is calling."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+from starlette.types import Scope
+
+from agent_memory_server.app import MemoryApp
+from agent_memory_server.domain.identity import ANONYMOUS, Principal
+from agent_memory_server.errors import MemoryServerError, StoreUnavailable
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+def caller_of(scope: Scope) -> Principal:
+    """Who is calling. The one place that decides it.
+
+    Authentication is off: ``Authorization`` and ``X-API-Key`` are accepted and not looked at. ``open_app`` refuses to start
+    when a setting asks for authentication, so this never stands in for a check that somebody relies on.
+    """
+    del scope
+    return ANONYMOUS
+
+
+class Afterwards:
+    """Small work that is done after the answer and may be lost: failures are logged, shutdown waits for what has begun."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def run(self, work: Coroutine[Any, Any, object], name: str) -> None:
+        task = asyncio.create_task(self._quietly(work, name), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def finish(self) -> None:
+        """Wait for everything that is under way."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks)
+
+    async def _quietly(self, work: Coroutine[Any, Any, object], name: str) -> None:
+        try:
+            await work
+        except MemoryServerError as error:
+            _log.warning("work after an answer failed", work=name, reason=error.detail)
+        except Exception:  # noqa: BLE001 - nobody awaits this task: the log is where its failure is seen
+            _log.exception("work after an answer failed unexpectedly", work=name)
+
+
+class Runtime:
+    """What lives as long as the server: the services (from the start of its lifespan to its end) and its limits."""
+
+    def __init__(self, *, body_bytes_max: int, app: MemoryApp | None = None) -> None:
+        self.body_bytes_max = body_bytes_max
+        self.afterwards = Afterwards()
+        self.opened = app
+
+    @property
+    def app(self) -> MemoryApp:
+        """Raises StoreUnavailable before the lifespan has begun and after it has ended."""
+        if self.opened is None:
+            raise StoreUnavailable("the server is starting or stopping")
+        return self.opened

@@ -1,0 +1,116 @@
+"""What every request passes, as plain ASGI: its trace, its path, the size of its body, and the one catch for errors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agent_memory_server.api.answers import Answer
+from agent_memory_server.api.bodies import body_too_large
+from agent_memory_server.api.errors import BodyTooLarge, ClientGone, problem_answer
+from agent_memory_server.api.paths import routable_path
+from agent_memory_server.api.trace import Trace, trace_of
+
+DRAIN_S = 2.0
+"""How long the rest of a refused body is thrown away before the connection is closed, so that the client sees the answer."""
+
+_SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Gateway:
+    """The outermost layer: everything behind it may raise, everything before it sees an HTTP answer."""
+
+    def __init__(self, app: ASGIApp, *, body_bytes_max: int) -> None:
+        self._app = app
+        self._body_bytes_max = body_bytes_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        trace = trace_of(headers.get(b"traceparent"))
+        scope["trace"] = trace
+        outgoing = _Outgoing(send, trace)
+        tokens = structlog.contextvars.bind_contextvars(trace_id=trace.trace_id)
+        try:
+            scope["path"] = routable_path(scope)
+            self._check_length(headers.get(b"content-length"))
+            await self._app(scope, receive, outgoing)
+        except ClientGone:
+            return
+        except Exception as error:  # noqa: BLE001 - the one catch: whatever failed is answered, and logged when unexpected
+            await self._refuse(error, trace, receive, outgoing)
+        finally:
+            structlog.contextvars.reset_contextvars(**tokens)
+
+    def _check_length(self, content_length: bytes | None) -> None:
+        if content_length is not None and content_length.isdigit() and int(content_length) > self._body_bytes_max:
+            raise body_too_large(self._body_bytes_max)
+
+    async def _refuse(self, error: Exception, trace: Trace, receive: Receive, outgoing: _Outgoing) -> None:
+        answer = problem_answer(error, trace)
+        if outgoing.started:
+            _log.warning("the answer had begun when its request failed", error=type(error).__name__)
+            return
+        if isinstance(error, BodyTooLarge):
+            await _answer_and_close(answer, receive, outgoing)
+        else:
+            await answer.send(outgoing)
+
+
+class _Outgoing:
+    """``send`` that adds the headers which every answer carries."""
+
+    __slots__ = ("_send", "_trace", "started")
+
+    def __init__(self, send: Send, trace: Trace) -> None:
+        self._send = send
+        self._trace = trace
+        self.started = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            message["headers"] = [
+                *message.get("headers", ()),
+                (b"x-request-id", self._trace.trace_id.encode()),
+                (b"traceparent", self._trace.traceparent.encode()),
+                *_SECURITY_HEADERS,
+            ]
+        await self._send(message)
+
+
+async def _answer_and_close(answer: Answer, receive: Receive, send: Send) -> None:
+    """Answer at once, then throw away what the client is still sending for a moment, and close.
+
+    Closing a connection with unread data resets it, and the client might never see why.
+    """
+    await send(
+        {
+            "type": "http.response.start",
+            "status": answer.status,
+            "headers": [
+                (b"content-type", answer.media_type),
+                (b"content-length", b"%d" % len(answer.body)),
+                (b"connection", b"close"),
+                *answer.headers,
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_S):
+            message = await receive()
+            while message["type"] == "http.request" and message.get("more_body", False):
+                message = await receive()
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

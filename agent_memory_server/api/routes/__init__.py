@@ -1,0 +1,26 @@
+"""All endpoints, in the order in which paths are tried: fixed ones before those with an id in the same place."""
+
+from __future__ import annotations
+
+from agent_memory_server.api.operations import Operation
+from agent_memory_server.api.routes import (
+    compaction,
+    forgetting,
+    hydration,
+    memories,
+    pending_work,
+    readiness,
+    search,
+    working_memory,
+)
+
+OPERATIONS: tuple[Operation, ...] = (
+    *search.OPERATIONS,
+    *working_memory.OPERATIONS,
+    *forgetting.OPERATIONS,
+    *compaction.OPERATIONS,
+    *memories.OPERATIONS,
+    *hydration.OPERATIONS,
+    *readiness.OPERATIONS,
+    *pending_work.OPERATIONS,
+)

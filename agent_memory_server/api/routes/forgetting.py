@@ -1,0 +1,48 @@
+"""POST /v1/long-term-memory/forget."""
+
+from __future__ import annotations
+
+from agent_memory_server.api.answers import Answer, answer
+from agent_memory_server.api.operations import Call, Operation
+from agent_memory_server.api.schemas.forgetting import ForgetQuery, ForgetRequest, ForgetResponse
+from agent_memory_server.domain.filters import MemoryFilter, TextFilter
+from agent_memory_server.domain.identity import OutsideReach
+
+
+async def forget(call: Call) -> Answer:
+    """Remove memories by policy, pinned ones spared; a dry run unless ``dry_run=false``."""
+    query = call.query(ForgetQuery)
+    body = await call.body(ForgetRequest)
+    try:
+        selector = call.caller.selector(query.namespace, query.user_id)
+    except OutsideReach:
+        return answer({"scanned": 0, "deleted": 0, "deleted_ids": [], "dry_run": query.dry_run})
+    forgotten = await call.app.forgetting.forget(
+        MemoryFilter(
+            selector=selector, session_id=None if query.session_id is None else TextFilter(eq=query.session_id)
+        ),
+        policy=body.policy.to_policy(),
+        actor=call.caller.subject,
+        limit=query.limit,
+        dry_run=query.dry_run,
+        pinned_ids=body.pinned_ids or (),
+    )
+    wire = {
+        "scanned": forgotten.scanned,
+        "deleted": forgotten.deleted,
+        "deleted_ids": forgotten.deleted_ids,
+        "dry_run": forgotten.dry_run,
+    }
+    return answer(wire)
+
+
+OPERATIONS = (
+    Operation(
+        method="POST",
+        path="/v1/long-term-memory/forget",
+        handler=forget,
+        query=ForgetQuery,
+        body=ForgetRequest,
+        answers=ForgetResponse,
+    ),
+)

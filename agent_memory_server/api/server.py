@@ -1,0 +1,128 @@
+"""The REST server: an ASGI application over opened services, and the process that serves it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from agent_memory_server import __version__
+from agent_memory_server.api.answers import Answer
+from agent_memory_server.api.dependencies import Runtime
+from agent_memory_server.api.errors import problem_answer
+from agent_memory_server.api.middleware import Gateway
+from agent_memory_server.api.openapi import document
+from agent_memory_server.api.operations import routes_of
+from agent_memory_server.api.routes import OPERATIONS
+from agent_memory_server.app import MemoryApp, open_app
+from agent_memory_server.config import Settings
+
+TITLE = "Agent Memory Server"
+DESCRIPTION = "Working memory and long-term memory for AI agents."
+SHUTDOWN_S = 10
+"""How long requests under way may take to finish after the signal to stop."""
+
+Opening = Callable[[], contextlib.AbstractAsyncContextManager[MemoryApp]]
+
+
+def create_api(app: MemoryApp | None = None, *, opening: Opening | None = None, body_bytes_max: int) -> FastAPI:
+    """The REST API over an app that is already open, or over one that its lifespan opens with ``opening``."""
+    runtime = Runtime(body_bytes_max=body_bytes_max, app=app)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            if opening is not None:
+                runtime.opened = await stack.enter_async_context(opening())
+            try:
+                yield
+            finally:
+                await runtime.afterwards.finish()
+                runtime.opened = app
+
+    api = FastAPI(title=TITLE, version=__version__, description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False)
+    for operation in OPERATIONS:
+        api.router.routes.extend(routes_of(operation, runtime))
+    described: dict[str, Any] = {}
+
+    def openapi() -> dict[str, Any]:
+        if not described:
+            described.update(document(OPERATIONS, title=TITLE, version=__version__, description=DESCRIPTION))
+        return described
+
+    api.openapi = openapi
+    api.add_exception_handler(HTTPException, _no_route)
+    api.add_middleware(Gateway, body_bytes_max=body_bytes_max)
+    return api
+
+
+async def serve(
+    settings: Settings,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    announce: Callable[[MemoryApp, str], None] | None = None,
+) -> None:
+    """Open the services and serve until a signal says stop.
+
+    ``announce`` is called with the services and the base URL once connections are accepted. Raises ConfigurationError before
+    anything is bound; an address that cannot be bound ends the process as uvicorn does (exit status 3).
+    """
+    bind_to = settings.checked_host(host or settings.host)
+    async with open_app(settings) as app:
+        server = _Server(
+            uvicorn.Config(
+                create_api(app, body_bytes_max=settings.max_body_bytes),
+                host=bind_to,
+                port=settings.port if port is None else port,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=SHUTDOWN_S,
+            ),
+            announce=None if announce is None else lambda url: announce(app, url),
+        )
+        await server.serve()
+
+
+def api_from_environment() -> FastAPI:
+    """A factory for ``uvicorn --factory`` and reloading: settings from the environment, services opened by the lifespan."""
+    settings = Settings()
+    settings.checked_host(settings.host)
+    return create_api(opening=lambda: open_app(settings), body_bytes_max=settings.max_body_bytes)
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens once it does (the port may have been chosen by the system)."""
+
+    def __init__(self, config: uvicorn.Config, *, announce: Callable[[str], None] | None) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        if self._announce is not None and self.started and self.servers:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            self._announce(f"http://{shown}:{port}")
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """A path or method that is not there."""
+    return _as_response(problem_answer(error, request.scope["trace"]))
+
+
+def _as_response(answer: Answer) -> Response:
+    response = Response(answer.body, status_code=answer.status)
+    response.raw_headers = [
+        (b"content-type", answer.media_type),
+        (b"content-length", b"%d" % len(answer.body)),
+        *answer.headers,
+    ]
+    return response
