@@ -1,0 +1,158 @@
+"""One recipe for each operation of the live OpenAPI document: how a caller aims it at an id.
+
+A new route without a recipe fails the matrix. MCP tools can be a second list of the same recipes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from tests.contract.scope_matrix.callers import Caller
+
+Send = Callable[[httpx.Client, Caller, str], httpx.Response]
+"""(connection, caller, id of the target) → answer. The id is a session's or a memory's, as the recipe says."""
+
+QUERY = "canary"
+"""The word that all stored texts of the matrix share: whoever searches for it may see only its own."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """``target``: what the id names, or None for operations over a whole scope. ``writes``: it may change something.
+
+    ``undo`` removes what the operation may have made in the caller's own scope.
+    """
+
+    send: Send
+    target: str | None = None
+    writes: bool = False
+    undo: Send | None = None
+
+
+def _request(
+    method: str,
+    path: str,
+    *,
+    query: Callable[[Caller, str], Mapping[str, Any]] | None = None,
+    body: Callable[[Caller, str], Mapping[str, Any]] | None = None,
+) -> Send:
+    def send(client: httpx.Client, caller: Caller, target: str) -> httpx.Response:
+        options: dict[str, Any] = {"json": body(caller, target)} if body else {}
+        if query:
+            options["params"] = query(caller, target)
+        return client.request(method, path.format(id=quote(target, safe="")), headers=dict(caller.headers), **options)
+
+    return send
+
+
+def _scope(caller: Caller, _: str) -> Mapping[str, Any]:
+    return caller.named
+
+
+def _session_body(caller: Caller, _: str) -> Mapping[str, Any]:
+    said = {"id": "m-new", "role": "user", "content": "overwritten", "created_at": "2024-05-01T10:00:00Z"}
+    return {"messages": [said], **caller.named}
+
+
+def _prompt_body(caller: Caller, target: str) -> Mapping[str, Any]:
+    return {
+        "query": QUERY,
+        "session": {"session_id": target, **caller.named},
+        "long_term_search": {**caller.filters, "limit": 100, "search_mode": "hybrid"},
+    }
+
+
+def _search_body(mode: str) -> Callable[[Caller, str], Mapping[str, Any]]:
+    return lambda caller, _: {"text": QUERY, "search_mode": mode, "limit": 100, **caller.filters}
+
+
+_delete_session = _request("DELETE", "/v1/working-memory/{id}", query=_scope)
+_delete_memory = _request(
+    "DELETE", "/v1/long-term-memory", query=lambda caller, target: {"memory_ids": target, **caller.named}
+)
+
+UNSCOPED = {("get", "/v1/health"), ("get", "/v1/ready")}
+"""Operations that touch nobody's data."""
+
+RECIPES: Mapping[tuple[str, str], Recipe] = {
+    ("get", "/v1/working-memory/"): Recipe(
+        _request("GET", "/v1/working-memory/", query=lambda c, _: {"limit": 100, **c.named})
+    ),
+    ("get", "/v1/working-memory/{session_id}"): Recipe(
+        _request("GET", "/v1/working-memory/{id}", query=_scope), target="session"
+    ),
+    ("get", "/v1/working-memory/{session_id}/messages"): Recipe(
+        _request("GET", "/v1/working-memory/{id}/messages", query=_scope), target="session"
+    ),
+    ("put", "/v1/working-memory/{session_id}"): Recipe(
+        _request("PUT", "/v1/working-memory/{id}", body=_session_body),
+        target="session",
+        writes=True,
+        undo=_delete_session,
+    ),
+    ("post", "/v1/working-memory/{session_id}/messages"): Recipe(
+        _request("POST", "/v1/working-memory/{id}/messages", body=_session_body),
+        target="session",
+        writes=True,
+        undo=_delete_session,
+    ),
+    ("patch", "/v1/working-memory/{session_id}"): Recipe(
+        _request("PATCH", "/v1/working-memory/{id}", body=lambda c, _: {"context": "overwritten", **c.named}),
+        target="session",
+        writes=True,
+    ),
+    ("delete", "/v1/working-memory/{session_id}"): Recipe(_delete_session, target="session", writes=True),
+    ("post", "/v1/long-term-memory/"): Recipe(
+        _request(
+            "POST",
+            "/v1/long-term-memory/",
+            body=lambda c, target: {
+                "memories": [{"id": target, "text": "overwritten", **c.named}],
+                "deduplicate": True,
+            },
+        ),
+        target="memory",
+        writes=True,
+        undo=_delete_memory,
+    ),
+    ("get", "/v1/long-term-memory"): Recipe(
+        _request("GET", "/v1/long-term-memory", query=lambda c, _: {"limit": 100, **c.named})
+    ),
+    ("post", "/v1/long-term-memory/search"): Recipe(
+        _request("POST", "/v1/long-term-memory/search", body=_search_body("hybrid"))
+    ),
+    ("delete", "/v1/long-term-memory"): Recipe(_delete_memory, target="memory", writes=True),
+    ("get", "/v1/long-term-memory/{memory_id}"): Recipe(
+        _request("GET", "/v1/long-term-memory/{id}", query=_scope), target="memory"
+    ),
+    ("patch", "/v1/long-term-memory/{memory_id}"): Recipe(
+        _request("PATCH", "/v1/long-term-memory/{id}", query=_scope, body=lambda _c, _t: {"text": "overwritten"}),
+        target="memory",
+        writes=True,
+    ),
+    ("post", "/v1/long-term-memory/forget"): Recipe(
+        _request(
+            "POST",
+            "/v1/long-term-memory/forget",
+            query=lambda c, _: {"dry_run": "true", **c.named},
+            body=lambda _c, _t: {"policy": {"max_age_days": 0.0}},
+        )
+    ),
+    ("post", "/v1/long-term-memory/compact"): Recipe(
+        _request("POST", "/v1/long-term-memory/compact", query=_scope), writes=True
+    ),
+    ("post", "/v1/memory/prompt"): Recipe(_request("POST", "/v1/memory/prompt", body=_prompt_body), target="session"),
+    ("get", "/v1/pending"): Recipe(_request("GET", "/v1/pending", query=_scope)),
+}
+"""By (method, path) of the OpenAPI document."""
+
+MORE_READS: Mapping[str, Recipe] = {
+    f"search {mode}": Recipe(_request("POST", "/v1/long-term-memory/search", body=_search_body(mode)))
+    for mode in ("semantic", "keyword")
+}
+"""The other forms of operations that have several."""
