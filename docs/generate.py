@@ -142,6 +142,7 @@ def api_page() -> str:
 def openapi() -> dict[str, Any]:
     """The OpenAPI document of the server, without opening a store."""
     from agent_memory_server.api.server import create_api
+
     from agent_memory_server.config import Settings
 
     return create_api(Settings()).openapi()
@@ -220,7 +221,7 @@ def main() -> None:
     REFERENCE.mkdir(exist_ok=True)
     for name, page in PAGES.items():
         (REFERENCE / name).write_text(page(), encoding="utf-8")
-        print(f"docs/reference/{name}")  # noqa: T201 - its output
+        print(f"docs/reference/{name}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,162 @@
-"""``agent-memory api``."""
+"""``agent-memory api``: the REST server in this process.
+
+Ends with exit code 0 when it is told to stop, and with 1 and a sentence when it cannot start: a setting that cannot be used,
+an address that is refused or taken, data that cannot be opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Coroutine
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from agent_memory_server.cli.running import load_settings
+from agent_memory_server.errors import ConfigurationError
 
-@click.command()
-def api() -> None:
-    """Run the REST server."""
+if TYPE_CHECKING:
+    from agent_memory_server.app import MemoryApp
+    from agent_memory_server.config import Settings
+
+FACTORY = "agent_memory_server.api.server:api_from_environment"
+
+
+@click.command(short_help="Run the REST server.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 lets the system choose. Default: PORT, or 8000.")
+@click.option("--host", help="Address to listen on. Default: HOST, or 127.0.0.1.")
+@click.option("--reload", is_flag=True, help="For development: start anew when the code changes.")
+@click.option(
+    "--task-backend",
+    type=click.Choice(["asyncio", "docket"]),
+    default="docket",
+    help="Accepted for older scripts: with the embedded engine, background work always runs in this process.",
+)
+@click.option("--no-worker", is_flag=True, help="Deprecated; the same as --task-backend asyncio.")
+def api(port: int | None, host: str | None, reload: bool, task_backend: str, no_worker: bool) -> None:  # noqa: ARG001
+    """Run the REST server until it is told to stop (Ctrl-C or SIGTERM).
+
+    Without authentication it listens on this machine only.
+    """
+    if no_worker:
+        click.echo("--no-worker is deprecated; use --task-backend asyncio", err=True)
+    settings = load_settings(port=port, host=host)
+    settings.checked_host(settings.host)
+    _refuse_taken(settings.host, settings.port)
+    if reload:
+        _run_reloading(settings)
+        return
+    _run(settings)
+
+
+def _run(settings: Settings) -> None:
+    from agent_memory_server.api.server import serve
+    from agent_memory_server.logs import configure_logging
+
+    configure_logging(settings.log_level)
+    _name_settings_without_effect()
+    serving = False
+
+    def announce(app: MemoryApp, url: str) -> None:
+        nonlocal serving
+        serving = True
+        click.echo(banner(settings, app, url))
+        sys.stdout.flush()
+
+    def told_to_stop(_: int, __: FrameType | None) -> None:
+        # While it serves, uvicorn listens for these signals; it raises them once more when it has stopped, and there
+        # is nothing left to interrupt then: closing the store goes on.
+        if not serving:
+            raise SystemExit(0)
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, told_to_stop)
+    _run_on_fast_loop(serve(settings, announce=announce))
+
+
+def _run_on_fast_loop(main: Coroutine[Any, Any, None]) -> None:
+    """On uvloop where there is one (not on Windows)."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main)
+        return
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
+
+
+def _run_reloading(settings: Settings) -> None:
+    """The process that is started anew reads its settings from the environment, so the options go there."""
+    import uvicorn
+
+    os.environ["HOST"], os.environ["PORT"] = settings.host, str(settings.port)
+    uvicorn.run(FACTORY, factory=True, host=settings.host, port=settings.port, reload=True, access_log=False)
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    """Bind once and let go, so that a taken port is a sentence before anything is opened."""
+    if port == 0:
+        return
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # As uvicorn binds: an address whose last connections are still timing out is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        reason = os.strerror(error.errno) if isinstance(error.errno, int) and error.errno > 0 else str(error)
+        raise ConfigurationError(
+            f"cannot listen on {host} port {port} ({reason}). Choose another with --port or PORT; 0 lets the system choose."
+        ) from error
+
+
+def _name_settings_without_effect() -> None:
+    """One warning for each setting of the reference server that somebody set and that does nothing here."""
+    import structlog
+    from dotenv import dotenv_values
+
+    from agent_memory_server.config import NOT_YET, WITHOUT_EFFECT
+
+    log = structlog.stdlib.get_logger(__name__)
+    given = {name.upper() for name, value in {**dotenv_values(".env"), **os.environ}.items() if value}
+    for name in sorted(given & WITHOUT_EFFECT.keys()):
+        log.warning("this setting has no effect", setting=name, reason=WITHOUT_EFFECT[name])
+    for name in sorted(given & NOT_YET):
+        log.warning("this setting has no effect", setting=name, reason="its feature is not in this version yet")
+
+
+def banner(settings: Settings, app: MemoryApp, url: str) -> str:
+    """What a newcomer wants to know: where it listens, where the data lives, which models it uses, what to try next."""
+    lines = [
+        "",
+        "  Agent Memory Server",
+        "",
+        f"  API    {url}",
+        f"  Docs   {url}/docs",
+        f"  Data   {app.storage}",
+        f"  Model  {app.embedding_model} finds memories by meaning",
+        "",
+    ]
+    if app.local_mode:
+        why = "No language model is used by this version" if settings.openai_api_key else "No model key was found"
+        lines += [
+            f"  Local mode: {why}. Everything that you store is searchable by meaning and by",
+            "  words, messages of conversations too. Facts are not extracted by a language model, nor sessions summarized.",
+            "",
+        ]
+    if not settings.wants_authentication and settings.allow_unauthenticated:
+        lines += ["  ALLOW_UNAUTHENTICATED is set: whoever reaches this address can read and change every memory.", ""]
+    lines += [
+        "  Try this in another terminal:",
+        f"    curl {url}/v1/ready",
+        f"    agent-memory import-conversation examples/conversation.json --url {url}",
+        "",
+        "  Stop with Ctrl-C.",
+        "",
+    ]
+    return "\n".join(lines)

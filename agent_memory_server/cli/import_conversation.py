@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import click
 
 from agent_memory_server.cli.conversation_files import FileMessage, FileSession, read_sessions
-from agent_memory_server.cli.running import OPERATOR, opened_app
+from agent_memory_server.cli.running import OPERATOR, opened_app, parsed
 
 if TYPE_CHECKING:
     from agent_memory_server.app import MemoryApp
@@ -138,26 +138,25 @@ class StoreDestination:
         self._app = app
 
     async def append(self, session_id: str, messages: Sequence[FileMessage], owner: Owner) -> tuple[int, int]:
-        from agent_memory_server.domain.sessions import Message
-        from agent_memory_server.errors import InvalidInput
+        from agent_memory_server.api.schemas.working_memory import AppendMessagesRequest, to_messages
 
-        now = self._app.now()
-        if self._app.require_message_timestamps and any(each.created_at is None for each in messages):
-            raise InvalidInput("REQUIRE_MESSAGE_TIMESTAMPS is set, and a message of the file has no created_at")
+        body = parsed(
+            AppendMessagesRequest,
+            messages=[asdict(each) for each in messages],
+            namespace=owner.namespace,
+            user_id=owner.user_id,
+        )
+        appendable, _ = to_messages(
+            body.messages,
+            at=self._app.now(),
+            new_id=self._app.new_id,
+            timestamps_required=self._app.require_message_timestamps,
+        )
         outcome = await self._app.working_memory.append(
             OPERATOR,
             session_id=session_id,
-            messages=[
-                Message(
-                    id=each.id,
-                    role=each.role,
-                    content=each.content,
-                    created_at=each.created_at or now,
-                    name=each.name,
-                )
-                for each in messages
-            ],
-            namespace=owner.namespace,
-            user_id=owner.user_id,
+            messages=appendable,
+            namespace=body.namespace,
+            user_id=body.user_id,
         )
         return outcome.appended, outcome.duplicates

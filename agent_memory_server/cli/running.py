@@ -6,15 +6,19 @@ Settings that cannot be read raise ConfigurationError with a sentence a person c
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent_memory_server.domain.identity import Principal
-from agent_memory_server.errors import ConfigurationError
+from agent_memory_server.errors import ConfigurationError, InvalidInput
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
     from agent_memory_server.app import MemoryApp
     from agent_memory_server.config import Settings
+
+Schema = TypeVar("Schema", bound="BaseModel")
 
 OPERATOR = Principal(subject="operator")
 """Who acts on the command line: whoever can open the store may do everything in it."""
@@ -29,8 +33,7 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
-        problems = "; ".join(f"{_variable(each['loc'])}: {each['msg']}" for each in error.errors())
-        raise ConfigurationError(f"a setting cannot be used: {problems}") from error
+        raise ConfigurationError(f"a setting cannot be used: {_problems(error, str.upper)}") from error
 
 
 @contextlib.asynccontextmanager
@@ -45,5 +48,19 @@ async def opened_app() -> AsyncGenerator[MemoryApp]:
         yield app
 
 
-def _variable(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location).upper()
+def parsed(schema: type[Schema], **values: object) -> Schema:
+    """The values as the REST API would take them. Raises InvalidInput that names what cannot be accepted."""
+    from pydantic import ValidationError
+
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise InvalidInput(_problems(error)) from error
+
+
+def _problems(error: ValidationError, naming: Callable[[str], str] = str) -> str:
+    """Each value that cannot be used with the reason; never the value itself, which may be a secret."""
+    return "; ".join(
+        f"{naming('.'.join(str(part) for part in each['loc']))}: {each['msg']}"
+        for each in error.errors(include_input=False, include_url=False)
+    )

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from agent_memory_server.cli.running import OPERATOR, opened_app
+from agent_memory_server.cli.running import OPERATOR, opened_app, parsed
 
 if TYPE_CHECKING:
-    from agent_memory_server.domain.filters import MemoryFilter, TextFilter
+    from agent_memory_server.domain.filters import MemoryFilter
     from agent_memory_server.domain.search import Hit, Page, SearchQuery
 
 TEXT_SHOWN_MAX = 200
@@ -64,47 +62,46 @@ def search(
     mode = search_mode or ("hybrid" if distance_threshold is None else "semantic")
     if distance_threshold is not None and mode != "semantic":
         raise click.UsageError("--distance-threshold is only supported for --search-mode semantic")
-    for option, value in (("--namespace", namespace), ("--user-id", user_id), ("--session-id", session_id)):
-        if value is not None and not value.strip():
-            raise click.UsageError(f"{option} must not be blank; leave it out to search everything")
+    from agent_memory_server.api.schemas.search import SearchRequest, to_criteria, to_query
+    from agent_memory_server.domain.search import SearchMode
 
-    from agent_memory_server.domain.filters import MemoryFilter
-    from agent_memory_server.domain.search import SearchMode, SearchQuery
-
-    criteria = MemoryFilter(
-        selector=OPERATOR.selector(namespace, user_id),
-        session_id=_any_of([session_id] if session_id else []),
-        topics=_any_of(_separated(topics)),
-        entities=_any_of(_separated(entities)),
-    )
-    asked = SearchQuery(
+    asked = parsed(
+        SearchRequest,
         text=query,
-        mode=SearchMode(mode),
-        alpha=hybrid_alpha,
-        distance_max=distance_threshold,
+        search_mode=mode,
+        hybrid_alpha=hybrid_alpha,
+        distance_threshold=distance_threshold,
+        namespace=_equal(namespace),
+        user_id=_equal(user_id),
+        session_id=_equal(session_id),
+        topics=_any_of(topics),
+        entities=_any_of(entities),
         limit=limit,
         offset=offset,
+        recency_boost=False,
     )
-    page = asyncio.run(_search(criteria, asked))
+    criteria = to_criteria(asked, OPERATOR)
+    page = asyncio.run(_search(criteria, to_query(asked, default_mode=SearchMode.HYBRID)))
     if as_json or form == "json":
-        click.echo(json.dumps(_wire(page), ensure_ascii=False, indent=2))
+        click.echo(_json(page))
     else:
         click.echo(as_text(page))
 
 
-async def _search(criteria: MemoryFilter, query: SearchQuery) -> Page:
+async def _search(criteria: MemoryFilter | None, query: SearchQuery) -> Page:
+    from agent_memory_server.api.schemas.search import NOTHING
+
     async with opened_app() as app:
-        return await app.search.search(criteria, query)
+        return NOTHING if criteria is None else await app.search.search(criteria, query)
 
 
-def _separated(values: str | None) -> list[str]:
-    return [each.strip() for each in (values or "").split(",") if each.strip()]
+def _equal(value: str | None) -> dict[str, str] | None:
+    return None if value is None else {"eq": value}
 
 
-def _any_of(values: Sequence[str]) -> TextFilter | None:
-    from agent_memory_server.domain.filters import TextFilter
-
-    return TextFilter(any=tuple(values)) if values else None
+def _any_of(values: str | None) -> dict[str, list[str]] | None:
+    wanted = [each.strip() for each in (values or "").split(",") if each.strip()]
+    return {"any": wanted} if wanted else None
 
 
 def as_text(page: Page) -> str:
@@ -134,8 +131,9 @@ def _entry(place: int, hit: Hit) -> list[str]:
     return lines
 
 
-def _wire(page: Page) -> Any:
+def _json(page: Page) -> str:
     """The page as the REST API answers it."""
-    from agent_memory_server.api.schemas.search import MemoryRecordResultsResponse
+    from agent_memory_server.api.answers import encoded
+    from agent_memory_server.api.schemas.memories import page_wire
 
-    return MemoryRecordResultsResponse.of(page).model_dump(mode="json")
+    return encoded(page_wire(page)).decode()

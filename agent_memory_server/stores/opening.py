@@ -8,8 +8,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from agent_memory_server.errors import ConfigurationError
+from agent_memory_server.ports.migrator import Migrator
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.stores.sqlite import open_sqlite
+from agent_memory_server.stores.sqlite.migrator import SqliteMigrator
 
 
 def sqlite_path(url: str) -> Path:
@@ -40,12 +42,24 @@ async def open_stores(url: str, *, now: Callable[[], datetime]) -> Stores:
     scheme = url.partition("://")[0].lower()
     if scheme == "sqlite":
         return await open_sqlite(sqlite_path(url), now=now)
+    raise _unknown(url, scheme)
+
+
+def open_migrator(url: str) -> Migrator:
+    """The steps that bring the data at ``url`` up to date. Raises ConfigurationError with a sentence that says what to change."""
+    scheme = url.partition("://")[0].lower()
+    if scheme == "sqlite":
+        return SqliteMigrator(sqlite_path(url))
+    raise _unknown(url, scheme)
+
+
+def _unknown(url: str, scheme: str) -> ConfigurationError:
     if scheme in {"redis", "rediss", "redis+cluster"}:
-        raise ConfigurationError(
+        return ConfigurationError(
             "The Redis engine is not in this version yet. Unset REDIS_URL and STORAGE_URL to use the embedded engine, "
             "or set STORAGE_URL=sqlite:////path/to/memory.db."
         )
-    raise ConfigurationError(
+    return ConfigurationError(
         f"STORAGE_URL {_without_credentials(url)!r} names no engine that this version has; "
         "use sqlite:////absolute/path.db or sqlite:///relative/path.db."
     )
