@@ -19,33 +19,43 @@ _MONTH = (
 _WEEKDAY = "(?:monday|tuesday|wednesday|thursday|friday|saturday|sunday)"
 _SEASON = "(?:spring|summer|fall|autumn|winter)"
 _NUMBER = (
-    "(?:\\d{1,3}|an?|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|a couple of|a couple|couple of|a few|several)"
+    "(?:\\d{1,3}|an?|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|a couple of|"
+    "a couple|couple of|a few|several)"
 )
 _ORDINAL = "\\d{1,2}(?:st|nd|rd|th)?"
 _PART = "(?: (?P<{name}>morning|afternoon|evening|night))?"
 
 _DATE = re.compile(
-    r"(?<![\w-])(?:(?P<preposition>on|in|since|until|till|by|from|before|after|around|during|over|for|back in|starting|as of)\s+)?"
+    r"(?<![\w-])(?:(?P<preposition>on|in|since|until|till|by|from|before|after|around|during|"
+    r"over|for|back in|starting|as of)\s+)?"
     r"(?:the\s+)?(?:"
     r"(?P<iso>(?:19|20)\d\d-\d\d-\d\d)"
-    rf"|(?P<day>(?:{_ORDINAL}(?: of)? {_MONTH}|{_MONTH} (?:the )?{_ORDINAL}(?![\d:]))(?:,? (?P<day_year>(?:19|20)\d\d))?)"
-    rf"|(?P<ago>(?:(?:about|almost|nearly|roughly|over|more than|just|only|like)\s+)?(?P<count>{_NUMBER}) (?P<unit>day|week|month|year)s? (?P<way>ago|back|from now))"
+    rf"|(?P<day>(?:{_ORDINAL}(?: of)? {_MONTH}|{_MONTH} (?:the )?{_ORDINAL}(?![\d:]))(?:,? (?P<day_year>(?:19|"
+    rf"20)\d\d))?)"
+    rf"|(?P<ago>(?:(?:about|almost|nearly|roughly|over|more than|just|only|like)\s+)?(?P<count>{_NUMBER}) (?P<unit>day|"
+    rf"week|month|year)s? (?P<way>ago|back|from now))"
     rf"|(?P<within>(?P<within_count>{_NUMBER}) (?P<within_unit>day|week|month|year)s?(?=$|[ ,.!]))"
     r"|(?P<named>day before yesterday|day after tomorrow|last night|tonight|this (?:morning|afternoon|evening)"
     r"|(?:yesterday|tomorrow|today)" + _PART.format(name="part") + ")"
-    rf"|(?P<period>(?P<which>last|next|this past|this coming|this|coming|past) (?P<what>week|weekend|month|year|{_SEASON}|{_WEEKDAY}|{_MONTH}))"
-    rf"|(?P<weekday>{_WEEKDAY})" + _PART.format(name="weekday_part") + rf"|(?P<month>{_MONTH})(?:(?: of|,)? (?P<month_year>(?:19|20)\d\d))?"
+    rf"|(?P<period>(?P<which>last|next|this past|this coming|this|coming|past) (?P<what>week|"
+    rf"weekend|month|year|{_SEASON}|{_WEEKDAY}|{_MONTH}))"
+    rf"|(?P<weekday>{_WEEKDAY})"
+    + _PART.format(name="weekday_part")
+    + rf"|(?P<month>{_MONTH})(?:(?: of|,)? (?P<month_year>(?:19|20)\d\d))?"
     r"|(?P<year>(?:19|20)\d\d)"
     r")(?![\w-])",
     re.IGNORECASE,
 )
 _HINT = re.compile(
-    r"\d|ago|day|night|morning|evening|afternoon|week|month|year|tomorrow|summer|winter|spring|autumn|fall|january|february|march|april"
+    r"\d|ago|day|night|morning|evening|afternoon|week|month|year|tomorrow|summer|winter|spring|"
+    r"autumn|fall|january|february|march|april"
     r"|may|june?|july?|august|sept?|october|november|december|\b(?:jan|feb|mar|apr|aug|oct|nov|dec)\b",
     re.IGNORECASE,
 )
 _RECURRENT = re.compile(r"\b(?:every|each|any|most|all|one|first|second|third)\s+$", re.IGNORECASE)
-_KEPT_PREPOSITIONS = frozenset({"since", "until", "till", "by", "from", "before", "after", "around", "for", "starting", "as of"})
+_KEPT_PREPOSITIONS = frozenset(
+    {"since", "until", "till", "by", "from", "before", "after", "around", "for", "starting", "as of"}
+)
 _MONTH_NAMES = (
     "January",
     "February",

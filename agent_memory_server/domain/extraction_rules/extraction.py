@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from agent_memory_server.domain.extraction_rules.labels import entities_of, topics_of
 from agent_memory_server.domain.extraction_rules.model import RuleMemory

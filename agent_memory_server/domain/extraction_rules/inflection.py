@@ -18,11 +18,13 @@ class Form(Enum):
     PROGRESSIVE = "progressive"
 
 
-_SPECIAL_THIRD = MappingProxyType({"have": "has", "do": "does", "go": "goes", "be": "is", "am": "is", "are": "is", "were": "was"})
+_SPECIAL_THIRD = MappingProxyType(
+    {"have": "has", "do": "does", "go": "goes", "be": "is", "am": "is", "are": "is", "were": "was"}
+)
 
 
 def third_person(verb: str) -> str:
-    """``have`` -> ``has``, ``study`` -> ``studies``, ``watch`` -> ``watches``; modals and pasts are the caller's to leave alone."""
+    """``have`` -> ``has``, ``study`` -> ``studies``, ``watch`` -> ``watches``; not for modals and pasts."""
     if verb in _SPECIAL_THIRD:
         return _SPECIAL_THIRD[verb]
     if verb.endswith("y") and len(verb) > 1 and verb[-2] not in _VOWELS:

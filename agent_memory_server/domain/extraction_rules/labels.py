@@ -9,41 +9,73 @@ from __future__ import annotations
 import re
 from types import MappingProxyType
 
-from agent_memory_server.domain.extraction_rules.lexicon import FUNCTION_WORDS
+from agent_memory_server.domain.extraction_rules.lexicon import FUNCTION_WORDS, words
 
 TOPICS_MAX = 3
 ENTITIES_MAX = 8
 
 _KEYWORDS = {
-    "work": "work works working job jobs career boss manager colleague coworker office company employer salary project team engineer "
-    "developer nurse teacher designer startup promotion promoted hired fired resigned retired intern internship freelance client "
-    "business shift meeting demo interview lawyer accountant scientist reports profession",
-    "family": "wife husband partner mother father mom mum dad parents brother sister son daughter kid kids child children baby "
-    "grandmother grandfather grandma grandpa aunt uncle cousin niece nephew family twins pregnant stepson stepdaughter sibling siblings",
-    "relationships": "wife husband partner girlfriend boyfriend fiance fiancee married divorced engaged wedding anniversary dating friend friends "
-    "roommate neighbor neighbour broke",
-    "health": "allergic allergy allergies diabetes diabetic doctor dentist surgery hospital medication medicine therapy therapist pain "
-    "injured injury asthma blind deaf wheelchair pregnant sleep insulin arthritis migraine migraines disease diagnosed anxiety "
-    "depression weight weighs autistic adhd lactose gluten health",
-    "food": "eat eats food cook cooks cooking bake bakes baking vegetarian vegan restaurant coffee tea wine beer meat fish pork dinner lunch breakfast "
-    "recipe recipes cilantro pizza pasta sushi chocolate cheese cuisine spicy drink alcohol",
-    "travel": "travel travels trip flight flying flew vacation holiday visit visited visiting hotel camping airport abroad journey tour passport hiking "
-    "road cruise",
+    "work": (
+        "work works working job jobs career boss manager colleague coworker office company employer salary "
+        "project team engineer developer nurse teacher designer startup promotion promoted hired fired "
+        "resigned retired intern internship freelance client business shift meeting demo interview lawyer "
+        "accountant scientist reports profession"
+    ),
+    "family": (
+        "wife husband partner mother father mom mum dad parents brother sister son daughter kid kids child "
+        "children baby grandmother grandfather grandma grandpa aunt uncle cousin niece nephew family twins "
+        "pregnant stepson stepdaughter sibling siblings"
+    ),
+    "relationships": (
+        "wife husband partner girlfriend boyfriend fiance fiancee married divorced engaged wedding "
+        "anniversary dating friend friends roommate neighbor neighbour broke"
+    ),
+    "health": (
+        "allergic allergy allergies diabetes diabetic doctor dentist surgery hospital medication medicine "
+        "therapy therapist pain injured injury asthma blind deaf wheelchair pregnant sleep insulin arthritis "
+        "migraine migraines disease diagnosed anxiety depression weight weighs autistic adhd lactose gluten "
+        "health"
+    ),
+    "food": (
+        "eat eats food cook cooks cooking bake bakes baking vegetarian vegan restaurant coffee tea wine beer "
+        "meat fish pork dinner lunch breakfast recipe recipes cilantro pizza pasta sushi chocolate cheese "
+        "cuisine spicy drink alcohol"
+    ),
+    "travel": (
+        "travel travels trip flight flying flew vacation holiday visit visited visiting hotel camping airport "
+        "abroad journey tour passport hiking road cruise"
+    ),
     "pets": "dog dogs cat cats puppy kitten pet pets horse rabbit parrot hamster",
-    "sports": "run runs running ran marathon triathlon swim swims swimming football soccer basketball tennis cycling bike hike hiking climbing gym yoga "
-    "surf surfing ski skiing race training workout chess martial karate baseball golf skateboarding",
-    "music": "music band guitar piano violin cello drums sing sings singing song songs concert album choir gig festival",
-    "education": "study studies studying studied school college university degree class course exam graduate graduated student learn learning "
-    "phd thesis scholarship major teacher homework",
-    "home": "live lives living moved moving house apartment flat home neighborhood rent rents landlord mortgage garden renovating city town",
+    "sports": (
+        "run runs running ran marathon triathlon swim swims swimming football soccer basketball tennis "
+        "cycling bike hike hiking climbing gym yoga surf surfing ski skiing race training workout chess "
+        "martial karate baseball golf skateboarding"
+    ),
+    "music": (
+        "music band guitar piano violin cello drums sing sings singing song songs concert album choir gig festival"
+    ),
+    "education": (
+        "study studies studying studied school college university degree class course exam graduate graduated "
+        "student learn learning phd thesis scholarship major teacher homework"
+    ),
+    "home": (
+        "live lives living moved moving house apartment flat home neighborhood rent rents landlord mortgage "
+        "garden renovating city town"
+    ),
     "finance": "mortgage loan budget savings save saving invest investing bank debt tax taxes salary rent money",
-    "technology": "python rust javascript java code codes coding software laptop mac windows linux app database server computer phone programming "
-    "postgres kubernetes docker api android iphone router",
-    "arts": "paint paints painting painted draw drawing pottery art museum gallery photography theater theatre dance dancing film movie movies poetry "
-    "sculpture knitting sewing",
+    "technology": (
+        "python rust javascript java code codes coding software laptop mac windows linux app database server "
+        "computer phone programming postgres kubernetes docker api android iphone router"
+    ),
+    "arts": (
+        "paint paints painting painted draw drawing pottery art museum gallery photography theater theatre "
+        "dance dancing film movie movies poetry sculpture knitting sewing"
+    ),
     "reading": "book books read reading novel author library",
     "games": "game games gaming chess playstation xbox nintendo dungeons puzzle",
-    "language": "speak speaks language english spanish french german portuguese italian japanese chinese mandarin korean arabic",
+    "language": (
+        "speak speaks language english spanish french german portuguese italian japanese chinese mandarin korean arabic"
+    ),
     "vehicles": "car bike motorcycle truck drive drives volvo tesla licence license",
     "birthday": "birthday",
     "shopping": "bought ordered purchased order subscription cancelled refund delivery",
@@ -52,8 +84,8 @@ _KEYWORDS = {
 
 def _index() -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {}
-    for topic, words in _KEYWORDS.items():
-        for word in words.split():
+    for topic, listed in _KEYWORDS.items():
+        for word in listed.split():
             found.setdefault(word, []).append(topic)
     return {word: tuple(dict.fromkeys(topics)) for word, topics in found.items()}
 
@@ -62,11 +94,12 @@ _TOPICS_BY_WORD = MappingProxyType(_index())
 _TOPIC_BY_RULE = MappingProxyType({"preference": "preferences", "wish": "preferences", "plan": "plans"})
 _WORD = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*")
 _ENTITY = re.compile(
-    r"(?<![\w'.])[A-Z][\w&'-]*(?:\.(?=\s[A-Z]))?(?:\s+(?:(?:of|de|la|van|von|der|di|the|and the|&)\s+)?[A-Z0-9][\w&'-]*(?:\.(?=\s[A-Z]))?)*"
+    r"(?<![\w'.])[A-Z][\w&'-]*(?:\.(?=\s[A-Z]))?"
+    r"(?:\s+(?:(?:of|de|la|van|von|der|di|the|and the|&)\s+)?[A-Z0-9][\w&'-]*(?:\.(?=\s[A-Z]))?)*"
 )
-_CALENDAR = frozenset(
-    "january february march april may june july august september october november december monday tuesday wednesday thursday friday "
-    "saturday sunday i user".split()
+_CALENDAR = words(
+    "january february march april may june july august september october november december monday tuesday "
+    "wednesday thursday friday saturday sunday i user "
 )
 
 

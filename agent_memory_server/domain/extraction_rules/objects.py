@@ -6,6 +6,7 @@ import re
 
 from agent_memory_server.domain.extraction_rules import lexicon
 from agent_memory_server.domain.extraction_rules.inflection import readings
+from agent_memory_server.domain.extraction_rules.lexicon import words
 from agent_memory_server.domain.extraction_rules.subjects import bare
 
 DATE_MARK = re.compile(r"⟦(\d+)⟧")
@@ -20,7 +21,9 @@ def is_telling(words: list[str]) -> bool:
         low = bare(word)
         if DATE_MARK.search(word) or not low:
             continue
-        if low[0].isdigit() or (len(low) >= _VERY_SHORT and low not in lexicon.FUNCTION_WORDS and low not in lexicon.VAGUE_OBJECTS):
+        if low[0].isdigit() or (
+            len(low) >= _VERY_SHORT and low not in lexicon.FUNCTION_WORDS and low not in lexicon.VAGUE_OBJECTS
+        ):
             return True
         if word[:1].isupper() and low not in lexicon.FUNCTION_WORDS:
             return True
@@ -43,11 +46,15 @@ def starts_vaguely(words: list[str]) -> bool:
     first = bare(words[0])
     if first in lexicon.VAGUE_OBJECTS:
         return True
-    return first in ("the", "a", "an", "some", "her", "his", "their") and len(words) > 1 and bare(words[1]) in ("one", "same", "other", "thing", "way")
+    return (
+        first in ("the", "a", "an", "some", "her", "his", "their")
+        and len(words) > 1
+        and bare(words[1]) in ("one", "same", "other", "thing", "way")
+    )
 
 
-_POINTS_BACK = frozenset("it them him this that these those".split())
-_PERSONAL = frozenset("he she they his her their him them hers theirs".split())
+_POINTS_BACK = words("it them him this that these those")
+_PERSONAL = words("he she they his her their him them hers theirs")
 
 
 def refers_back(words: list[str], *, someone: bool) -> bool:
@@ -76,3 +83,8 @@ def _is_noun(word: str) -> bool:
 def talks_of_the_moment(words: list[str]) -> bool:
     """True when a word belongs to this conversation rather than to a life ("question", "issue", "the following code")."""
     return any(bare(word) in lexicon.TRANSIENT_NOUNS for word in words)
+
+
+def talks_to_someone(words: list[str]) -> bool:
+    """True when the words address whoever reads them."""
+    return any(bare(word) in ("you", "yours", "yourself", "u", "y'all", "you're", "you've", "you'll") for word in words)

@@ -5,20 +5,25 @@ from __future__ import annotations
 import re
 
 from agent_memory_server.domain.extraction_rules.inflection import Form, readings, third_person
+from agent_memory_server.domain.extraction_rules.lexicon import words
 from agent_memory_server.domain.extraction_rules.subjects import Person, bare
 
 WORDS_MAX = 45
 """A longer sentence was not understood: most likely its punctuation is missing."""
 
 _TRAILING = re.compile(
-    r"(?:[\s,]+(?:lol|haha+|hehe|tho|though|rn|tbh|btw|too|anyway|anyways|of course|you know|at this point|as well|right|now|omg|ugh|please|"
+    r"(?:[\s,]+(?:lol|haha+|hehe|tho|though|rn|tbh|btw|too|anyway|anyways|of course|you know|"
+    r"at this point|as well|right|now|omg|ugh|please|"
     r"thanks|thank you|guys|and|but|so|or|because|actually|either|xd|yay|again|already|lately|these days|"
-    r"right now|at the moment|or something|or so|and stuff|and all|i think|i guess|it seems|for sure|(?:which|that) (?:was|is|were) (?:so |really |very |super |pretty |just )?[a-z]+))+$",
+    r"right now|at the moment|or something|or so|and stuff|and all|i think|i guess|it seems|"
+    r"for sure|(?:which|that) (?:was|is|were) (?:so |really |very |super |pretty |just )?[a-z]+))+$",
     re.IGNORECASE,
 )
-_DANGLING = frozenset("the a an of to at in on with for from my their and or but is are was were which that as by about into than".split())
-_FOLLOWS_VERB = frozenset(
-    "a an the my our their some it at in to for with on as from about two three four five six no any every all most".split()
+_DANGLING = words(
+    "the a an of to at in on with for from my their and or but is are was were which that as by about into than "
+)
+_FOLLOWS_VERB = words(
+    "a an the my our their some it at in to for with on as from about two three four five six no any every all most "
 )
 _WRITER_PRONOUNS = {
     "my": "their",
@@ -32,7 +37,7 @@ _WRITER_PRONOUNS = {
     "i": "they",
     "we": "they",
 }
-_PLACED = frozenset("from in over out up down to be near around is are was were not".split())
+_PLACED = words("from in over out up down to be near around is are was were not")
 _PLAIN_ENDINGS = re.compile(r"\s+([,.;:])")
 
 
@@ -60,7 +65,7 @@ def turn_pronouns(words: list[str], speaker: str, person: Person) -> list[str]:
 
 
 def agree_coordinated(words: list[str]) -> list[str]:
-    """"… and use a screen reader" after a present third-person verb becomes "… and uses a screen reader"."""
+    """ "… and use a screen reader" after a present third-person verb becomes "… and uses a screen reader"."""
     agreed = list(words)
     infinitive = False
     for at, word in enumerate(words):
@@ -81,7 +86,7 @@ def agree_coordinated(words: list[str]) -> list[str]:
 
 
 def tidy(text: str) -> str | None:
-    """The finished sentence: trimmed, capitalised, one full stop. None when it dangles, or is too long to have been understood."""
+    """The finished sentence: trimmed and capitalised. None when it dangles, or is too long to have been understood."""
     text = " ".join(text.split())
     text = _PLAIN_ENDINGS.sub(r"\1", text)
     previous = ""

@@ -16,54 +16,70 @@ _FENCED = re.compile(r"```.*?(?:```|$)|~~~.*?(?:~~~|$)", re.DOTALL)
 _INLINE_CODE = re.compile(r"`[^`\n]*`")
 _URL = re.compile(r"https?://\S+|www\.\S+")
 _EMOJI = re.compile("[\U0001f000-\U0001faff☀-➿⬀-⯿️‍]+")
-_SARCASM = re.compile(r"🙄|🤡|(?:^|\s)/s\s*$|\b(?:oh great|oh joy|yeah right|as if)\b|\bjust love (?:it when|being|how|when)\b", re.IGNORECASE)
+_SARCASM = re.compile(
+    r"🙄|🤡|(?:^|\s)/s\s*$|\b(?:oh great|oh joy|yeah right|as if)\b|\bjust love (?:it when|being|how|when)\b",
+    re.IGNORECASE,
+)
 _CODE_LINE = re.compile(
-    r"^\s{4,}\S|[;{}]\s*$|^\s*(?:def|class|import|from \w+ import|return|SELECT|INSERT|UPDATE|DELETE FROM|CREATE|const|let|var|function"
-    r"|public|private|#include|//|--|\$|>|<\w+|[/!]\w)|\w\s*(?:[!=]=|:=|=>|->|\+=)\s*\w|^\s*\w+\s*=\s*\S|\w\(\w*\)|Traceback|Error:|Exception:"
+    r"^\s{4,}\S|[;{}]\s*$|^\s*(?:def|class|import|from \w+ import|return|SELECT|INSERT|UPDATE|"
+    r"DELETE FROM|CREATE|const|let|var|function"
+    r"|public|private|#include|//|--|\$|>|<\w+|[/!]\w)|\w\s*(?:[!=]=|:=|=>|->|\+=)\s*\w|^\s*\w+\s*=\s*\S|"
+    r"\w\(\w*\)|Traceback|Error:|Exception:"
 )
 _QUOTE = re.compile(r"\"[^\"\n]{1,600}\"|“[^”\n]{1,600}”|(?<!\w)'[^'\n]{3,300}'(?!\w)|«[^»\n]{1,600}»")
 _QUOTE_IS_SPEECH = re.compile(r"\b(?:i|i'm|i've|my|we|you|your|me|he|she)\b", re.IGNORECASE)
 _REPORTED = re.compile(
-    r"^(?:\W*[\w'’]+\s+){0,5}(?:wrote|writes|said|says|asked|asks|replied|texted|answered|goes|told (?:me|us|him|her|them))\s*(?::|,|$)",
+    r"^(?:\W*[\w'’]+\s+){0,5}(?:wrote|writes|said|says|asked|asks|replied|texted|answered|goes|"
+    r"told (?:me|us|him|her|them))\s*(?::|,|$)",
     re.IGNORECASE,
 )
 _TASK_ON_TEXT = re.compile(
-    r"\b(?:translate|rewrite|rephrase|proofread|correct|fix|improve|edit|polish|summari[sz]e|paraphrase|shorten|grammar|"
+    r"\b(?:translate|rewrite|rephrase|proofread|correct|fix|improve|edit|polish|summari[sz]e|"
+    r"paraphrase|shorten|grammar|"
     r"continue|complete|analy[sz]e|classify|format|convert|reply to|respond to|answer to)\b.*"
     r"(?:\b(?:this|following|below|my|the|these|in|to|into)\b|:)",
     re.IGNORECASE,
 )
 _HANDED = re.compile(
-    r"^\W*(?:(?:here is|here's|here are|this is|below is|see)\s+)?(?:my|the|a|an|our)\s+(?:\w+\s+){0,2}(?:essay|text|e-?mail|letter|message|paragraph|draft|"
+    r"^\W*(?:(?:here is|here's|here are|this is|below is|see)\s+)?(?:my|the|a|an|our)\s+(?:\w+\s+){0,2}(?:essay|"
+    r"text|e-?mail|letter|message|paragraph|draft|"
     r"story|poem|sentence|bio|resume|cv|transcript|prompt|review|passage|dialogue|script)\s*$",
     re.IGNORECASE,
 )
 """Announces a text ("Here is my essay:"): what follows is that text."""
 _CREATIVE = re.compile(
-    r"\b(?:act as|pretend|role-?play|you are (?:a|an|my|the) |you're (?:a|an|my) |imagine|in the voice of|in the style of|"
-    r"write (?:me )?(?:a|an|the) (?:short )?(?:story|poem|song|scene|script|monologue|dialogue|letter|email|essay|speech|bio|tweet|cover letter))",
+    r"\b(?:act as|pretend|role-?play|you are (?:a|an|my|the) |you're (?:a|an|my) |imagine|in the voice of|"
+    r"in the style of|"
+    r"write (?:me )?(?:a|an|the) (?:short )?(?:story|poem|song|scene|script|monologue|dialogue|"
+    r"letter|email|essay|speech|bio|tweet|cover letter))",
     re.IGNORECASE,
 )
 _SUPPOSED = re.compile(
-    r"^\W*(?:(?:and|but|so|well|ok|okay|now|hey)\W+)*(?:if|suppose|supposing|imagine|assume|assuming|pretend|what if|let'?s (?:say|assume|"
-    r"pretend|imagine)|let us say|say i|unless|hypothetically|as if|even if|i wish|wish|maybe|perhaps|in case|consider|given that|"
+    r"^\W*(?:(?:and|but|so|well|ok|okay|now|hey)\W+)*(?:if|suppose|supposing|imagine|assume|"
+    r"assuming|pretend|what if|let'?s (?:say|assume|"
+    r"pretend|imagine)|let us say|say i|unless|hypothetically|as if|even if|i wish|wish|maybe|"
+    r"perhaps|in case|consider|given that|"
     r"for example|e\.g|whether)\b",
     re.IGNORECASE,
 )
 _ASKS = re.compile(
-    r"^\W*(?:(?:and|but|so|or|well|ok|okay|then|also|now|hey|please|pls)\W+)*(?:what|how|why|where|when|who|whom|whose|which|can|could|do|"
-    r"does|did|is|are|was|were|should|would|will|shall|may|might|am i|have you|has|any|anyone|anything|right|correct|ok|okay)\b",
+    r"^\W*(?:(?:and|but|so|or|well|ok|okay|then|also|now|hey|please|pls)\W+)*(?:what|how|why|"
+    r"where|when|who|whom|whose|which|can|could|do|"
+    r"does|did|is|are|was|were|should|would|will|shall|may|might|am i|have you|has|any|anyone|"
+    r"anything|right|correct|ok|okay)\b",
     re.IGNORECASE,
 )
 _ASKS_UNMARKED = re.compile(
     r"^\W*(?:(?:and|but|so|or|well|ok|okay|then|also|now|hey)\W+)*(?:(?:what|how|why|where|who|whom|whose|which)\b"
-    r"|(?:can|could|do|does|did|is|are|was|were|should|would|will|shall|am|have|has)\s+(?:i|you|we|he|she|it|they|there|my|the|this|that|your|our|any)\b)",
+    r"|(?:can|could|do|does|did|is|are|was|were|should|would|will|shall|am|have|has)\s+(?:i|"
+    r"you|we|he|she|it|they|there|my|the|this|that|your|our|any)\b)",
     re.IGNORECASE,
 )
 _TAG_QUESTION = re.compile(r"\b(?:right|correct|no|yeah|ok|okay|huh|you know|isn't it)\s*\?+\s*$", re.IGNORECASE)
 
 _TOGETHER = re.compile(
-    r"((?:^|[,.!?]\s*|\b(?i:and|but|so|when|because|that|hey|hi|last \w+|yesterday|today|tomorrow)\s+)(?:(?i:my|our)(?:\s+[\w'-]+){1,4}|[A-Z][\w'-]+))"
+    r"((?:^|[,.!?]\s*|\b(?i:and|but|so|when|because|that|hey|hi|last \w+|yesterday|today|tomorrow)\s+)(?:(?i:my|"
+    r"our)(?:\s+[\w'-]+){1,4}|[A-Z][\w'-]+))"
     r"\s+and\s+I\b"
 )
 """A company of two or more, "my wife and I", whose "and" must not end a clause; it is tied to what follows."""
@@ -119,30 +135,41 @@ _SPELLINGS = {
 _WORD = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)?")
 _NOT = re.compile(r"\b(do|does|did|is|was|are|were|have|has|had|could|would|should|must|need)n't\b", re.IGNORECASE)
 
-_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"')\]]*\s+(?=\S)|\n+|(?<=[!?…])(?=[A-Z])|\s*[-–—]+\s+|;\s+|\.{2,}\s*|\s*[()\[\]]\s*|:\s+")
+_SENTENCE_END = re.compile(
+    r"(?<=[.!?…])[\"')\]]*\s+(?=\S)|\n+|(?<=[!?…])(?=[A-Z])|\s*[-–—]+\s+|;\s+|\.{2,}\s*|\s*[()\[\]]\s*|:\s+"
+)
 _ABBREVIATION = re.compile(r"\b(?:St|Dr|Mr|Mrs|Ms|Prof|vs|etc|e\.g|i\.e|No|Jr|Sr|approx|[A-Z])\.$")
 _SUBJECT = (
-    r"(?:i|we|my|our|you|your|he|she|it|it's|its|they|they're|he's|she's|you're|that's|that|this|there|there's|let's|let|please|"
-    r"thanks|thank|can|could|would|should|what|how|where|why|do|don't|does|is|are|hope|any|me|nobody|no one|everyone|everybody|not sure)"
+    r"(?:i|we|my|our|you|your|he|she|it|it's|its|they|they're|he's|she's|you're|that's|that|"
+    r"this|there|there's|let's|let|please|"
+    r"thanks|thank|can|could|would|should|what|how|where|why|do|don't|does|is|are|hope|any|me|"
+    r"nobody|no one|everyone|everybody|not sure)"
 )
 _CLAUSE_END = re.compile(
-    rf",?\s+(?:and|but|so|yet|though|although|cause|cuz|plus|or|then|also|because|while|whereas|btw|anyway)\s+(?=(?:I|we|you|he|she|it|it's|they|they're|he's|she's|"
+    rf",?\s+(?:and|but|so|yet|though|although|cause|cuz|plus|or|then|also|because|while|whereas|"
+    rf"btw|anyway)\s+(?=(?:I|we|you|he|she|it|it's|they|they're|he's|she's|"
     r"you're|that's|there|there's|please|let's|let)\b)"
-    r"|,?\s+(?:and|but|so|though|plus|while)\s+(?=(?:my|our|the|his|her|their)\s+(?:[\w'-]+\s+){1,3}?(?:is|are|was|were|has|have|had|does|do|did|will|works?|lives?|loves?|"
-    r"likes?|hates?|goes|plays?|studies|turns|wants?|needs?|speaks?|eats?|drinks?|sits?|still|just|should|would|can|got|went|said|broke|died|left|\w{3,}ed)\b)"
+    r"|,?\s+(?:and|but|so|though|plus|while)\s+(?=(?:my|our|the|his|her|their)\s+(?:[\w'-]+\s+){1,3}?(?:is|"
+    r"are|was|were|has|have|had|does|do|did|will|works?|lives?|loves?|"
+    r"likes?|hates?|goes|plays?|studies|turns|wants?|needs?|speaks?|eats?|drinks?|sits?|still|"
+    r"just|should|would|can|got|went|said|broke|died|left|\w{3,}ed)\b)"
     rf"|,\s*(?=(?:{_SUBJECT}|tho|though|haha|lol|right|back|which|before that|after that|so|but|nobody|no one|none)\b)"
     r"|,\s*(?=the\s+(?:[\w'-]+\s+){1,3}(?:is|are|was|were)\b)|\s+but\s+(?=(?:this|that|the|these|those|now|nobody)\b)"
     r"|,\s+(?=(?:had|has|feels?|felt|tastes?|looks?|sounds?|was|is|are|were|been|turns out|works?|hurts?)\b)"
     r"|,\s+(?:so|but|yet|then)\s+|,\s+(?=such\s+an?\b)"
     r"|,\s+and\s+(?=(?:the|this|that|there|then|now|what|how|it|his|her|their|everyone|someone|still)\b)"
-    r"|\s+so\s+(?=(?:can|could|what|how|no|don't|do|let|please|bear|maybe|shipping|feel|make sure|any|\w+ (?:should|would|could|can|will|must))\b)",
+    r"|\s+so\s+(?=(?:can|could|what|how|no|don't|do|let|please|bear|maybe|shipping|feel|make sure|"
+    r"any|\w+ (?:should|would|could|can|will|must))\b)",
     re.IGNORECASE,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """A stretch of text with one statement at most. ``first``: it opens its sentence; ``asserted``: not asked, supposed or quoted."""
+    """A stretch of text with one statement at most.
+
+    ``first``: it opens its sentence; ``asserted``: it is neither asked, supposed nor quoted.
+    """
 
     text: str
     first: bool
@@ -156,12 +183,16 @@ def clauses_of(content: str) -> list[Clause]:
         return []
     found: list[Clause] = []
     for sentence, end in _sentences(text):
-        if _HANDED.match(sentence):
+        if end.lstrip().startswith(":") and _HANDED.match(sentence):
             break
         task = _TASK_ON_TEXT.search(sentence)
         if _REPORTED.match(sentence + end.strip()) and end.lstrip().startswith(":"):
             break  # what follows are someone else's words
-        if task and _starts_request(sentence) and (end.lstrip().startswith(":") or "\n" in end or _hands_over(sentence)):
+        if (
+            task
+            and _starts_request(sentence)
+            and (end.lstrip().startswith(":") or "\n" in end or _hands_over(sentence))
+        ):
             break  # what follows is material to work on
         found.extend(_split(sentence))
     return found
@@ -192,9 +223,12 @@ def _is_creative(text: str) -> bool:
 
 
 _REQUEST_WORDS = re.compile(
-    r"^\W*(?:(?:hey|hi|hello|please|pls|ok|okay|so|now|can you|could you|would you|will you|i want you to|i need you to|i'd like you to|help me)\W+)*"
-    r"(?:write|translate|rewrite|rephrase|proofread|correct|fix|improve|edit|polish|summari[sz]e|paraphrase|shorten|act|pretend|imagine|"
-    r"continue|complete|analy[sz]e|classify|format|convert|reply|respond|answer|create|generate|compose|draft|role-?play|you are|make|give|check)\b",
+    r"^\W*(?:(?:hey|hi|hello|please|pls|ok|okay|so|now|can you|could you|would you|will you|"
+    r"i want you to|i need you to|i'd like you to|help me)\W+)*"
+    r"(?:write|translate|rewrite|rephrase|proofread|correct|fix|improve|edit|polish|summari[sz]e|"
+    r"paraphrase|shorten|act|pretend|imagine|"
+    r"continue|complete|analy[sz]e|classify|format|convert|reply|respond|answer|create|generate|"
+    r"compose|draft|role-?play|you are|make|give|check)\b",
     re.IGNORECASE,
 )
 

@@ -14,7 +14,11 @@ from agent_memory_server.domain.extraction_rules.rewriting import agree_coordina
 from agent_memory_server.domain.extraction_rules.sentences import Clause
 from agent_memory_server.domain.extraction_rules.subjects import Person, Subject, bare, read_subject, without_openers
 
-_YOUR_THING = re.compile(r"\b(bought|ordered|purchased|use|uses|installed|tried|received|cancelled|canceled)(\s+(?:the|one of|some of))?\s+your\s+", re.IGNORECASE)
+_YOUR_THING = re.compile(
+    r"\b(bought|ordered|purchased|use|uses|installed|tried|received|cancelled|canceled)(\s+(?:the|"
+    r"one of|some of))?\s+your\s+",
+    re.IGNORECASE,
+)
 _RECURRING = re.compile(r"\b(?:birthday|anniversary)\b", re.IGNORECASE)
 
 
@@ -76,7 +80,7 @@ def _mark_dates(text: str) -> tuple[str, list[Span]]:
 
 
 def _leading_date_last(words: list[str]) -> list[str]:
-    """"Yesterday I went to …" -> "I went to … yesterday", so that every clause begins with its subject."""
+    """ "Yesterday I went to …" -> "I went to … yesterday", so that every clause begins with its subject."""
     moved: list[str] = []
     while words and DATE_MARK.match(words[0]):
         moved.append(words[0].rstrip(",:"))
@@ -84,7 +88,9 @@ def _leading_date_last(words: list[str]) -> list[str]:
     return [*words, *moved]
 
 
-def _finish(text: str, spans: list[Span], spoken_at: datetime, *, rule: str, confidence: float, past: bool) -> Statement | None:
+def _finish(
+    text: str, spans: list[Span], spoken_at: datetime, *, rule: str, confidence: float, past: bool
+) -> Statement | None:
     """Put absolute dates in the place of their marks. The first one that could be grounded is the event's."""
     grounded: list[Grounded] = []
     recurring = _RECURRING.search(text) is not None and rule in ("attribute", "preference")

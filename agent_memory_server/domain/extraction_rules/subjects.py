@@ -5,79 +5,95 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 
 from agent_memory_server.domain.extraction_rules import lexicon
 from agent_memory_server.domain.extraction_rules.inflection import Form, readings
+from agent_memory_server.domain.extraction_rules.lexicon import words
 
-FINITE = frozenset(
-    "am is are was were have has had do does did will would can cannot could should might may must used passed".split()
+FINITE = words(
+    "am is are was were have has had do does did will would can cannot could should might may must used passed "
 )
 _NAME = re.compile(r"[A-Z][\w'-]+$")
 _NOUN = re.compile(r"[A-Za-z][\w'-]*$")
 _PLURAL_HEADS = frozenset(
-    word for word in lexicon.RELATIONS if word.endswith("s") and word not in ("ex", "boss") or word in ("kids", "children", "in-laws")
+    word
+    for word in lexicon.RELATIONS
+    if (word.endswith("s") and word not in ("ex", "boss")) or word in ("kids", "children", "in-laws")
 )
 _OPENERS = (
-    "hey hi hello omg oh ah wow yeah yes yep yup no nope nah ok okay so well anyway anyways also and but btw fyi actually honestly haha "
-    "lol thanks nice ugh sure right like tbh ps sorry cool great good guys girl man dude finally hmm aw aww unfortunately luckily "
-    "thankfully fortunately because cause then plus currently recently lately nowadays usually now still yay woohoo sadly "
-    "hopefully basically personally though although yet diary dear eventually sometimes often obviously oops welp gosh phew alas "
+    "hey hi hello omg oh ah wow yeah yes yep yup no nope nah ok okay so well anyway anyways also and but btw "
+    "fyi actually honestly haha "
+    "lol thanks nice ugh sure right like tbh ps sorry cool great good guys girl man dude finally hmm aw aww "
+    "unfortunately luckily "
+    "thankfully fortunately because cause then plus currently recently lately nowadays usually now still yay "
+    "woohoo sadly "
+    "hopefully basically personally though although yet diary dear eventually sometimes often obviously oops "
+    "welp gosh phew alas "
     "while since"
 )
 _OPENER_WORDS = frozenset(_OPENERS.split()) - {"since", "while"}
-_OPENER_PHRASES = tuple(
-    phrase.split()
-    for phrase in (
-        "guess what",
-        "by the way",
-        "these days",
-        "right now",
-        "at the moment",
-        "of course",
-        "to be honest",
-        "in fact",
-        "after that",
-        "before that",
-        "since then",
-        "for me",
-        "as for me",
-        "good news",
-        "bad news",
-        "thank you",
-        "no way",
-        "no worries",
-        "oh my god",
-        "as you know",
-        "for context",
-        "for the record",
-        "just so you know",
-        "on top of that",
-        "in my free time",
-        "in my spare time",
-        "remember that",
-        "remember",
-        "note that",
-        "please remember that",
-        "please remember",
-        "please note that",
-        "keep in mind that",
-        "keep in mind",
-        "i should mention that",
-        "i should mention",
-        "i should add that",
-        "did i mention that",
-        "as i said",
-        "like i said",
-        "the thing is",
-        "the truth is",
-        "it turns out that",
-        "it turns out",
-        "turns out",
-        "the good news is",
-        "at work",
-        "at home",
-    )
+_OPENER_PHRASES = (
+    "guess what",
+    "by the way",
+    "these days",
+    "right now",
+    "at the moment",
+    "of course",
+    "to be honest",
+    "in fact",
+    "after that",
+    "before that",
+    "since then",
+    "for me",
+    "as for me",
+    "good news",
+    "bad news",
+    "thank you",
+    "no way",
+    "no worries",
+    "oh my god",
+    "as you know",
+    "for context",
+    "for the record",
+    "just so you know",
+    "on top of that",
+    "in my free time",
+    "in my spare time",
+    "remember that",
+    "remember",
+    "note that",
+    "please remember that",
+    "please remember",
+    "please note that",
+    "keep in mind that",
+    "keep in mind",
+    "i should mention that",
+    "i should mention",
+    "i should add that",
+    "did i mention that",
+    "as i said",
+    "like i said",
+    "the thing is",
+    "the truth is",
+    "it turns out that",
+    "it turns out",
+    "turns out",
+    "the good news is",
+    "at work",
+    "at home",
 )
+
+
+def _by_first_word() -> dict[str, tuple[list[str], ...]]:
+    found: dict[str, list[list[str]]] = {}
+    for phrase in _OPENER_PHRASES:
+        words: list[str] = [*phrase.split()]
+        found.setdefault(words[0], []).append(words)
+    return {first: tuple(sorted(phrases, key=len, reverse=True)) for first, phrases in found.items()}
+
+
+_PHRASES_BY_FIRST_WORD = MappingProxyType(_by_first_word())
 
 
 class Person(Enum):
@@ -104,19 +120,20 @@ class Subject:
 
 def bare(word: str) -> str:
     """A word as the lexicon holds it: lower case, without the punctuation around it."""
-    return word.lower().strip(".,!?…*_\"()")
+    return word.lower().strip('.,!?…*_"()')
 
 
 def without_openers(words: list[str]) -> list[str]:
     """The words after greetings, fillers and linking words ("hey so anyway I moved" -> "I moved")."""
     at = 0
     while at < len(words):
-        for phrase in _OPENER_PHRASES:
+        low = bare(words[at])
+        for phrase in _PHRASES_BY_FIRST_WORD.get(low, ()):
             if [bare(word) for word in words[at : at + len(phrase)]] == phrase:
                 at += len(phrase)
                 break
         else:
-            if bare(words[at]) not in _OPENER_WORDS:
+            if low not in _OPENER_WORDS:
                 break
             at += 1
     return words[at:]
@@ -141,7 +158,7 @@ def read_subject(words: list[str], speaker: str, *, may_be_elided: bool) -> Subj
 
 
 def _possessed(words: list[str], speaker: str, *, together: bool) -> Subject | None:
-    """"my (adjective)* noun (Name)* [and I]", up to the verb."""
+    """ "my (adjective)* noun (Name)* [and I]", up to the verb."""
     end = None
     for at in range(1, min(len(words), 8)):
         low = bare(words[at])
@@ -150,7 +167,17 @@ def _possessed(words: list[str], speaker: str, *, together: bool) -> Subject | N
         if at > 1 and _may_be_verb(low, _head(words[1:at])):
             end = at
             break
-        if not _NOUN.match(words[at].rstrip(",")) or low in ("and", "or", "to", "in", "at", "on", "for", "with", "from"):
+        if not _NOUN.match(words[at].rstrip(",")) or low in (
+            "and",
+            "or",
+            "to",
+            "in",
+            "at",
+            "on",
+            "for",
+            "with",
+            "from",
+        ):
             return None
     if end is None:
         return None

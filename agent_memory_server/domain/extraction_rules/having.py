@@ -1,0 +1,112 @@
+"""What someone *has*, and what they have done."""
+
+from __future__ import annotations
+
+from agent_memory_server.domain.extraction_rules import lexicon
+from agent_memory_server.domain.extraction_rules.acting import told
+from agent_memory_server.domain.extraction_rules.being import be_a
+from agent_memory_server.domain.extraction_rules.inflection import Form, base_of
+from agent_memory_server.domain.extraction_rules.lexicon import words
+from agent_memory_server.domain.extraction_rules.objects import (
+    is_telling,
+    names_something,
+    says_when,
+    starts_vaguely,
+    talks_of_the_moment,
+    talks_to_someone,
+)
+from agent_memory_server.domain.extraction_rules.plans import is_due
+from agent_memory_server.domain.extraction_rules.subjects import bare
+from agent_memory_server.domain.extraction_rules.verbs import Predicate, Verb, finite, skip_adverbs
+
+_HAD = words(
+    "baby surgery accident operation miscarriage stroke heart interview appointment son daughter twins child "
+    "party wedding meeting "
+)
+
+
+_PARTICIPLES = words(
+    "seen heard thought told said known found left felt kept put let meant understood sent shown gone "
+)
+
+
+def have(verb: Verb) -> Predicate | None:
+    if talks_to_someone(verb.rest):
+        return None
+    past = verb.low == "had"
+    has = "had" if past else finite(verb, "have")
+    rest = verb.rest
+    negated = bool(rest) and bare(rest[0]) == "not"
+    adverbs, rest = skip_adverbs(rest[1:] if negated else rest)
+    if not rest:
+        return None
+    words = [*verb.adverbs, has, *(["not"] if negated else []), *adverbs]
+    low = bare(rest[0])
+    if low == "to" and not past and not negated:
+        return Predicate(words, rest, "plan", 0.75, present=True) if is_due(rest[1:]) else None
+    if low == "got" and not past and len(rest) > 1 and bare(rest[1]) in ("a", "an", "two", "three", "four"):
+        rest, low = rest[1:], bare(rest[1])
+    if low == "been" and not past:
+        return _have_been(words, rest)
+    if not past and base_of(low, Form.PARTICIPLE):
+        return _perfect(verb, words, rest, negated=negated)
+    if negated or not verb.about_someone:
+        return None
+    return _possession(words, rest, past=past)
+
+
+def _possession(words: list[str], rest: list[str], *, past: bool) -> Predicate | None:
+    low = bare(rest[0])
+    if any(bare(word) in lexicon.WORKING_NOUNS for word in rest[:5]):
+        return None
+    if low in ("to", "the", "no", "some", "more", "enough", "such", "so", "your", "any") or starts_vaguely(rest):
+        return None
+    if (
+        talks_of_the_moment(rest[:5])
+        or not is_telling(rest)
+        or (low.endswith("ed") and low not in ("red", "bed", "naked"))
+        or low in _PARTICIPLES
+    ):
+        return None
+    if past and not (any(bare(word) in _HAD for word in rest[:4]) or (says_when(rest) and low not in ("fun",))):
+        return None
+    return Predicate(words, rest, "event" if past else "possession", 0.85, past=past, present=not past)
+
+
+def _have_been(words: list[str], rest: list[str]) -> Predicate | None:
+    after = rest[1:]
+    adverbs, after = skip_adverbs(after)
+    if not after:
+        return None
+    rest = [rest[0], *adverbs, *after]
+    low = bare(after[0])
+    verb = base_of(low, Form.PROGRESSIVE)
+    known = (
+        (verb in lexicon.PROGRESSIVE_VERBS and is_telling(after[1:]) and not starts_vaguely(after[1:]))
+        or (
+            low == "trying"
+            and len(after) > 2
+            and is_telling(after[2:])
+            and bare(after[1]) == "to"
+            and bare(after[2]) in ("learn", "get", "quit")
+        )
+        or (low in ("a", "an") and be_a(after) is not None)
+        or (low in ("to", "at", "in", "with", "on") and names_something(after[1:5]))
+        or low
+        in ("married", "divorced", "vegan", "vegetarian", "sober", "retired", "diagnosed", "promoted", "accepted")
+    )
+    return Predicate(words, rest, "activity", 0.8, past=True) if known else None
+
+
+def _perfect(verb: Verb, words: list[str], rest: list[str], *, negated: bool) -> Predicate | None:
+    low, after = bare(rest[0]), rest[1:]
+    base = base_of(low, Form.PARTICIPLE) or ""
+    if base in lexicon.PREFERENCE_VERBS or (low == "wanted" and any(word == "always" for word in words)):
+        return (
+            Predicate(words, rest, "preference", 0.8, past=True)
+            if is_telling(after) and not starts_vaguely(after)
+            else None
+        )
+    if negated and "never" not in verb.adverbs and not names_something(after):
+        return None
+    return told(Predicate(words, rest, "event", 0.8, past=True), base, after)
