@@ -14,6 +14,9 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
+from numpy.typing import NDArray
+
 from agent_memory_server.domain.records import Memory
 
 _HALF_LIFE_MIN_DAYS = 0.001
@@ -47,3 +50,19 @@ def blended_score(relevance: float, memory: Memory, weights: RecencyWeights, now
 def _decay(then: datetime, half_life_days: float, now: datetime) -> float:
     days = max(0.0, (now - then).total_seconds() / _DAY_S)
     return math.exp(-math.log(2.0) * days / max(_HALF_LIFE_MIN_DAYS, half_life_days))
+
+
+def recency_scores(
+    created_us: NDArray[np.int64], accessed_us: NDArray[np.int64], weights: RecencyWeights, now: datetime
+) -> NDArray[np.float64]:
+    """``recency_score`` of many candidates at once; times are microseconds since the epoch."""
+    now_s = now.timestamp()
+    freshness = _decays(accessed_us, weights.half_life_last_access_days, now_s)
+    novelty = _decays(created_us, weights.half_life_created_days, now_s)
+    return np.clip(weights.freshness_weight * freshness + weights.novelty_weight * novelty, 0.0, 1.0)
+
+
+def _decays(then_us: NDArray[np.int64], half_life_days: float, now_s: float) -> NDArray[np.float64]:
+    days = np.maximum(0.0, (now_s - then_us / 1e6) / _DAY_S)
+    with np.errstate(under="ignore"):
+        return np.exp(-math.log(2.0) * days / max(_HALF_LIFE_MIN_DAYS, half_life_days))

@@ -52,6 +52,11 @@ class MemoryStore(Protocol):
         """The memories behind candidates; those deleted meanwhile are missing."""
         ...
 
+    async def times(self, handles: Sequence[Handle], /) -> Mapping[Handle, tuple[int, int]]:
+        """(created_at, last_accessed) in microseconds since the epoch: what ordering by recency needs of many candidates.
+        Those deleted meanwhile are missing."""
+        ...
+
     async def list(
         self,
         criteria: MemoryFilter,

@@ -35,7 +35,7 @@ from agent_memory_server.domain.ranking import (
     within_distance,
     words_beside,
 )
-from agent_memory_server.domain.recency import RecencyWeights, blended_score
+from agent_memory_server.domain.recency import RecencyWeights, recency_scores
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.search import (
     Handle,
@@ -44,6 +44,7 @@ from agent_memory_server.domain.search import (
     Page,
     SearchMode,
     SearchQuery,
+    VectorCandidates,
 )
 from agent_memory_server.domain.tokens import query_tokens, telling_spans
 from agent_memory_server.errors import BadRequest, InvalidInput
@@ -58,6 +59,7 @@ KEYWORD_POOL_MAX = 2_000
 """Candidates of the keyword channel beside the vector channel."""
 VECTORLESS_CHECKED_MAX = 256
 """Best keyword matches outside the vector channel's candidates whose vectors are looked up."""
+_SCORE_DECIMALS = 12
 ACCESS_INTERVAL_MIN_S = 900.0
 """How long after an access the next one counts (contract, section 7.8)."""
 
@@ -131,6 +133,8 @@ class SearchService:
             limit=LIMITS.search_window_max if bounded else max(query.offset + query.limit, RERANKED_MAX),
             distance_max=query.distance_max,
         )
+        if _all_have_vectors(criteria, near, matches):
+            matches = None
         others = words_beside(near, matches, outside_max=VECTORLESS_CHECKED_MAX)
         vectors = await self._vectors_of(others, complete=not bounded and len(near.handles) >= near.total)
         vectorless = [place for place, handle in enumerate(others.handles) if handle not in vectors]
@@ -222,81 +226,74 @@ class SearchService:
 
     async def _page_of(self, ranking: Ranking, query: SearchQuery, now: datetime) -> tuple[Hit, ...]:
         start, end = query.offset, min(query.offset + query.limit, len(ranking.handles))
+        if start >= end:
+            return ()
         head_end = min(RERANKED_MAX, len(ranking.handles))
-        hits: list[Hit] = []
+        groups: list[list[int]] = []
         if start < head_end:
-            head = _Head(ranking, head_end, query.recency, now)
-            hits = (await head.first(min(end, head_end), self._store))[start:]
+            groups = await self._head(ranking, head_end, query.recency, now)
         if end > head_end:
-            places = range(max(start, head_end), end)
-            memories = await self._store.get_many([ranking.handles[place] for place in places])
-            hits += [
-                _hit(memories[ranking.handles[place]], ranking, place)
-                for place in places
-                if ranking.handles[place] in memories
-            ]
-        return tuple(hits)
+            groups += [[place] for place in range(head_end, end)]
+        skipped, chosen = _covering(groups, start, end)
+        handles = [ranking.handles[place] for group in chosen for place in group]
+        memories = await self._store.get_many(handles)
+        hits: list[Hit] = []
+        for group in chosen:
+            there = [place for place in group if ranking.handles[place] in memories]
+            there.sort(key=lambda place: _identity(memories[ranking.handles[place]]))
+            hits += [_hit(memories[ranking.handles[place]], ranking, place) for place in there]
+        first = max(0, start - skipped)
+        return tuple(hits[first : first + end - start])
+
+    async def _head(
+        self, ranking: Ranking, size: int, weights: RecencyWeights | None, now: datetime
+    ) -> list[list[int]]:
+        """The most relevant places in final order: by score, then newest first; those equal in both form one group."""
+        handles = ranking.handles[:size]
+        times = await self._store.times(handles)
+        places = [place for place, handle in enumerate(handles) if handle in times]
+        if not places:
+            return []
+        created, accessed = np.array([times[handles[place]] for place in places], dtype=np.int64).T
+        scores = ranking.relevance[places]
+        if weights is not None:
+            recency = recency_scores(created, accessed, weights, now)
+            scores = weights.semantic_weight * scores + weights.recency_weight * recency
+        scores = np.round(scores, _SCORE_DECIMALS)
+        order: list[int] = np.lexsort((-created, -scores)).tolist()
+        groups: list[list[int]] = []
+        before: tuple[float, int] | None = None
+        for each in order:
+            key = (float(scores[each]), int(created[each]))
+            if key == before:
+                groups[-1].append(places[each])
+            else:
+                groups.append([places[each]])
+            before = key
+        return groups
 
 
-class _Head:
-    """The most relevant candidates, ordered by score, then newest, id and owner; loads no more memories than it must.
-
-    A candidate's final score cannot exceed its relevance's share plus all of recency's: once that bound is below the last
-    hit of the page, nothing further down can be on it.
-    """
-
-    def __init__(self, ranking: Ranking, size: int, weights: RecencyWeights | None, now: datetime) -> None:
-        self._ranking = ranking
-        self._size = size
-        self._weights = weights
-        self._now = now
-        relevance = ranking.relevance[:size]
-        if weights is None:
-            self._bounds = relevance
-            self._monotonic = True
-            return
-        recency_max = min(1.0, max(0.0, weights.freshness_weight) + max(0.0, weights.novelty_weight))
-        self._bounds = weights.semantic_weight * relevance + max(0.0, weights.recency_weight * recency_max)
-        self._monotonic = weights.semantic_weight >= 0
-
-    async def first(self, count: int, store: MemoryStore) -> list[Hit]:
-        """The first ``count`` in final order; fewer when candidates were deleted meanwhile."""
-        placed: list[tuple[tuple[float, float, str, str, str], Hit]] = []
-        loaded = 0
-        upto = min(self._size, count + 6) if self._monotonic else self._size
-        while loaded < upto:
-            handles = self._ranking.handles[loaded:upto]
-            memories = await store.get_many(handles)
-            for place, handle in enumerate(handles, start=loaded):
-                memory = memories.get(handle)
-                if memory is not None:
-                    hit = _hit(memory, self._ranking, place)
-                    placed.append((self._sort_key(hit.memory, float(self._ranking.relevance[place])), hit))
-            placed.sort(key=lambda each: each[0])
-            loaded = upto
-            upto = self._needed(placed, count, loaded)
-        return [hit for _, hit in placed[:count]]
-
-    def _needed(self, placed: Sequence[tuple[tuple[float, float, str, str, str], Hit]], count: int, loaded: int) -> int:
-        """How far to load: all whose bound reaches the last place of the page, but at most twice as many at a time."""
-        if len(placed) < count:
-            return min(self._size, 2 * loaded)
-        last_score = -placed[count - 1][0][0]
-        reaching = int(np.count_nonzero(self._bounds[loaded:] >= last_score - _TOLERANCE))
-        return min(loaded + reaching, 2 * loaded, self._size)
-
-    def _sort_key(self, memory: Memory, relevance: float) -> tuple[float, float, str, str, str]:
-        score = relevance if self._weights is None else blended_score(relevance, memory, self._weights, self._now)
-        return (
-            -round(score, 12),
-            -memory.created_at.timestamp(),
-            memory.id,
-            memory.scope.namespace or "",
-            memory.scope.user_id or "",
-        )
+def _all_have_vectors(criteria: MemoryFilter, near: VectorCandidates, matches: KeywordCandidates | None) -> bool:
+    """Whether no memory can lack a vector: where nothing but the scope narrows, both channels counted the same memories."""
+    if matches is None:
+        return True
+    return criteria.is_scope_only and not criteria.include_superseded and near.total >= matches.statistics.documents
 
 
-_TOLERANCE = 1e-9
+def _covering(groups: Sequence[list[int]], start: int, end: int) -> tuple[int, Sequence[list[int]]]:
+    """The groups that hold the places from ``start`` to ``end`` of the final order, and how many places come before them."""
+    skipped = passed = first = 0
+    for number, group in enumerate(groups):
+        if passed + len(group) <= start:
+            first, skipped = number + 1, passed + len(group)
+        passed += len(group)
+        if passed >= end:
+            return skipped, groups[first : number + 1]
+    return skipped, groups[first:]
+
+
+def _identity(memory: Memory) -> tuple[str, str, str]:
+    return memory.id, memory.scope.namespace or "", memory.scope.user_id or ""
 
 
 def _hit(memory: Memory, ranking: Ranking, place: int) -> Hit:

@@ -12,6 +12,7 @@ import orjson
 
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.records import Memory
+from agent_memory_server.domain.search import Handle
 from agent_memory_server.errors import InvalidInput
 from agent_memory_server.ports.memories import Order
 from agent_memory_server.stores.sqlite.connections import Connected
@@ -58,6 +59,16 @@ def fetched(connected: Connected, handles: Sequence[int]) -> dict[int, Memory]:
         (to_json(list(handles)),),
     )
     return {row[0]: memory_of(row[1:]) for row in orjson.loads(text)}
+
+
+def times(connected: Connected, handles: Sequence[int]) -> dict[Handle, tuple[int, int]]:
+    """(created_at, last_accessed) in microseconds of the memories behind handles; those that are gone are missing."""
+    text = connected.value(
+        "SELECT json_group_array(json_array(m.handle, m.created_at, m.last_accessed)) FROM json_each(?) AS h "
+        "CROSS JOIN memories AS m WHERE m.handle = h.value",
+        (to_json(list(handles)),),
+    )
+    return {handle: (created, accessed) for handle, created, accessed in orjson.loads(text)}
 
 
 def count(connected: Connected, criteria: MemoryFilter, *, now: datetime) -> int:

@@ -14,9 +14,9 @@ from agent_memory_server.ports.memories import Listing, Order
 from agent_memory_server.stores.sqlite import committing, keywords, listing, nearest, vectors
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.encoding import MEMORY_COLUMNS, MEMORY_TABLES, memory_of, micros
+from agent_memory_server.stores.sqlite.packed_vectors import PackedVectors
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.scoping import known_scope, known_tenant, selected
-from agent_memory_server.stores.sqlite.sign_bits import PackedVectors
 from agent_memory_server.stores.sqlite.writing import Writer
 
 _DROPPED_AT_ONCE = 2_000
@@ -74,6 +74,10 @@ class SqliteMemories:
             return dict(listing.fetched(connected, numbers))
 
         return await self._readers.run(work)
+
+    async def times(self, handles: Sequence[Handle], /) -> Mapping[Handle, tuple[int, int]]:
+        numbers = _numbers(handles)
+        return await self._readers.run(lambda connected: listing.times(connected, numbers)) if numbers else {}
 
     async def list(
         self,
@@ -206,14 +210,14 @@ class SqliteMemories:
                 "WHERE v.space_id IN (SELECT id FROM spaces WHERE model <> ?) LIMIT ?",
                 (model, _DROPPED_AT_ONCE),
             )
-            connected.connection.executemany(
+            connected.many(
                 "DELETE FROM vectors WHERE space_id = ? AND tenant_id = ? AND scope_id = ? AND handle = ?", rows
             )
-            connected.connection.executemany(
+            connected.many(
                 "INSERT INTO vector_changes (space_id, tenant_id, handle) VALUES (?, ?, ?)",
                 [(space_id, tenant_id, handle) for space_id, tenant_id, _, handle in rows],
             )
-            connected.connection.executemany(
+            connected.many(
                 "UPDATE memories SET space_id = NULL, has_vector = 0 WHERE handle = ? AND space_id = ?",
                 [(handle, space_id) for space_id, _, _, handle in rows],
             )
