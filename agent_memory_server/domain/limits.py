@@ -37,6 +37,8 @@ class Limits:
     summary_views_max: int = 1_000
     """Of one owner: callers with the same reach."""
     view_prompt_length_max: int = 20_000
+    partitions_max: int = 100_000
+    """Groups of one summary view."""
     partitions_page_max: int = 1_000
     ttl_seconds_max: int = 10 * 365 * 86_400
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.domain.sessions import SessionGuard
 
@@ -91,6 +92,14 @@ Change = Put | Supersede | Delete
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRequest:
+    """A client-visible task (``domain.jobs.Task``) to be recorded with an intent. ``owner`` says who may read it."""
+
+    id: str
+    owner: Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
     """Work that is still to be done, recorded in the same commit as what causes it. ``payload`` holds ids only.
 
@@ -104,8 +113,8 @@ class Intent:
     namespace: str | None = None
     user_id: str | None = None
     not_before: datetime | None = None
-    task_id: str | None = None
-    """The id of a client-visible task that is to follow this intent, in the intent's scope; None: no client was given one."""
+    task: TaskRequest | None = None
+    """A task that is to follow this intent; None when no client is given an id to ask about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,13 +53,17 @@ def read_filters(given: Mapping[str, Any]) -> ViewFilters:
     if unknown:
         raise BadRequest(f"Unsupported filter fields: {', '.join(unknown)}")
     texts = {
-        name: _text_filter(given[name], ("body", "filters", name)) for name in TEXT_FIELDS if given.get(name) is not None
+        name: _text_filter(given[name], ("body", "filters", name))
+        for name in TEXT_FIELDS
+        if given.get(name) is not None
     }
     times = {
-        name: _time_filter(given[name], ("body", "filters", name)) for name in TIME_FIELDS if given.get(name) is not None
+        name: _time_filter(given[name], ("body", "filters", name))
+        for name in TIME_FIELDS
+        if given.get(name) is not None
     }
     _refuse_unknown_types(texts.get("memory_type"))
-    return ViewFilters(**texts, **times)
+    return ViewFilters(event_date=times.get("event_date"), **texts)
 
 
 def _text_filter(value: Any, path: _Path) -> TextFilter:
@@ -117,7 +121,8 @@ def _refuse_unknown_types(held: TextFilter | None) -> None:
     unknown = sorted(named - set(MemoryType))
     if unknown:
         raise InvalidInput(
-            f"unknown memory type {unknown[0]!r}; there are {', '.join(MemoryType)}", field=("body", "filters", "memory_type")
+            f"unknown memory type {unknown[0]!r}; there are {', '.join(MemoryType)}",
+            field=("body", "filters", "memory_type"),
         )
 
 

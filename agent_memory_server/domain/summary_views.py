@@ -234,16 +234,17 @@ class PromptBudget:
 _CHARACTERS_PER_TOKEN = 4
 
 
-def summary_prompt(
-    memories: Sequence[Memory], *, instructions: str, group: Group, total: int, budget: PromptBudget
+def summary_content(
+    memories: Sequence[Memory], *, group: Group, total: int, budget: PromptBudget, instructions_length: int = 0
 ) -> str:
-    """The prompt that asks a model for one partition's summary: instructions, GROUP, and MEMORIES, one JSON object a line.
+    """What a model summarises, after its instructions: ``GROUP:`` and ``MEMORIES:``, one JSON object a line.
 
     ``memories`` are in the order of ``moment``; ``total`` counts the whole group. When they do not all fit, the newest stay
-    (at least one), and the prompt says so. Memory text is data: JSON keeps each on its own line.
+    (at least one), and a note says so. Memory text is data: JSON keeps each on its own line. ``instructions_length`` is in
+    characters and comes off the room.
     """
-    head = f"{instructions.strip()}\n\nGROUP: {json.dumps(dict(sorted(group.items())), ensure_ascii=False)}\n\nMEMORIES:\n"
-    room = budget.prompt_tokens_max * _CHARACTERS_PER_TOKEN - len(head)
+    head = f"GROUP: {json.dumps(dict(sorted(group.items())), ensure_ascii=False)}\n\nMEMORIES:\n"
+    room = budget.prompt_tokens_max * _CHARACTERS_PER_TOKEN - instructions_length - len(head)
     text_max = budget.text_tokens_max * _CHARACTERS_PER_TOKEN
     lines: list[str] = []
     for memory in reversed(memories[-SUMMARIZED_MEMORIES_MAX:]):

@@ -14,7 +14,10 @@ class Outbox(Protocol):
     async def claim(
         self, *, kinds: Sequence[str], now: datetime, lease_s: float, limit: int
     ) -> Sequence[ClaimedIntent]:
-        """Take due intents that nobody holds, oldest first, for ``lease_s`` seconds."""
+        """Take due intents that nobody holds, oldest first, for ``lease_s`` seconds.
+
+        A claim that ran out without an outcome counts as a failed attempt: whoever worked on it died.
+        """
         ...
 
     async def complete(self, intent: ClaimedIntent, /) -> None:
@@ -25,8 +28,16 @@ class Outbox(Protocol):
         """Count a failed attempt; ``retry_at`` None makes it a dead letter with its reason."""
         ...
 
-    async def next_due(self, *, now: datetime) -> datetime | None:
-        """When the next pending intent is due (``now`` or earlier = at once); None when nothing is pending."""
+    async def renew(self, intent: ClaimedIntent, /, *, now: datetime, lease_s: float) -> None:
+        """Hold a claim longer, until ``now + lease_s``: this process still works on it."""
+        ...
+
+    async def release(self, intent: ClaimedIntent, /) -> None:
+        """Give a claim back without an outcome (the process stops): another may take it at once. No attempt is counted."""
+        ...
+
+    async def next_due(self, *, now: datetime, kinds: Sequence[str] | None = None) -> datetime | None:
+        """When the next pending intent (of these kinds) is due (``now`` or earlier = at once); None when none is pending."""
         ...
 
     async def pending(self, selector: ScopeSelector, /, *, now: datetime) -> PendingWork:

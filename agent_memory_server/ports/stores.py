@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from agent_memory_server.ports.jobs import JobStore
 from agent_memory_server.ports.journal import Journal
 from agent_memory_server.ports.leases import Leases
 from agent_memory_server.ports.memories import MemoryStore
 from agent_memory_server.ports.outbox import Outbox
+from agent_memory_server.ports.schedules import ScheduleStore
+from agent_memory_server.ports.summary_views import SummaryViewStore
 from agent_memory_server.ports.working_memory import WorkingMemoryStore
 
 
@@ -45,3 +48,6 @@ class Stores:
     outbox: Outbox
     journal: Journal
     leases: Leases
+    jobs: JobStore
+    summary_views: SummaryViewStore
+    schedules: ScheduleStore

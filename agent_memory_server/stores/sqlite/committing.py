@@ -32,6 +32,7 @@ from agent_memory_server.stores.sqlite.rows import (
     update_memory,
 )
 from agent_memory_server.stores.sqlite.scoping import interned_scope, interned_tenant, known_scope
+from agent_memory_server.stores.sqlite.summary_rows import rekey_sources, scrub_summaries
 from agent_memory_server.stores.sqlite.vectors import store_vector
 
 _CHAIN_MAX = 64
@@ -120,7 +121,7 @@ def begin_operation(
         "INSERT INTO operations (tenant_id, id, kind, actor, at, reason) VALUES (?, ?, ?, ?, ?, ?)",
         (tenant_id, operation_id, kind.value, actor, micros(at), reason),
     )
-    sequence = connected.connection.last_insert_rowid()
+    sequence = connected.last_id
     return Journalling(connected, sequence, tenant, tenant_id, operation_id, kind, at)
 
 
@@ -158,7 +159,7 @@ def _put(journalling: Journalling, number: int, change: Put) -> tuple[Effect, st
     scope_id = interned_scope(connected, key.tenant, key.namespace, key.user_id)
     stored = stored_memory(connected, tenant_id=tenant_id, scope_id=scope_id, memory_id=key.id)
     if change.previous_key is not None and change.previous_key != key:
-        stored = _moved(journalling, change, stored, scope_id=scope_id)
+        stored = _moved(journalling, change, change.previous_key, stored, scope_id=scope_id)
     if change.if_operation is not None and (stored is None or stored.memory.operation_id != change.if_operation):
         raise StaleRevision("The memory was changed meanwhile; read it again.")
     if stored is not None and change.if_absent:
@@ -273,11 +274,12 @@ def _survivor(connected: Connected, stored: Stored) -> str:
     return standing
 
 
-def _moved(journalling: Journalling, change: Put, at_target: Stored | None, *, scope_id: int) -> Stored | None:
+def _moved(
+    journalling: Journalling, change: Put, previous: MemoryKey, at_target: Stored | None, *, scope_id: int
+) -> Stored | None:
     """Move the record under ``previous_key`` (with its history and its copies) to the new key, before the edit."""
     connected, tenant_id = journalling.connected, journalling.tenant_id
-    previous, key = change.previous_key, change.memory.key
-    assert previous is not None
+    key = change.memory.key
     if previous.tenant != key.tenant:
         raise InvalidInput("A memory cannot move to another tenant.")
     if at_target is not None:
@@ -316,6 +318,13 @@ def _rekey(
     connected.execute(
         "UPDATE entries SET scope_id = ?, memory_id = ? WHERE scope_id = ? AND memory_id = ?",
         (scope_id, memory_id, stored.scope_id, stored.memory.id),
+    )
+    rekey_sources(
+        connected,
+        scope_id=stored.scope_id,
+        memory_id=stored.memory.id,
+        new_scope_id=scope_id,
+        new_memory_id=memory_id,
     )
     return Stored(moving.handle, moving.tenant_id, scope_id, moving.is_copy, moving.terms, memory)
 
@@ -396,12 +405,13 @@ def delete_stored(journalling: Journalling, number: int, part: int, stored: Stor
 
 
 def scrub_history(connected: Connected, *, scope_id: int, memory_id: str) -> None:
-    """Take the text out of every journal entry of a memory; who, when and which stays."""
+    """Take the text out of every journal entry of a memory, and out of summaries; who, when and which stays."""
     connected.execute(
         "UPDATE entries SET before = NULL, scrubbed = 1 WHERE scope_id = ? AND memory_id = ? "
         "AND effect NOT IN ('unchanged', 'absent', 'spared')",
         (scope_id, memory_id),
     )
+    scrub_summaries(connected, scope_id=scope_id, memory_id=memory_id)
 
 
 def _copies(connected: Connected, stored: Stored) -> list[Stored]:

@@ -12,13 +12,16 @@ from agent_memory_server.errors import MemoryServerError
 from agent_memory_server.ports.stores import Check, Stores
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.encoding import micros
+from agent_memory_server.stores.sqlite.jobs import SqliteJobs
 from agent_memory_server.stores.sqlite.journal import SqliteJournal
 from agent_memory_server.stores.sqlite.leases import SqliteLeases
 from agent_memory_server.stores.sqlite.memories import SqliteMemories
 from agent_memory_server.stores.sqlite.migrating import prepare
 from agent_memory_server.stores.sqlite.outbox import SqliteOutbox
+from agent_memory_server.stores.sqlite.packed_vectors import PackedVectors
 from agent_memory_server.stores.sqlite.reading import Readers
-from agent_memory_server.stores.sqlite.sign_bits import PackedVectors
+from agent_memory_server.stores.sqlite.schedules import SqliteSchedules
+from agent_memory_server.stores.sqlite.summary_views import SqliteSummaryViews
 from agent_memory_server.stores.sqlite.working_memory import SqliteWorkingMemory
 from agent_memory_server.stores.sqlite.writing import Writer
 
@@ -32,8 +35,7 @@ async def open_sqlite(path: Path, *, now: Callable[[], datetime], reader_threads
 
     Raises ConfigurationError (not ours, or cannot be created), StoreTooNew, or StoreUnavailable and its kin.
     """
-    path = path.absolute()
-    await asyncio.to_thread(prepare, path)
+    path = await asyncio.to_thread(prepare, path)
     readers = Readers(path, threads=reader_threads)
     writer = Writer(path)
     readers.start()
@@ -48,9 +50,12 @@ async def open_sqlite(path: Path, *, now: Callable[[], datetime], reader_threads
         engine=engine,
         memories=SqliteMemories(readers, writer, PackedVectors()),
         working_memory=SqliteWorkingMemory(readers, writer),
-        outbox=SqliteOutbox(readers, writer),
+        outbox=SqliteOutbox(readers, writer, now=now),
         journal=SqliteJournal(readers),
         leases=SqliteLeases(writer),
+        jobs=SqliteJobs(readers, writer),
+        summary_views=SqliteSummaryViews(readers, writer),
+        schedules=SqliteSchedules(readers, writer),
     )
 
 

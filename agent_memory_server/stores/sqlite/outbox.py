@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from agent_memory_server.domain.identity import ScopeSelector
 from agent_memory_server.domain.jobs import ClaimedIntent, PendingWork
-from agent_memory_server.stores.sqlite.connections import Connected
+from agent_memory_server.stores.sqlite.connections import Connected, Row
 from agent_memory_server.stores.sqlite.encoding import from_json, instant, micros, to_json
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.scoping import selected
+from agent_memory_server.stores.sqlite.task_rows import tasks_claimed, tasks_completed, tasks_failed
 from agent_memory_server.stores.sqlite.writing import Writer
 
+# A claim that ran out without an outcome was interrupted: it counts as an attempt, so that nothing is begun for ever.
 _CLAIM = """
-UPDATE outbox SET claimed_until = ?1 WHERE id IN (
+UPDATE outbox SET claimed_until = ?1, attempts = attempts + (claimed_until IS NOT NULL) WHERE id IN (
     SELECT id FROM outbox
     WHERE dead = 0 AND kind IN (SELECT value FROM json_each(?2)) AND not_before <= ?3
         AND (claimed_until IS NULL OR claimed_until <= ?3)
@@ -39,11 +41,12 @@ WHERE id = ?1 AND dead = 0
 
 
 class SqliteOutbox:
-    """``ports.outbox.Outbox`` over one file."""
+    """``ports.outbox.Outbox`` over one file. Tasks move on in the same commits as the intents that they follow."""
 
-    def __init__(self, readers: Readers, writer: Writer) -> None:
+    def __init__(self, readers: Readers, writer: Writer, *, now: Callable[[], datetime]) -> None:
         self._readers = readers
         self._writer = writer
+        self._now = now
 
     async def claim(
         self, *, kinds: Sequence[str], now: datetime, lease_s: float, limit: int
@@ -61,13 +64,17 @@ class SqliteOutbox:
         def work(connected: Connected) -> list[ClaimedIntent]:
             rows = connected.rows(_CLAIM, (until, wanted, micros(now), limit))
             claimed = [_claimed(connected, row) for row in rows]
+            tasks_claimed(connected, [(intent.id, intent.generation) for intent in claimed], at=now)
             return sorted(claimed, key=lambda intent: (intent.created_at, intent.id))
 
         # Asking often costs a read; only work that is there costs a commit.
         return await self._writer.run(work) if await self._readers.run(is_due) else []
 
     async def complete(self, intent: ClaimedIntent, /) -> None:
+        at = self._now()
+
         def work(connected: Connected) -> None:
+            tasks_completed(connected, outbox_id=intent.id, generation=intent.generation, at=at)
             if connected.changed(_ASKED_AGAIN, (intent.id, intent.generation)) == 0:
                 connected.execute(
                     "DELETE FROM outbox WHERE id = ? AND generation = ? AND dead = 0", (intent.id, intent.generation)
@@ -77,16 +84,34 @@ class SqliteOutbox:
 
     async def fail(self, intent: ClaimedIntent, /, *, reason: str, retry_at: datetime | None) -> None:
         retry = None if retry_at is None else micros(retry_at)
+        at = self._now()
+
+        def work(connected: Connected) -> None:
+            if connected.changed(_FAIL, (intent.id, intent.generation, reason, retry)):
+                tasks_failed(connected, outbox_id=intent.id, reason=reason, at=at)
+
+        await self._writer.run(work)
+
+    async def renew(self, intent: ClaimedIntent, /, *, now: datetime, lease_s: float) -> None:
+        until = micros(now + timedelta(seconds=lease_s))
         await self._writer.run(
-            lambda connected: connected.execute(_FAIL, (intent.id, intent.generation, reason, retry))
+            lambda connected: connected.execute(
+                "UPDATE outbox SET claimed_until = ? WHERE id = ? AND claimed_until IS NOT NULL", (until, intent.id)
+            )
         )
 
-    async def next_due(self, *, now: datetime) -> datetime | None:
+    async def release(self, intent: ClaimedIntent, /) -> None:
+        await self._writer.run(
+            lambda connected: connected.execute("UPDATE outbox SET claimed_until = NULL WHERE id = ?", (intent.id,))
+        )
+
+    async def next_due(self, *, now: datetime, kinds: Sequence[str] | None = None) -> datetime | None:
+        wanted = None if kinds is None else to_json(list(kinds))
         due = await self._readers.run(
             lambda connected: connected.value(
-                "SELECT min(max(not_before, CASE WHEN claimed_until > ? THEN claimed_until ELSE not_before END)) "
-                "FROM outbox WHERE dead = 0",
-                (micros(now),),
+                "SELECT min(max(not_before, CASE WHEN claimed_until > ?1 THEN claimed_until ELSE not_before END)) "
+                "FROM outbox WHERE dead = 0 AND (?2 IS NULL OR kind IN (SELECT value FROM json_each(?2)))",
+                (micros(now), wanted),
             )
         )
         return None if due is None else instant(due)
@@ -97,30 +122,24 @@ class SqliteOutbox:
             if selection is None:
                 return PendingWork(pending=0, oldest_age_s=0.0, dead=0)
             where = selection.condition("o", has_tenant=False)
-            row = connected.one(
+            row = connected.sure(
                 "SELECT count(*) FILTER (WHERE dead = 0), min(created_at) FILTER (WHERE dead = 0), "
                 f"count(*) FILTER (WHERE dead = 1) FROM outbox AS o WHERE {where.sql}",
                 where.values,
             )
-            assert row is not None
-            waiting, oldest, dead = row
+                    waiting, oldest, dead = row
             age_s = 0.0 if oldest is None else max(0.0, (micros(now) - oldest) / 1_000_000)
             return PendingWork(pending=waiting, oldest_age_s=age_s, dead=dead)
 
         return await self._readers.run(work)
 
 
-def _claimed(connected: Connected, row: tuple[object, ...]) -> ClaimedIntent:
+def _claimed(connected: Connected, row: Row) -> ClaimedIntent:
     intent_id, scope_id, kind, key, payload, attempts, generation, created_at, task_id = row
-    owner = connected.one(
+    owner = connected.sure(
         "SELECT t.name, s.namespace, s.user_id FROM scopes AS s JOIN tenants AS t ON t.id = s.tenant_id WHERE s.id = ?",
         (scope_id,),
     )
-    assert owner is not None
-    assert isinstance(intent_id, int)
-    assert isinstance(attempts, int)
-    assert isinstance(generation, int)
-    assert isinstance(created_at, int)
     return ClaimedIntent(
         id=intent_id,
         kind=str(kind),

@@ -10,6 +10,7 @@ from agent_memory_server.domain.records import derived_id
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.encoding import micros, to_json
 from agent_memory_server.stores.sqlite.scoping import interned_scope
+from agent_memory_server.stores.sqlite.task_rows import record_task
 
 
 def task_id_of(intent: Intent) -> str:
@@ -26,19 +27,24 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7)
 ON CONFLICT (scope_id, kind, key) DO UPDATE SET
     payload = excluded.payload,
     requested_at = excluded.requested_at,
-    not_before = excluded.not_before,
+    not_before = CASE WHEN dead THEN excluded.not_before
+        ELSE min(excluded.not_before, created_at + 10 * (excluded.not_before - excluded.requested_at)) END,
     generation = generation + 1,
     created_at = CASE WHEN dead THEN excluded.created_at ELSE created_at END,
     attempts = CASE WHEN dead THEN 0 ELSE attempts END,
     reason = CASE WHEN dead THEN NULL ELSE reason END,
     dead = 0
+RETURNING id, generation
 """
 
 
 def request_work(connected: Connected, intents: Iterable[Intent], *, at: datetime) -> None:
-    """Record what is to be done. What is waiting already is not doubled; what failed for good begins anew."""
+    """Record what is to be done. What is waiting already is not doubled; what failed for good begins anew.
+
+    A delay that is asked for again and again (debounce) holds work back at most ten times as long as it is.
+    """
     for intent in intents:
-        connected.execute(
+        row = connected.one(
             _REQUEST,
             (
                 interned_scope(connected, intent.tenant, intent.namespace, intent.user_id),
@@ -50,3 +56,7 @@ def request_work(connected: Connected, intents: Iterable[Intent], *, at: datetim
                 task_id_of(intent),
             ),
         )
+        assert row is not None
+        if intent.task is not None:
+            outbox_id, generation = row
+            record_task(connected, intent.task, intent, outbox_id=outbox_id, generation=generation, at=at)
