@@ -7,7 +7,7 @@ serving the removed file, or create a new one.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +30,11 @@ Owner = tuple[str, str | None, str | None]
 """(tenant, namespace, user)."""
 
 
+def run(connection: apsw.Connection, sql: str, parameters: tuple[Any, ...] = ()) -> apsw.Cursor:
+    """``connection.execute`` with a type that can be checked: apsw's stubs leave a part of theirs unknown."""
+    return connection.execute(sql, parameters)  # pyright: ignore[reportUnknownMemberType]
+
+
 @dataclass
 class Connected:
     """An open connection with what it has learned and may keep: identities of scopes, which are never removed.
@@ -45,14 +50,18 @@ class Connected:
 
     def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> None:
         """Run a statement to its end."""
-        self.connection.execute(sql, parameters)
+        run(self.connection, sql, parameters)
 
     def one(self, sql: str, parameters: tuple[Any, ...] = ()) -> Row | None:
         """The first row. The statement is finished, so that it holds no lock."""
-        cursor = self.connection.execute(sql, parameters)
+        cursor = run(self.connection, sql, parameters)
         row = cursor.fetchone()
         cursor.close()
         return row
+
+    def sure(self, sql: str, parameters: tuple[Any, ...] = ()) -> Row:
+        """The row of a statement that always has one, such as an aggregate."""
+        return _found(self.one(sql, parameters))
 
     def value(self, sql: str, parameters: tuple[Any, ...] = ()) -> Any:
         """The first column of the first row, or None."""
@@ -60,12 +69,21 @@ class Connected:
         return None if row is None else row[0]
 
     def rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[Row]:
-        return self.connection.execute(sql, parameters).fetchall()
+        found: list[Row] = run(self.connection, sql, parameters).fetchall()  # pyright: ignore[reportUnknownMemberType, reportAssignmentType]
+        return found
 
     def changed(self, sql: str, parameters: tuple[Any, ...] = ()) -> int:
         """Run a statement; how many rows it changed."""
-        self.connection.execute(sql, parameters)
+        run(self.connection, sql, parameters)
         return self.connection.changes()
+
+    def many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Run a statement once for each row of values."""
+        self.connection.executemany(sql, rows)  # pyright: ignore[reportUnknownMemberType] - a gap in apsw's stubs
+
+    @property
+    def last_id(self) -> int:
+        return self.connection.last_insert_rowid()
 
     def forget(self) -> None:
         self.tenants.clear()
@@ -92,7 +110,7 @@ def apply_rules(connection: apsw.Connection) -> None:
         "wal_autocheckpoint = 2000",
         "journal_size_limit = 67108864",
     ):
-        connection.execute(f"PRAGMA {pragma}")
+        run(connection, f"PRAGMA {pragma}")
 
 
 class FileWatch:
@@ -177,10 +195,15 @@ class Link:
             apply_rules(connection)
             if self._prepare is not None:
                 self._prepare(connection)
-            row = connection.execute("SELECT value FROM facts WHERE name = 'token_key'").fetchone()
-            if row is None:
-                raise failures.corrupt()
-            return Connected(connection, row[0])
+            row = run(connection, "SELECT value FROM facts WHERE name = 'token_key'").fetchone()
+            return Connected(connection, _found(row)[0])
         except BaseException:
             connection.close(True)
             raise
+
+
+def _found(row: Row | None) -> Row:
+    """A row that our schema always has."""
+    if row is None:
+        raise failures.corrupt()
+    return row

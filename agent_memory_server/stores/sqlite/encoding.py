@@ -86,31 +86,21 @@ def terms_length(terms: bytes) -> int:
 
 def extra_of(memory: Memory) -> str | None:
     """The fields that are neither filtered nor sorted by, without those that have their default."""
-    extra: dict[str, Any] = {}
-    if memory.name is not None:
-        extra["name"] = memory.name
-    if not memory.extracted:
-        extra["extracted"] = False
-    if memory.persisted_at is not None:
-        extra["persisted_at"] = micros(memory.persisted_at)
-    if memory.extracted_from is not None:
-        extra["extracted_from"] = memory.extracted_from
-    if memory.extraction_strategy_config:
-        extra["strategy_config"] = dict(memory.extraction_strategy_config)
-    if memory.metadata:
-        extra["metadata"] = dict(memory.metadata)
-    if memory.source is not Source.USER:
-        extra["source"] = memory.source.value
-    if memory.author is not None:
-        extra["author"] = memory.author
-    if memory.trust != 1.0:
-        extra["trust"] = memory.trust
-    if memory.derived_from:
-        extra["derived_from"] = memory.derived_from
-    if memory.valid_from is not None:
-        extra["valid_from"] = micros(memory.valid_from)
-    if memory.valid_to is not None:
-        extra["valid_to"] = micros(memory.valid_to)
+    fields: dict[str, Any] = {
+        "name": memory.name,
+        "extracted": None if memory.extracted else False,
+        "persisted_at": micros_or_none(memory.persisted_at),
+        "extracted_from": memory.extracted_from,
+        "strategy_config": dict(memory.extraction_strategy_config) or None,
+        "metadata": dict(memory.metadata) or None,
+        "source": None if memory.source is Source.USER else memory.source.value,
+        "author": memory.author,
+        "trust": None if memory.trust == 1.0 else memory.trust,
+        "derived_from": memory.derived_from or None,
+        "valid_from": micros_or_none(memory.valid_from),
+        "valid_to": micros_or_none(memory.valid_to),
+    }
+    extra = {name: value for name, value in fields.items() if value is not None}
     return to_json(extra) if extra else None
 
 
@@ -149,10 +139,7 @@ def memory_of(row: Sequence[Any]) -> Memory:
         access_count, expires_at, event_date, memory_type, strategy, memory_hash, pinned, revision,
         operation_id, space_id, has_vector, extra, topics, entities, text,
     ) = row  # fmt: skip
-    if space_id is None:
-        embedding = EmbeddingStatus.PENDING
-    else:
-        embedding = EmbeddingStatus.READY if has_vector else EmbeddingStatus.NONE
+    marked = EmbeddingStatus.READY if has_vector else EmbeddingStatus.NONE
     return Memory(
         id=memory_id,
         scope=Scope(tenant, namespace, user_id, session_id),
@@ -170,7 +157,7 @@ def memory_of(row: Sequence[Any]) -> Memory:
         extraction_strategy=strategy,
         superseded_by=superseded_by,
         expires_at=instant_or_none(expires_at),
-        embedding=embedding,
+        embedding=EmbeddingStatus.PENDING if space_id is None else marked,
         revision=revision,
         operation_id=operation_id,
         **(_extra_fields(from_json(extra)) if extra else {}),

@@ -8,7 +8,7 @@ from agent_memory_server.domain.identity import ScopeSelector
 from agent_memory_server.domain.operations import Effect, OperationKind
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.ports.journal import JournalledOperation, Revision
-from agent_memory_server.stores.sqlite.connections import Connected
+from agent_memory_server.stores.sqlite.connections import Connected, Row
 from agent_memory_server.stores.sqlite.encoding import from_json, instant, memory_of_document
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.rows import stored_memory
@@ -72,7 +72,7 @@ class SqliteJournal:
         return await self._readers.run(work)
 
 
-def _revisions(key: MemoryKey, rows: Sequence[tuple[object, ...]], live: Memory | None) -> list[Revision]:
+def _revisions(key: MemoryKey, rows: Sequence[Row], live: Memory | None) -> list[Revision]:
     """Each state after a change is the state before the next one, and at last what is stored."""
     found: list[Revision] = []
     after = live
@@ -95,10 +95,8 @@ def _revisions(key: MemoryKey, rows: Sequence[tuple[object, ...]], live: Memory 
     return found
 
 
-def _operation(tenant: str, row: tuple[object, ...]) -> JournalledOperation:
+def _operation(tenant: str, row: Row) -> JournalledOperation:
     sequence, operation_id, kind, actor, at, reason, counts = row
-    assert isinstance(sequence, int)
-    assert isinstance(at, int)
     return JournalledOperation(
         sequence=sequence,
         id=str(operation_id),

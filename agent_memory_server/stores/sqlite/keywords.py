@@ -109,17 +109,16 @@ def _frequencies(
 def _documents(connected: Connected, selection: Selection, now: datetime) -> tuple[int, int]:
     """Live memories of the selection and their index terms, less those that expired and wait to be removed."""
     if selection.scope_ids is None:
-        row = connected.one(
+        row = connected.sure(
             "SELECT ifnull(sum(documents), 0), ifnull(sum(terms), 0) FROM scopes WHERE tenant_id = ?",
             (selection.tenant_id,),
         )
     else:
-        row = connected.one(
+        row = connected.sure(
             "SELECT ifnull(sum(documents), 0), ifnull(sum(terms), 0) FROM scopes "
             "WHERE id IN (SELECT value FROM json_each(?))",
             (orjson.dumps(selection.scope_ids).decode(),),
         )
-    assert row is not None
     documents, terms = row
     owned = selection.condition("e")
     expired = connected.rows(

@@ -71,7 +71,8 @@ class SqliteMemories:
             return {}
 
         def work(connected: Connected) -> Mapping[Handle, Memory]:
-            return dict(listing.fetched(connected, numbers))
+            found: dict[Handle, Memory] = {**listing.fetched(connected, numbers)}
+            return found
 
         return await self._readers.run(work)
 

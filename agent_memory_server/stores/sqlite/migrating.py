@@ -15,7 +15,7 @@ import apsw
 
 from agent_memory_server.errors import ConfigurationError, StoreTooNew
 from agent_memory_server.stores.sqlite import failures
-from agent_memory_server.stores.sqlite.connections import APPLICATION_ID, PAGE_BYTES, apply_rules, connect
+from agent_memory_server.stores.sqlite.connections import APPLICATION_ID, PAGE_BYTES, apply_rules, connect, run
 
 _PATIENCE_S = 10.0
 _HEADER = b"SQLite format 3\x00"
@@ -24,26 +24,26 @@ _HEADER = b"SQLite format 3\x00"
 def scripts() -> list[tuple[int, str]]:
     """(version, SQL) of every migration, ascending and without gaps."""
     folder = resources.files("agent_memory_server.stores.sqlite") / "migrations"
-    found = sorted(
+    return sorted(
         (int(entry.name.split("_", 1)[0]), entry.read_text(encoding="utf-8"))
         for entry in folder.iterdir()
         if entry.name.endswith(".sql")
     )
-    return found
 
 
-def prepare(path: Path) -> None:
-    """Create the file or migrate it.
+def prepare(path: Path) -> Path:
+    """Create the file or migrate it; returns its absolute path.
 
     Raises ConfigurationError (cannot be created, or not ours), StoreTooNew, or one of the ``failures``.
     """
+    path = path.absolute()
     _prepare_place(path)
     _refuse_foreign(path)
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         try:
             _open_and_migrate(path)
-            return
+            return path
         except failures.BUSY:
             # Switching to the write-ahead log does not wait for another process that does the same.
             if time.monotonic() > deadline:
@@ -116,34 +116,39 @@ def _not_ours(path: Path) -> ConfigurationError:
 
 def _migrate(connection: apsw.Connection) -> None:
     newest = scripts()[-1][0]
-    version = connection.pragma("user_version")
+    version = _version(connection)
     if version > newest:
         raise _too_new(version, newest)
     if version == newest:
         return
     if version == 0:
-        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        connection.execute("PRAGMA journal_mode = WAL")
+        run(connection, f"PRAGMA page_size = {PAGE_BYTES}")
+        run(connection, "PRAGMA journal_mode = WAL")
     apply_rules(connection)
-    connection.execute("BEGIN EXCLUSIVE")
+    run(connection, "BEGIN EXCLUSIVE")
     try:
-        version = connection.pragma("user_version")  # another process may have been first
+        version = _version(connection)  # another process may have been first
         if version > newest:
             raise _too_new(version, newest)
-        if version == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get:
+        if version == 0 and run(connection, "SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
             raise ConfigurationError("The data file holds tables of something else; nothing was written to it.")
         for number, script in scripts():
             if number > version:
-                connection.execute(script)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {newest}")
-        connection.execute("COMMIT")
+                run(connection, script)
+        run(connection, f"PRAGMA application_id = {APPLICATION_ID}")
+        run(connection, f"PRAGMA user_version = {newest}")
+        run(connection, "COMMIT")
     except BaseException:
         if connection.in_transaction:
-            connection.execute("ROLLBACK")
+            run(connection, "ROLLBACK")
         raise
     # The header must be in the file itself, not only in its log: it is how the file is recognised.
-    connection.execute("PRAGMA wal_checkpoint(FULL)")
+    run(connection, "PRAGMA wal_checkpoint(FULL)")
+
+
+def _version(connection: apsw.Connection) -> int:
+    row = run(connection, "PRAGMA user_version").fetchone()
+    return 0 if row is None else row[0]
 
 
 def _too_new(version: int, newest: int) -> StoreTooNew:

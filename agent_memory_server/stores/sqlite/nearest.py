@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.operations import Vector
 from agent_memory_server.domain.search import VectorCandidates
-from agent_memory_server.stores.sqlite.connections import Connected
+from agent_memory_server.stores.sqlite.connections import Connected, Row
 from agent_memory_server.stores.sqlite.encoding import micros
 from agent_memory_server.stores.sqlite.filtering import Condition, narrowing
+from agent_memory_server.stores.sqlite.packed_vectors import PackedVectors
 from agent_memory_server.stores.sqlite.scoping import Selection, selected
-from agent_memory_server.stores.sqlite.sign_bits import PackedVectors
 from agent_memory_server.stores.sqlite.vectors import known_space
 
 EXACT_MAX = 20_000
-"""Selections up to this many vectors are compared exactly, one by one; larger ones through their sign bits first."""
+"""Selections up to this many vectors are compared exactly, one by one; larger ones through a packed copy first."""
 
 # All vectors as one value: SQLite joins the bytes, so that one step of the statement (and one turn of the interpreter
 # lock) fetches them, however many. Text in SQLite is bytes with a length, so nothing is converted on the way.
@@ -48,16 +48,19 @@ def nearest(
     if space_id is None or selection is None:
         return nothing()
     query = _unit(vector)
+    if _is_large(connected, selection):
+        return _nearest_of_many(
+            connected,
+            packed,
+            criteria,
+            selection,
+            query,
+            space_id=space_id,
+            now=now,
+            limit=limit,
+            distance_max=distance_max,
+        )
     condition = _matching(criteria, selection, space_id=space_id, now=now)
-    if selection.single is None:
-        total: int = connected.value(f"SELECT count(*) FROM vectors AS v WHERE {condition.sql}", condition.values)
-        if total > EXACT_MAX:
-            chosen = _nearest_by_sign(
-                connected, packed, condition, query=query, space_id=space_id, tenant_id=selection.tenant_id, limit=limit
-            )
-            if chosen is not None:
-                handles, vectors = chosen
-                return _ranked(handles, vectors, query, total=total, limit=limit, distance_max=distance_max)
     handles, vectors = _fetched(connected, condition, dimensions=query.size)
     return _ranked(handles, vectors, query, total=len(handles), limit=limit, distance_max=distance_max)
 
@@ -108,12 +111,10 @@ def _fetched(
     return _unpacked(row, dimensions)
 
 
-def _unpacked(row: tuple[object, ...] | None, dimensions: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _unpacked(row: Row | None, dimensions: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     if row is None or row[1] is None:
         return np.empty(0, dtype=np.int64), np.empty((0, dimensions), dtype=np.float32)
     handles, joined = row
-    assert isinstance(handles, str)
-    assert isinstance(joined, bytes)
     numbers = np.array(orjson.loads(handles), dtype=np.int64)
     return numbers, np.frombuffer(joined, dtype="<f4").reshape(len(numbers), dimensions)
 
@@ -138,26 +139,51 @@ def vectors_of(
     return _unpacked(row[:2], row[3] // 4)
 
 
-def _nearest_by_sign(
+def _is_large(connected: Connected, selection: Selection) -> bool:
+    """By the scopes' own counts, which cost nothing."""
+    if selection.scope_ids is None:
+        held = connected.value("SELECT sum(documents) FROM scopes WHERE tenant_id = ?", (selection.tenant_id,))
+    else:
+        ids = orjson.dumps(selection.scope_ids).decode()
+        held = connected.value("SELECT sum(documents) FROM scopes WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+    return (held or 0) > EXACT_MAX
+
+
+def _nearest_of_many(
     connected: Connected,
     packed: PackedVectors,
-    condition: Condition,
-    *,
+    criteria: MemoryFilter,
+    selection: Selection,
     query: Vector,
+    *,
     space_id: int,
-    tenant_id: int,
+    now: datetime,
     limit: int,
-) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
-    """The stored vectors of those whose sign bits are nearest; None when this selection does not lend itself to it."""
-    copy = packed.current(connected, space_id=space_id, tenant_id=tenant_id, dimensions=query.size)
-    if copy is None:
-        return None
-    text = connected.value(
-        f"SELECT json_group_array(v.handle) FROM vectors AS v WHERE {condition.sql}", condition.values
-    )
-    allowed = np.array(orjson.loads(text), dtype=np.int64)
-    chosen = copy.nearest(query, allowed=allowed, limit=limit)
-    return vectors_of(connected, chosen.tolist(), space_id=space_id, dimensions=query.size)
+    distance_max: float | None,
+) -> VectorCandidates:
+    """Choose by the tenant's packed copy, then compare the stored vectors of what was chosen."""
+    copy = packed.current(connected, space_id=space_id, tenant_id=selection.tenant_id, dimensions=query.size)
+    owned = selection.condition("m")
+    allowed: NDArray[np.int64] | None = None
+    without = np.empty(0, dtype=np.int64)
+    if criteria.is_scope_only and selection.scope_ids is None:
+        text = connected.value(
+            "SELECT json_group_array(m.handle) FROM memories AS m INDEXED BY memories_expiring "
+            f"WHERE {owned.sql} AND m.expires_at <= ?",
+            (*owned.values, micros(now)),
+        )
+        without = np.array(orjson.loads(text), dtype=np.int64)
+    else:
+        narrowed = narrowing(criteria, now, tenant_id=selection.tenant_id, scope_id=selection.single)
+        text = connected.value(
+            f"SELECT json_group_array(m.handle) FROM memories AS m WHERE {owned.sql} AND {narrowed.sql}",
+            (*owned.values, *narrowed.values),
+        )
+        allowed = np.array(orjson.loads(text), dtype=np.int64)
+    mask = copy.chosen(allowed=allowed, without=without, include_superseded=criteria.include_superseded)
+    chosen = copy.nearest(query, mask=mask, limit=limit)
+    handles, vectors = vectors_of(connected, chosen.tolist(), space_id=space_id, dimensions=query.size)
+    return _ranked(handles, vectors, query, total=int(mask.sum()), limit=limit, distance_max=distance_max)
 
 
 def _ranked(

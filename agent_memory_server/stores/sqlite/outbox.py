@@ -127,7 +127,7 @@ class SqliteOutbox:
                 f"count(*) FILTER (WHERE dead = 1) FROM outbox AS o WHERE {where.sql}",
                 where.values,
             )
-                    waiting, oldest, dead = row
+            waiting, oldest, dead = row
             age_s = 0.0 if oldest is None else max(0.0, (micros(now) - oldest) / 1_000_000)
             return PendingWork(pending=waiting, oldest_age_s=age_s, dead=dead)
 

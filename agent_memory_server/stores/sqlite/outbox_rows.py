@@ -44,7 +44,7 @@ def request_work(connected: Connected, intents: Iterable[Intent], *, at: datetim
     A delay that is asked for again and again (debounce) holds work back at most ten times as long as it is.
     """
     for intent in intents:
-        row = connected.one(
+        outbox_id, generation = connected.sure(
             _REQUEST,
             (
                 interned_scope(connected, intent.tenant, intent.namespace, intent.user_id),
@@ -56,7 +56,5 @@ def request_work(connected: Connected, intents: Iterable[Intent], *, at: datetim
                 task_id_of(intent),
             ),
         )
-        assert row is not None
         if intent.task is not None:
-            outbox_id, generation = row
             record_task(connected, intent.task, intent, outbox_id=outbox_id, generation=generation, at=at)

@@ -14,7 +14,7 @@ import apsw
 
 from agent_memory_server.errors import MemoryServerError
 from agent_memory_server.stores.sqlite import failures
-from agent_memory_server.stores.sqlite.connections import READ_LIMIT_S, Connected, Link
+from agent_memory_server.stores.sqlite.connections import READ_LIMIT_S, Connected, Link, run
 
 Result = TypeVar("Result")
 _STEPS_BETWEEN_LOOKS = 50_000
@@ -96,12 +96,12 @@ class Readers:
         try:
             connected = link.open()
             connection = connected.connection
-            connection.execute("BEGIN")
+            run(connection, "BEGIN")
             try:
                 return work(connected), None
             finally:
                 if connection.in_transaction:
-                    connection.execute("COMMIT")
+                    run(connection, "COMMIT")
         except MemoryServerError as error:
             if failures.wants_new_connection(error):
                 link.drop()

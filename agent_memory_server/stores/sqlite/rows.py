@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.stores.sqlite import vectors
-from agent_memory_server.stores.sqlite.connections import Connected
+from agent_memory_server.stores.sqlite.connections import Connected, Row
 from agent_memory_server.stores.sqlite.encoding import (
     COUNT_MAX,
     MEMORY_COLUMNS,
@@ -56,12 +56,8 @@ def stored_by_handle(connected: Connected, handle: int) -> Stored | None:
     return None if row is None else _stored(row)
 
 
-def _stored(row: tuple[object, ...]) -> Stored:
+def _stored(row: Row) -> Stored:
     handle, tenant_id, scope_id, is_copy, terms, *columns = row
-    assert isinstance(handle, int)
-    assert isinstance(tenant_id, int)
-    assert isinstance(scope_id, int)
-    assert isinstance(terms, bytes)
     return Stored(handle, tenant_id, scope_id, bool(is_copy), terms, memory_of(columns))
 
 
@@ -108,7 +104,7 @@ def insert_memory(
     """A new record; returns its handle."""
     values = _values(memory, tenant_id=tenant_id, scope_id=scope_id, is_copy=is_copy, terms=terms)
     connected.execute(_INSERT, (*values, origin))
-    handle = connected.connection.last_insert_rowid()
+    handle = connected.last_id
     _add_tags(connected, memory, handle=handle, tenant_id=tenant_id, scope_id=scope_id)
     _add_terms(connected, terms, handle=handle, scope_id=scope_id, live=memory.superseded_by is None)
     return handle
@@ -161,7 +157,7 @@ def remove_memory(connected: Connected, stored: Stored) -> None:
 def _add_tags(connected: Connected, memory: Memory, *, handle: int, tenant_id: int, scope_id: int) -> None:
     tags = [(TOPIC, value) for value in memory.topics] + [(ENTITY, value) for value in memory.entities]
     if tags:
-        connected.connection.executemany(
+        connected.many(
             "INSERT OR IGNORE INTO tags (tenant_id, kind, value, scope_id, handle) VALUES (?, ?, ?, ?, ?)",
             [(tenant_id, kind, value, scope_id, handle) for kind, value in tags],
         )

@@ -51,7 +51,7 @@ def interned_tenant(connected: Connected, tenant: str) -> int:
     known = known_tenant(connected, tenant)
     if known is None:
         connected.execute("INSERT INTO tenants (name) VALUES (?)", (tenant,))
-        known = connected.tenants[tenant] = connected.connection.last_insert_rowid()
+        known = connected.tenants[tenant] = connected.last_id
     return known
 
 
@@ -63,7 +63,7 @@ def interned_scope(connected: Connected, tenant: str, namespace: str | None, use
             "INSERT INTO scopes (tenant_id, namespace, user_id) VALUES (?, ?, ?)",
             (interned_tenant(connected, tenant), namespace, user_id),
         )
-        known = connected.scopes[(tenant, namespace, user_id)] = connected.connection.last_insert_rowid()
+        known = connected.scopes[(tenant, namespace, user_id)] = connected.last_id
     return known
 
 

@@ -26,7 +26,7 @@ def interned_space(connected: Connected, model: str, kind: str) -> int:
     known = known_space(connected, model, kind)
     if known is None:
         connected.execute("INSERT INTO spaces (model, kind) VALUES (?, ?)", (model, kind))
-        known = connected.spaces[(model, kind)] = connected.connection.last_insert_rowid()
+        known = connected.spaces[(model, kind)] = connected.last_id
     return known
 
 
@@ -78,6 +78,6 @@ def move_vectors(connected: Connected, handle: int, *, scope_id: int, live: bool
 
 
 def _trim_changes(connected: Connected) -> None:
-    newest = connected.connection.last_insert_rowid()
+    newest = connected.last_id
     if newest % 256 == 0:
         connected.execute("DELETE FROM vector_changes WHERE seq <= ?", (newest - CHANGES_KEPT,))
