@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from pydantic import SecretStr
 from ulid import ULID
 
 from agent_memory_server.config import Settings
@@ -15,17 +16,23 @@ from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.jobs import ClaimedIntent, IntentKind
 from agent_memory_server.embeddings.opening import open_embedder
 from agent_memory_server.errors import ConfigurationError
+from agent_memory_server.llm.opening import ModelAccess, RoutedLanguageModel, chosen_models
 from agent_memory_server.services.compaction import CompactionService
 from agent_memory_server.services.embedding import EmbeddingService
+from agent_memory_server.services.extraction.by_model import ModelExtractor
+from agent_memory_server.services.extraction.by_rules import RuleExtractor
+from agent_memory_server.services.extraction.thread import ThreadExtractionService
 from agent_memory_server.services.forgetting import ForgettingService
 from agent_memory_server.services.hydration import HydrationService
 from agent_memory_server.services.indexing import Indexer
+from agent_memory_server.services.language import GatePolicy, LanguageGate, ModelChoice, log_usage
 from agent_memory_server.services.memories import MemoryService
 from agent_memory_server.services.pending_work import PendingWorkService
 from agent_memory_server.services.promotion import PromotionService
 from agent_memory_server.services.readiness import ReadinessService
 from agent_memory_server.services.reindexing import ReindexingService
 from agent_memory_server.services.search import SearchService
+from agent_memory_server.services.summarization import ExtractiveSummarizer, ModelSummarizer, SummarizationService
 from agent_memory_server.services.working_memory import WorkingMemoryPolicy, WorkingMemoryService
 from agent_memory_server.stores.opening import open_stores
 from agent_memory_server.tokenizers.opening import open_tokenizer
@@ -91,28 +98,51 @@ async def open_app(
         stack.push_async_callback(stores.engine.close)
         embedder = await open_embedder(
             model=settings.embedding_model,
-            openai_api_key=settings.openai_api_key.get_secret_value() if settings.openai_api_key else None,
+            openai_api_key=_secret(settings.openai_api_key),
             openai_api_base=settings.openai_api_base,
         )
         stack.push_async_callback(embedder.close)
         woken = asyncio.Event()
         indexer = Indexer(embedder=embedder)
-        local_mode = True
-        index_messages = settings.index_all_messages_in_long_term_memory
+        gate = _open_gate(settings, stack)
+        local_mode = gate is None
+        extractor = RuleExtractor() if gate is None else ModelExtractor(gate=gate, top_k_topics=settings.top_k_topics)
+        index_all = settings.index_all_messages_in_long_term_memory
+        index_messages = local_mode if index_all is None else index_all
         promotion = PromotionService(
             sessions=stores.working_memory,
             memories=stores.memories,
             indexer=indexer,
-            index_messages=local_mode if index_messages is None else index_messages,
+            index_messages=index_messages,
             now=now,
             new_id=new_id,
         )
         embedding = EmbeddingService(store=stores.memories, embedder=embedder)
+        extraction = ThreadExtractionService(
+            sessions=stores.working_memory,
+            memories=stores.memories,
+            indexer=indexer,
+            extractor=extractor,
+            now=now,
+            new_id=new_id,
+        )
+        tokenizer = open_tokenizer()
+        summarization = SummarizationService(
+            store=stores.working_memory,
+            summarizer=ExtractiveSummarizer() if gate is None else ModelSummarizer(gate),
+            tokenizer=tokenizer,
+            threshold=settings.summarization_threshold,
+            now=now,
+        )
 
         async def promote(intent: ClaimedIntent) -> None:
-            await promotion.promote(
-                Scope(intent.tenant, intent.namespace, intent.user_id, intent.payload["session_id"])
-            )
+            await promotion.promote(_session_scope(intent))
+
+        async def extract(intent: ClaimedIntent) -> None:
+            await extraction.run(_session_scope(intent))
+
+        async def summarize(intent: ClaimedIntent) -> None:
+            await summarization.run(_session_scope(intent), window=intent.payload.get("window"))
 
         async def embed(_: ClaimedIntent) -> None:
             await embedding.embed_pending()
@@ -121,6 +151,8 @@ async def open_app(
             outbox=stores.outbox,
             handlers={
                 IntentKind.PROMOTE_WORKING_MEMORY.value: promote,
+                IntentKind.RUN_DELAYED_EXTRACTION.value: extract,
+                IntentKind.SUMMARIZE_SESSION.value: summarize,
                 IntentKind.EMBED_MEMORIES.value: embed,
             },
             now=now,
@@ -128,9 +160,13 @@ async def open_app(
         )
         working_memory = WorkingMemoryService(
             store=stores.working_memory,
-            tokenizer=open_tokenizer(),
+            tokenizer=tokenizer,
             policy=WorkingMemoryPolicy(
                 promotes=settings.long_term_memory,
+                indexes_messages=index_messages,
+                extracts=settings.enable_discrete_memory_extraction,
+                extraction_debounce_s=settings.extraction_debounce_seconds,
+                summarizes=settings.enable_working_memory_summarization,
                 summarization_threshold=settings.summarization_threshold,
                 max_future_timestamp_s=settings.max_future_timestamp_seconds,
             ),
@@ -161,6 +197,36 @@ async def open_app(
             worker = asyncio.create_task(pending_work.run_for_ever(), name="pending work")
             stack.push_async_callback(_stop, worker)
         yield app
+
+
+def _session_scope(intent: ClaimedIntent) -> Scope:
+    return Scope(intent.tenant, intent.namespace, intent.user_id, intent.payload["session_id"])
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value is not None else None
+
+
+def _open_gate(settings: Settings, stack: contextlib.AsyncExitStack) -> LanguageGate | None:
+    """The gate to the configured models, or None: local mode."""
+    access = ModelAccess(
+        openai_api_key=_secret(settings.openai_api_key),
+        openai_api_base=settings.openai_api_base,
+        anthropic_api_key=_secret(settings.anthropic_api_key),
+        anthropic_api_base=settings.anthropic_api_base,
+    )
+    names = chosen_models(access, generation=settings.generation_model, fast=settings.fast_model)
+    if names is None:
+        return None
+    model = RoutedLanguageModel(access)
+    stack.push_async_callback(model.close)
+    return LanguageGate(
+        model=model,
+        choice=ModelChoice(generation=names.generation, fast=names.fast),
+        policy=GatePolicy(),
+        sleep=asyncio.sleep,
+        account=log_usage,
+    )
 
 
 async def _stop(worker: asyncio.Task[None]) -> None:

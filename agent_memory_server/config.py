@@ -47,6 +47,9 @@ class Settings(BaseSettings):
         default=False, description="Allow an address other than loopback without authentication."
     )
     auth_mode: AuthMode = Field(default=AuthMode.DISABLED, description="disabled, token or oauth2.")
+    disable_auth: bool | None = Field(
+        default=None, description="false asks for authentication; true or unset leaves that to AUTH_MODE."
+    )
     token_auth_enabled: bool = Field(
         default=False, description="Asks for token authentication, as AUTH_MODE=token does."
     )
@@ -73,7 +76,31 @@ class Settings(BaseSettings):
         default=0.7, description="Share of the context window at which a session counts as full."
     )
 
+    enable_working_memory_summarization: bool = Field(
+        default=True, description="Summarise the older messages of a session that passes its threshold."
+    )
+    enable_discrete_memory_extraction: bool = Field(
+        default=True, description="Extract memories from a session's messages in the background."
+    )
+    extraction_debounce_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=30.0, description="How long, in seconds, a session has to be quiet before it is extracted from."
+    )
+    top_k_topics: Annotated[int, Field(ge=0, le=20)] = Field(
+        default=3, description="Most topics that a model gives one memory."
+    )
+
     # -- models
+    generation_model: str | None = Field(
+        default=None,
+        description="Model for extraction and summaries. Unset: gpt-5 or claude-sonnet-4-5, by the key that is set.",
+    )
+    fast_model: str | None = Field(
+        default=None,
+        description="Model for merging, enrichment and summary views. Unset: GENERATION_MODEL, else gpt-5-mini or "
+        "claude-haiku-4-5.",
+    )
+    anthropic_api_key: SecretStr | None = Field(default=None, description="Key of Anthropic's endpoint.")
+    anthropic_api_base: str | None = Field(default=None, description="Base URL of Anthropic's endpoint.")
     embedding_model: str | None = Field(
         default=None,
         description="wordllama (bundled), local:/path, or any model of an OpenAI-compatible endpoint. "
@@ -99,7 +126,7 @@ class Settings(BaseSettings):
     @property
     def wants_authentication(self) -> bool:
         """A setting that asks for authentication always wins over one that leaves it off."""
-        return self.auth_mode is not AuthMode.DISABLED or self.token_auth_enabled
+        return self.auth_mode is not AuthMode.DISABLED or self.token_auth_enabled or self.disable_auth is False
 
     def checked_host(self, host: str) -> str:
         """The address to bind to, or ConfigurationError: without authentication only loopback is bound."""
@@ -121,13 +148,13 @@ def is_loopback(host: str) -> bool:
 
 
 WITHOUT_EFFECT: Mapping[str, str] = {
-    "ANTHROPIC_API_BASE": "the reference server never read it either; language models arrive with the background worker",
     "AUTH0_CLIENT_ID": "only test scripts of the reference server used it",
     "AUTH0_CLIENT_SECRET": "only test scripts of the reference server used it",
     "REDIS_MEMORY_CONFIG": "configuration files were never loaded; set environment variables or a .env file",
     "REDISVL_DISTANCE_METRIC": "distances are always cosine",
     "REDISVL_INDEXING_ALGORITHM": "the engine chooses its index by the size of the scope",
     "REDISVL_VECTOR_DIMENSIONS": "the embedding model says how many dimensions it has",
+    "SLOW_MODEL": "no task used it; set GENERATION_MODEL and FAST_MODEL",
     "USE_DOCKET": "choose with --task-backend",
     "WORKING_MEMORY_INDEX_PREFIX": "the reference server's keys never followed it",
 }
@@ -135,15 +162,15 @@ WITHOUT_EFFECT: Mapping[str, str] = {
 
 NOT_YET = frozenset(
     """
-    ANTHROPIC_API_KEY AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN COMPACTION_EVERY_MINUTES
-    COMPACT_SEMANTIC_DUPLICATES DEDUPLICATION_DISTANCE_THRESHOLD DEFAULT_MCP_NAMESPACE DEFAULT_MCP_USER_ID DISABLE_AUTH
-    DOCKET_NAME ENABLE_DISCRETE_MEMORY_EXTRACTION ENABLE_NER ENABLE_TOPIC_EXTRACTION ENABLE_WORKING_MEMORY_SUMMARIZATION
-    EXTRACTION_DEBOUNCE_SECONDS FAST_MODEL FORGETTING_BUDGET_KEEP_TOP_N FORGETTING_ENABLED FORGETTING_EVERY_MINUTES
-    FORGETTING_MAX_AGE_DAYS FORGETTING_MAX_INACTIVE_DAYS GENERATION_MODEL LLM_TASK_TIMEOUT_MINUTES MCP_HOST MCP_PORT
+    AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN COMPACTION_EVERY_MINUTES
+    COMPACT_SEMANTIC_DUPLICATES DEDUPLICATION_DISTANCE_THRESHOLD DEFAULT_MCP_NAMESPACE DEFAULT_MCP_USER_ID
+    DOCKET_NAME ENABLE_NER ENABLE_TOPIC_EXTRACTION
+    FORGETTING_BUDGET_KEEP_TOP_N FORGETTING_ENABLED FORGETTING_EVERY_MINUTES
+    FORGETTING_MAX_AGE_DAYS FORGETTING_MAX_INACTIVE_DAYS LLM_TASK_TIMEOUT_MINUTES MCP_HOST MCP_PORT
     MEMORY_VECTOR_DB_FACTORY MIN_OPTIMIZED_QUERY_LENGTH NER_MODEL NER_MODEL_SOURCE OAUTH2_ALGORITHMS OAUTH2_AUDIENCE
     OAUTH2_ISSUER_URL OAUTH2_JWKS_URL PROGRESSIVE_SUMMARIZATION_PROMPT QUERY_OPTIMIZATION_PROMPT_TEMPLATE
-    REDISVL_INDEX_NAME REDISVL_INDEX_PREFIX REGION_NAME SLOW_MODEL SUMMARY_VIEW_REFRESH_EVERY_MINUTES TOPIC_MODEL
-    TOPIC_MODEL_SOURCE TOP_K_TOPICS WORKING_MEMORY_INDEX_NAME WORKING_MEMORY_MIGRATION_COMPLETE
+    REDISVL_INDEX_NAME REDISVL_INDEX_PREFIX REGION_NAME SUMMARY_VIEW_REFRESH_EVERY_MINUTES TOPIC_MODEL
+    TOPIC_MODEL_SOURCE WORKING_MEMORY_INDEX_NAME WORKING_MEMORY_MIGRATION_COMPLETE
     """.split()  # noqa: SIM905 - half a hundred quoted names read worse
 )
 """Settings of the reference server whose features this version does not have yet; named at start like ``WITHOUT_EFFECT``."""

@@ -22,8 +22,20 @@ class IntentKind(StrEnum):
     """payload: session_id (scope in the intent's own columns), epoch."""
     EMBED_MEMORIES = "embed_memories"
     """payload: ids of one owner scope."""
+    RUN_DELAYED_EXTRACTION = "run_delayed_extraction"
+    """payload: session_id. Asked for anew with each message, so it runs when the session has been quiet (debounce)."""
+    SUMMARIZE_SESSION = "summarize_session"
+    """payload: session_id, window (tokens)."""
     REFRESH_SUMMARY_VIEW = "refresh_summary_view"
     """payload: view_id, force. The scope is the view's owner."""
+
+
+SESSION_INTENTS = (
+    IntentKind.PROMOTE_WORKING_MEMORY,
+    IntentKind.RUN_DELAYED_EXTRACTION,
+    IntentKind.SUMMARIZE_SESSION,
+)
+"""What is pending of a session, and goes with it when it is deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

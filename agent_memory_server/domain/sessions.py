@@ -112,6 +112,9 @@ class Appended:
     duplicates: int
     total: int
     etag: str
+    live_tokens: int = 0
+    """Tokens of all live messages afterwards."""
+    summarization: Summarization = Summarization.NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

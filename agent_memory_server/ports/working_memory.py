@@ -153,6 +153,14 @@ class WorkingMemoryStore(Protocol):
         """
         ...
 
+    async def request_summary(self, scope: Scope, intent: Intent, /, *, at: datetime) -> bool:
+        """Record the intent and show ``summarization: pending``; False when there is no such session."""
+        ...
+
+    async def summarized(self, guard: SessionGuard, /) -> bool:
+        """Show ``summarization: none`` again. Changes neither content nor ETag; False when the guard fails."""
+        ...
+
     async def purge_expired(self, *, now: datetime, limit: int) -> int:
         """Remove up to ``limit`` expired sessions for good; returns how many."""
         ...

@@ -159,3 +159,16 @@ class LanguageGate:
             return parse(json_object(reply.text))
         except ValueError as error:
             raise ModelAnswerUnusable(f"the model's answer could not be used: {error}") from error
+
+
+def log_usage(usage: Usage) -> None:
+    """Account for one attempt in the log, by purpose."""
+    _log.info(
+        "model call",
+        purpose=usage.purpose,
+        model=usage.model,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        seconds=round(usage.seconds, 3),
+        usable=usage.usable,
+    )

@@ -14,7 +14,7 @@ from typing import Any
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import OutsideReach, Principal, Scope
 from agent_memory_server.domain.operations import Delete, Effect, Operation, OperationKind
-from agent_memory_server.domain.records import Memory
+from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.errors import AmbiguousScope, BadRequest, InvalidInput, NotFound, StaleRevision
 from agent_memory_server.ports.memories import Listing, MemoryStore
 from agent_memory_server.services.indexing import Indexer
@@ -140,7 +140,7 @@ class MemoryService:
 
         Raises AmbiguousScope before anything is deleted when an id means several memories.
         """
-        keys = []
+        keys: list[MemoryKey] = []
         for memory_id in dict.fromkeys(memory_ids):
             found = await self._find(caller, memory_id, namespace, user_id)
             if found is not None:

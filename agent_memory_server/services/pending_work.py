@@ -1,12 +1,15 @@
 """Working through what is pending: claim, do, complete; retry with back-off; a dead letter after the last attempt.
 
-The store is the source of truth. ``wake`` only shortens the wait; a sweep finds whatever a crash left behind.
+The store is the source of truth. ``wake`` only shortens the wait; a sweep finds whatever a crash left behind. What is
+worked on stays claimed however long it takes, is given back when the process stops, and counts as a failed attempt when it
+dies: nothing is "running" for ever.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -24,15 +27,27 @@ RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 300.0
 SWEEP_S = 2.0
 """Longest wait before looking again: what another process left is found within this time."""
+INTERRUPTED = "every attempt was interrupted: the process died, or was stopped, while it worked on this"
 _BATCH = 16
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class PendingWorkService:
+    """One lane of work: kinds of intents, done one after the other. Slow kinds get a lane of their own."""
+
     def __init__(
-        self, *, outbox: Outbox, handlers: Mapping[str, Handler], now: Callable[[], datetime], wake: asyncio.Event
+        self,
+        *,
+        outbox: Outbox,
+        handlers: Mapping[str, Handler],
+        now: Callable[[], datetime],
+        wake: asyncio.Event,
+        lease_s: float = LEASE_S,
+        batch: int = _BATCH,
     ) -> None:
+        self._lease_s = lease_s
+        self._batch = batch
         self._outbox = outbox
         self._handlers = handlers
         self._now = now
@@ -53,12 +68,11 @@ class PendingWorkService:
         done = 0
         while True:
             claimed = await self._outbox.claim(
-                kinds=tuple(self._handlers), now=self._now(), lease_s=LEASE_S, limit=_BATCH
+                kinds=tuple(self._handlers), now=self._now(), lease_s=self._lease_s, limit=self._batch
             )
             if not claimed:
                 return done
-            for intent in claimed:
-                done += await self._do(intent)
+            done += await self._do_all(list(claimed))
 
     async def run_for_ever(self) -> None:
         """Work until cancelled. A store that is down is waited for; nothing is given up because of it."""
@@ -77,12 +91,46 @@ class PendingWorkService:
 
     async def _wait_s(self) -> float:
         now = self._now()
-        due = await self._outbox.next_due(now=now)
+        due = await self._outbox.next_due(now=now, kinds=tuple(self._handlers))
         if due is None:
             return SWEEP_S
         return min(SWEEP_S, max(0.01, (due - now).total_seconds()))
 
+    async def _do_all(self, left: list[ClaimedIntent]) -> int:
+        """Do what was claimed, first to last; returns how many succeeded. ``left`` shrinks as they are done."""
+        done = 0
+        keeper = asyncio.create_task(self._keep(left), name="keeping claims")
+        try:
+            while left:
+                done += await self._do(left[0])
+                del left[0]
+        except asyncio.CancelledError:
+            await self._give_back(left)
+            raise
+        finally:
+            keeper.cancel()
+        return done
+
+    async def _keep(self, left: Sequence[ClaimedIntent]) -> None:
+        """Renew the claims of what is not done yet, so that no other process begins with it."""
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            for intent in tuple(left):
+                try:
+                    await self._outbox.renew(intent, now=self._now(), lease_s=self._lease_s)
+                except MemoryServerError as error:
+                    _log.warning("a claim could not be renewed", kind=intent.kind, reason=error.detail)
+
+    async def _give_back(self, left: Sequence[ClaimedIntent]) -> None:
+        """The process stops: another may go on at once, and this does not count as an attempt."""
+        for intent in left:
+            with contextlib.suppress(MemoryServerError):
+                await self._outbox.release(intent)
+
     async def _do(self, intent: ClaimedIntent) -> int:
+        if intent.attempts >= ATTEMPTS_MAX:
+            await self._outbox.fail(intent, reason=INTERRUPTED, retry_at=None)
+            return 0
         try:
             await self._handlers[intent.kind](intent)
         except Exception as error:  # noqa: BLE001 - whatever failed is recorded with its reason and retried

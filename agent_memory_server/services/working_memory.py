@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from agent_memory_server.domain.context_window import newest_that_fit, percentages, window_tokens
+from agent_memory_server.domain.context_window import DEFAULT_WINDOW_TOKENS, newest_that_fit, percentages, window_tokens
 from agent_memory_server.domain.identity import OutsideReach, Principal, Scope
 from agent_memory_server.domain.jobs import IntentKind
 from agent_memory_server.domain.limits import LIMITS
@@ -23,7 +23,9 @@ from agent_memory_server.domain.sessions import (
     SessionDraft,
     SessionListing,
     SessionPatch,
+    Summarization,
 )
+from agent_memory_server.domain.summarization import passes_threshold
 from agent_memory_server.errors import AmbiguousScope, BadRequest, InvalidInput, NotFound
 from agent_memory_server.ports.tokenizer import Tokenizer
 from agent_memory_server.ports.working_memory import WorkingMemoryStore
@@ -35,6 +37,13 @@ class WorkingMemoryPolicy:
 
     promotes: bool = True
     """Whether sessions feed long-term memory at all."""
+    extracts: bool = True
+    """Whether memories are extracted from messages."""
+    extraction_debounce_s: float = 30.0
+    """How long a session has to be quiet before its messages are extracted from."""
+    indexes_messages: bool = True
+    """Whether each message becomes a searchable memory."""
+    summarizes: bool = True
     summarization_threshold: float = 0.7
     max_future_timestamp_s: int = 300
 
@@ -132,8 +141,11 @@ class WorkingMemoryService:
             epoch=self._new_id(),
             if_match=precondition.if_match,
             if_none_match=precondition.if_none_match,
-            intents=self._promotion(scope) if messages or draft.memories else (),
+            intents=self._intents(scope, at, has_messages=bool(messages), has_memories=bool(draft.memories)),
         )
+        live_tokens = sum(message.token_count for message in session.messages)
+        if await self._summary_requested(scope, live_tokens, session.summarization, window):
+            session = replace(session, summarization=Summarization.PENDING)
         self._wake()
         return self._view(session, window, truncate=False)
 
@@ -145,6 +157,7 @@ class WorkingMemoryService:
         messages: Sequence[Message],
         namespace: str | None = None,
         user_id: str | None = None,
+        window: Window = NO_WINDOW,
         precondition: Precondition = UNCONDITIONAL,
     ) -> Appended:
         """Add messages after what is there, creating the session. Safe to repeat: a known id is counted, not stored twice."""
@@ -157,8 +170,9 @@ class WorkingMemoryService:
             epoch=self._new_id(),
             live_max=LIMITS.messages_per_session_max,
             if_match=precondition.if_match,
-            intents=self._promotion(scope),
+            intents=self._intents(scope, at, has_messages=True, has_memories=False),
         )
+        await self._summary_requested(scope, appended.live_tokens, appended.summarization, window)
         self._wake()
         return appended
 
@@ -304,19 +318,29 @@ class WorkingMemoryService:
             checked.append(replace(message, token_count=self._tokenizer.count(f"{message.role}: {message.content}")))
         return tuple(checked)
 
-    def _promotion(self, scope: Scope) -> tuple[Intent, ...]:
-        if not self._policy.promotes or scope.session_id is None:
+    def _intents(self, scope: Scope, at: datetime, *, has_messages: bool, has_memories: bool) -> tuple[Intent, ...]:
+        """What the background has to do after this write, recorded in the same commit."""
+        if not self._policy.promotes:
             return ()
-        return (
-            Intent(
-                kind=IntentKind.PROMOTE_WORKING_MEMORY.value,
-                key=scope.session_id,
-                tenant=scope.tenant,
-                namespace=scope.namespace,
-                user_id=scope.user_id,
-                payload={"session_id": scope.session_id},
-            ),
-        )
+        intents: list[Intent] = []
+        if has_memories or (has_messages and self._policy.indexes_messages):
+            intents.append(_session_intent(IntentKind.PROMOTE_WORKING_MEMORY, scope))
+        if has_messages and self._policy.extracts:
+            quiet_at = at + timedelta(seconds=self._policy.extraction_debounce_s)
+            intents.append(_session_intent(IntentKind.RUN_DELAYED_EXTRACTION, scope, not_before=quiet_at))
+        return tuple(intents)
+
+    async def _summary_requested(
+        self, scope: Scope, live_tokens: int, summarization: Summarization, window: Window
+    ) -> bool:
+        """Ask for a summary when the session has passed its threshold and none is on its way."""
+        if not self._policy.summarizes or summarization is Summarization.PENDING:
+            return False
+        tokens = window.tokens or DEFAULT_WINDOW_TOKENS
+        if not passes_threshold(live_tokens, tokens, self._policy.summarization_threshold):
+            return False
+        intent = _session_intent(IntentKind.SUMMARIZE_SESSION, scope, window=tokens)
+        return await self._store.request_summary(scope, intent, at=self._now())
 
     def _view(self, session: Session, window: Window, *, truncate: bool = True) -> SessionView:
         tokens = window.tokens
@@ -326,6 +350,19 @@ class WorkingMemoryService:
                 session = replace(session, messages=tuple(kept))
         used, until = percentages(session.messages, tokens, self._policy.summarization_threshold)
         return SessionView(session=session, percentage_used=used, percentage_until_summarization=until)
+
+
+def _session_intent(kind: IntentKind, scope: Scope, *, not_before: datetime | None = None, **payload: object) -> Intent:
+    assert scope.session_id is not None
+    return Intent(
+        kind=kind.value,
+        key=scope.session_id,
+        tenant=scope.tenant,
+        namespace=scope.namespace,
+        user_id=scope.user_id,
+        payload={"session_id": scope.session_id, **payload},
+        not_before=not_before,
+    )
 
 
 def _absent(session_id: str) -> NotFound:

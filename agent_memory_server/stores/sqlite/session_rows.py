@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from agent_memory_server.domain.identity import Scope
-from agent_memory_server.domain.jobs import IntentKind
+from agent_memory_server.domain.jobs import SESSION_INTENTS
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.sessions import Message, Session, Strategy, Summarization, etag_of
 from agent_memory_server.errors import InvalidInput, StaleRevision
@@ -29,7 +29,8 @@ from agent_memory_server.stores.sqlite.scoping import known_scope, known_tenant
 
 _SESSION_COLUMNS = (
     "id, epoch, revision, created_at, updated_at, last_accessed, expires_at, ttl_seconds, context, tokens, data, "
-    "strategy, strategy_config, memories, live_count, archived_count, next_seq, promoted_through, summarization"
+    "strategy, strategy_config, memories, live_count, archived_count, next_seq, promoted_through, summarization, "
+    "live_tokens"
 )
 
 
@@ -56,6 +57,7 @@ class SessionRow:
     next_seq: int
     promoted_through: int
     summarization: str
+    live_tokens: int
 
     @property
     def etag(self) -> str:
@@ -116,10 +118,8 @@ def message_of(values: Sequence[Any]) -> Message:
 
 
 def live_messages(connected: Connected, session: int, *, recent: int | None = None) -> tuple[Message, ...]:
-    if recent is None:
-        text = connected.value(_LIVE, (session,))
-    else:
-        text = connected.value(_RECENT, (session, max(0, recent)))
+    sql, values = (_LIVE, (session,)) if recent is None else (_RECENT, (session, max(0, recent)))
+    text = connected.value(sql, values)
     return tuple([message_of(values) for values in orjson.loads(text)])
 
 
@@ -136,7 +136,7 @@ def messages_where(
 
 
 def insert_messages(connected: Connected, session: int, messages: Iterable[Message], *, first_seq: int) -> None:
-    connected.connection.executemany(
+    connected.many(
         "INSERT INTO messages (session, seq, id, role, created_at, name, persisted_at, extracted, token_count, content) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -203,7 +203,7 @@ def insert_session(
         (tenant_id, scope_id, session_id, epoch, moment, moment, moment, Strategy().name),
     )
     return SessionRow(
-        id=connected.connection.last_insert_rowid(),
+        id=connected.last_id,
         epoch=epoch,
         revision=0,
         created_at=moment,
@@ -222,6 +222,7 @@ def insert_session(
         next_seq=1,
         promoted_through=0,
         summarization=Summarization.NONE.value,
+        live_tokens=0,
     )
 
 
@@ -229,7 +230,7 @@ def save_session(connected: Connected, row: SessionRow) -> None:
     connected.execute(
         "UPDATE sessions SET revision = ?, created_at = ?, updated_at = ?, last_accessed = ?, expires_at = ?, "
         "ttl_seconds = ?, context = ?, tokens = ?, data = ?, strategy = ?, strategy_config = ?, memories = ?, "
-        "live_count = ?, next_seq = ? WHERE id = ?",
+        "live_count = ?, next_seq = ?, live_tokens = ? WHERE id = ?",
         (
             row.revision,
             row.created_at,
@@ -245,6 +246,7 @@ def save_session(connected: Connected, row: SessionRow) -> None:
             row.memories,
             row.live_count,
             row.next_seq,
+            row.live_tokens,
             row.id,
         ),
     )
@@ -260,8 +262,8 @@ def remove_session(connected: Connected, row: SessionRow, scope: Scope) -> None:
     connected.execute("DELETE FROM sessions WHERE id = ?", (row.id,))
     scope_id = known_scope(connected, scope.tenant, scope.namespace, scope.user_id)
     pending = connected.rows(
-        "SELECT id, payload FROM outbox WHERE scope_id = ? AND kind = ?",
-        (scope_id, IntentKind.PROMOTE_WORKING_MEMORY.value),
+        "SELECT id, payload FROM outbox WHERE scope_id = ? AND kind IN (SELECT value FROM json_each(?))",
+        (scope_id, to_json([kind.value for kind in SESSION_INTENTS])),
     )
     for intent, payload in pending:
         if from_json(payload).get("session_id") == scope.session_id:

@@ -17,6 +17,7 @@ from agent_memory_server.domain.sessions import (
     SessionGuard,
     SessionPatch,
     Strategy,
+    Summarization,
     merge_patch,
 )
 from agent_memory_server.errors import InvalidInput, MessageConflict
@@ -54,7 +55,8 @@ def _live_or_cleared(connected: Connected, scope: Scope, *, at: datetime) -> Ses
 
 
 def _created(connected: Connected, scope: Scope, *, epoch: str, at: datetime) -> SessionRow:
-    assert scope.session_id is not None
+    if scope.session_id is None:
+        raise InvalidInput("A session has an id.")
     return insert_session(
         connected,
         tenant_id=interned_tenant(connected, scope.tenant),
@@ -101,6 +103,7 @@ def replace_session(
         memories=memories_to(_with_persisted(memory, kept) for memory in draft.memories),
         live_count=len(messages),
         next_seq=next_seq,
+        live_tokens=sum(message.token_count for message in messages),
     )
     save_session(connected, row)
     return session_of(row, draft.scope, messages)
@@ -189,16 +192,20 @@ def append_messages(
         expires_at=expiry(at, row.ttl_seconds),
         live_count=row.live_count + len(new),
         next_seq=row.next_seq + len(new),
+        live_tokens=row.live_tokens + sum(message.token_count for message in new),
     )
     connected.execute(
-        "UPDATE sessions SET revision = ?, updated_at = ?, expires_at = ?, live_count = ?, next_seq = ? WHERE id = ?",
-        (row.revision, row.updated_at, row.expires_at, row.live_count, row.next_seq, row.id),
+        "UPDATE sessions SET revision = ?, updated_at = ?, expires_at = ?, live_count = ?, next_seq = ?, "
+        "live_tokens = ? WHERE id = ?",
+        (row.revision, row.updated_at, row.expires_at, row.live_count, row.next_seq, row.live_tokens, row.id),
     )
     return Appended(
         appended=len(new),
         duplicates=len(messages) - len(new),
         total=row.live_count + row.archived_count,
         etag=row.etag,
+        live_tokens=row.live_tokens,
+        summarization=Summarization(row.summarization),
     )
 
 
@@ -225,8 +232,7 @@ def patch_session(
         if patch.data is None:
             changes["data"] = None
         else:
-            stored = {} if row.data is None else from_json(row.data)
-            changes["data"] = to_json(merge_patch(stored, patch.data))
+            changes["data"] = to_json(merge_patch(from_json(row.data or "{}"), patch.data))
     if "context" in patch.fields:
         changes["context"] = patch.context
     if "ttl_seconds" in patch.fields:
@@ -294,7 +300,7 @@ def mark_promoted(
     if row is None or row.epoch != guard.epoch:
         return False
     if message_ids:
-        connected.connection.executemany(
+        connected.many(
             "UPDATE messages SET persisted_at = ? WHERE session = ? AND id = ?",
             [(micros(at), row.id, message_id) for message_id in message_ids],
         )

@@ -9,6 +9,7 @@ from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Intent
 from agent_memory_server.domain.sessions import (
     Appended,
+    Backlog,
     Message,
     MessagePage,
     Session,
@@ -17,7 +18,7 @@ from agent_memory_server.domain.sessions import (
     SessionListing,
     SessionPatch,
 )
-from agent_memory_server.stores.sqlite import session_writes
+from agent_memory_server.stores.sqlite import session_background, session_writes
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.encoding import from_json, micros
 from agent_memory_server.stores.sqlite.outbox_rows import request_work
@@ -208,6 +209,49 @@ class SqliteWorkingMemory:
                 connected, guard, message_ids=message_ids, memory_ids=memory_ids, at=at
             )
         )
+
+    async def unextracted(self, guard: SessionGuard, /, *, now: datetime, limit: int, context: int) -> Backlog:
+        return await self._readers.run(
+            lambda connected: session_background.unextracted_messages(
+                connected, guard, now=now, limit=limit, context=context
+            )
+        )
+
+    async def mark_extracted(self, guard: SessionGuard, /, *, message_ids: Sequence[str]) -> bool:
+        return await self._writer.run(
+            lambda connected: session_background.mark_extracted(connected, guard, message_ids=message_ids)
+        )
+
+    async def archive(
+        self,
+        guard: SessionGuard,
+        /,
+        *,
+        message_ids: Sequence[str],
+        context: str,
+        if_context: str | None,
+        tokens: int,
+        at: datetime,
+    ) -> bool:
+        return await self._writer.run(
+            lambda connected: session_background.archive_messages(
+                connected,
+                guard,
+                message_ids=message_ids,
+                context=context,
+                if_context=if_context,
+                tokens=tokens,
+                at=at,
+            )
+        )
+
+    async def request_summary(self, scope: Scope, intent: Intent, /, *, at: datetime) -> bool:
+        return await self._writer.run(
+            lambda connected: session_background.request_summary(connected, scope, intent, at=at)
+        )
+
+    async def summarized(self, guard: SessionGuard, /) -> bool:
+        return await self._writer.run(lambda connected: session_background.summarized(connected, guard))
 
     async def purge_expired(self, *, now: datetime, limit: int) -> int:
         return await self._writer.run(
