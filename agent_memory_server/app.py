@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pydantic import SecretStr
 from ulid import ULID
 
 from agent_memory_server.config import Settings
-from agent_memory_server.domain.identity import Scope
+from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.jobs import ClaimedIntent, IntentKind
 from agent_memory_server.embeddings.opening import open_embedder
 from agent_memory_server.errors import ConfigurationError
@@ -25,14 +25,18 @@ from agent_memory_server.services.extraction.thread import ThreadExtractionServi
 from agent_memory_server.services.forgetting import ForgettingService
 from agent_memory_server.services.hydration import HydrationService
 from agent_memory_server.services.indexing import Indexer
+from agent_memory_server.services.jobs import JobService
 from agent_memory_server.services.language import GatePolicy, LanguageGate, ModelChoice, log_usage
 from agent_memory_server.services.memories import MemoryService
+from agent_memory_server.services.partition_summaries import ExtractivePartitions, ModelPartitions
 from agent_memory_server.services.pending_work import PendingWorkService
 from agent_memory_server.services.promotion import PromotionService
 from agent_memory_server.services.readiness import ReadinessService
 from agent_memory_server.services.reindexing import ReindexingService
+from agent_memory_server.services.schedules import Schedule, ScheduleService
 from agent_memory_server.services.search import SearchService
 from agent_memory_server.services.summarization import ExtractiveSummarizer, ModelSummarizer, SummarizationService
+from agent_memory_server.services.summary_views import SummaryViewService
 from agent_memory_server.services.working_memory import WorkingMemoryPolicy, WorkingMemoryService
 from agent_memory_server.stores.opening import open_stores
 from agent_memory_server.tokenizers.opening import open_tokenizer
@@ -52,6 +56,11 @@ class MemoryApp:
     compaction: CompactionService
     reindexing: ReindexingService
     pending_work: PendingWorkService
+    summary_views: SummaryViewService
+    summary_work: PendingWorkService
+    """The lane of summary view runs: they may take long, and must not keep promotions waiting."""
+    schedules: ScheduleService
+    jobs: JobService
     readiness: ReadinessService
     long_term_memory: bool
     local_mode: bool
@@ -158,6 +167,49 @@ async def open_app(
             now=now,
             wake=woken,
         )
+        summaries_woken = asyncio.Event()
+        summary_views = SummaryViewService(
+            store=stores.summary_views,
+            memories=stores.memories,
+            summarizer=ExtractivePartitions()
+            if gate is None
+            else ModelPartitions(gate, threshold=settings.summarization_threshold),
+            now=now,
+            new_id=new_id,
+            wake=summaries_woken.set,
+        )
+
+        async def refresh(intent: ClaimedIntent) -> None:
+            await summary_views.refresh(
+                ScopeSelector(intent.tenant, intent.namespace, intent.user_id),
+                view_id=intent.payload["view_id"],
+                force=intent.payload["force"],
+            )
+
+        summary_work = PendingWorkService(
+            outbox=stores.outbox,
+            handlers={IntentKind.REFRESH_SUMMARY_VIEW.value: refresh},
+            now=now,
+            wake=summaries_woken,
+            batch=1,
+        )
+        schedules = ScheduleService(
+            store=stores.schedules,
+            schedules=(
+                Schedule(
+                    name="refresh summary views",
+                    every=timedelta(minutes=settings.summary_view_refresh_every_minutes),
+                    intents=summary_views.due_refreshes,
+                ),
+            ),
+            now=now,
+            wake=summaries_woken.set,
+        )
+
+        def wake_all() -> None:
+            woken.set()
+            summaries_woken.set()
+
         working_memory = WorkingMemoryService(
             store=stores.working_memory,
             tokenizer=tokenizer,
@@ -184,6 +236,10 @@ async def open_app(
             compaction=CompactionService(store=stores.memories, now=now, new_id=new_id),
             reindexing=ReindexingService(store=stores.memories, embedder=embedder),
             pending_work=pending_work,
+            summary_views=summary_views,
+            summary_work=summary_work,
+            schedules=schedules,
+            jobs=JobService(store=stores.jobs, now=now, wake=wake_all),
             readiness=ReadinessService(engine=stores.engine, embedding_model=embedder.model),
             long_term_memory=settings.long_term_memory,
             local_mode=local_mode,
@@ -194,8 +250,12 @@ async def open_app(
             new_id=new_id,
         )
         if background:
-            worker = asyncio.create_task(pending_work.run_for_ever(), name="pending work")
-            stack.push_async_callback(_stop, worker)
+            for name, running in (
+                ("pending work", pending_work.run_for_ever()),
+                ("summary views", summary_work.run_for_ever()),
+                ("schedules", schedules.run_for_ever()),
+            ):
+                stack.push_async_callback(_stop, asyncio.create_task(running, name=name))
         yield app
 
 

@@ -88,6 +88,9 @@ class Settings(BaseSettings):
     top_k_topics: Annotated[int, Field(ge=0, le=20)] = Field(
         default=3, description="Most topics that a model gives one memory."
     )
+    summary_view_refresh_every_minutes: Annotated[int, Field(gt=0, le=525_600)] = Field(
+        default=60, description="How often, in minutes, continuous summary views are refreshed."
+    )
 
     # -- models
     generation_model: str | None = Field(
@@ -169,7 +172,7 @@ NOT_YET = frozenset(
     FORGETTING_MAX_AGE_DAYS FORGETTING_MAX_INACTIVE_DAYS LLM_TASK_TIMEOUT_MINUTES MCP_HOST MCP_PORT
     MEMORY_VECTOR_DB_FACTORY MIN_OPTIMIZED_QUERY_LENGTH NER_MODEL NER_MODEL_SOURCE OAUTH2_ALGORITHMS OAUTH2_AUDIENCE
     OAUTH2_ISSUER_URL OAUTH2_JWKS_URL PROGRESSIVE_SUMMARIZATION_PROMPT QUERY_OPTIMIZATION_PROMPT_TEMPLATE
-    REDISVL_INDEX_NAME REDISVL_INDEX_PREFIX REGION_NAME SUMMARY_VIEW_REFRESH_EVERY_MINUTES TOPIC_MODEL
+    REDISVL_INDEX_NAME REDISVL_INDEX_PREFIX REGION_NAME TOPIC_MODEL
     TOPIC_MODEL_SOURCE WORKING_MEMORY_INDEX_NAME WORKING_MEMORY_MIGRATION_COMPLETE
     """.split()  # noqa: SIM905 - half a hundred quoted names read worse
 )
