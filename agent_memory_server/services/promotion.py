@@ -99,12 +99,12 @@ class PromotionService:
 
 
 def message_memory(message: Message, scope: Scope, at: datetime) -> Memory:
-    """The searchable record of one message: its id and time, the session's owner, the bare words and who spoke."""
+    """The searchable record of one message: its id and time, the session's owner, the bare words, and who spoke when that is named."""
     return Memory(
         id=message.id,
         scope=scope,
         text=message.content,
-        name=message.name or message.role,
+        name=message.name,
         memory_type=MemoryType.MESSAGE,
         created_at=message.created_at,
         updated_at=at,
