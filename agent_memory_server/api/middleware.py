@@ -1,4 +1,4 @@
-"""What every request passes, as plain ASGI: its trace, its path, the size of its body, and the one catch for errors."""
+"""What every request passes, as plain ASGI: its trace, the size of its body, its endpoint, and the one catch for errors."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import asyncio
 import contextlib
 
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent_memory_server.api.answers import Answer
 from agent_memory_server.api.bodies import body_too_large
+from agent_memory_server.api.dependencies import Runtime
+from agent_memory_server.api.dispatch import Dispatcher
 from agent_memory_server.api.errors import BodyTooLarge, ClientGone, problem_answer
-from agent_memory_server.api.paths import routable_path
+from agent_memory_server.api.operations import Call
+from agent_memory_server.api.paths import segments_of
 from agent_memory_server.api.trace import Trace, trace_of
 
 DRAIN_S = 2.0
@@ -27,15 +31,19 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class Gateway:
-    """The outermost layer: everything behind it may raise, everything before it sees an HTTP answer."""
+    """The outermost layer: everything behind it may raise, everything before it sees an HTTP answer.
 
-    def __init__(self, app: ASGIApp, *, body_bytes_max: int) -> None:
-        self._app = app
-        self._body_bytes_max = body_bytes_max
+    Paths that are none of ours go on to ``rest`` (the documentation pages, and what is mounted beside the API).
+    """
+
+    def __init__(self, rest: ASGIApp, *, dispatcher: Dispatcher, runtime: Runtime) -> None:
+        self._rest = rest
+        self._dispatcher = dispatcher
+        self._runtime = runtime
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._rest(scope, receive, send)
             return
         headers = dict(scope["headers"])
         trace = trace_of(headers.get(b"traceparent"))
@@ -43,9 +51,8 @@ class Gateway:
         outgoing = _Outgoing(send, trace)
         tokens = structlog.contextvars.bind_contextvars(trace_id=trace.trace_id)
         try:
-            scope["path"] = routable_path(scope)
             self._check_length(headers.get(b"content-length"))
-            await self._app(scope, receive, outgoing)
+            await self._answer(scope, receive, outgoing)
         except ClientGone:
             return
         except Exception as error:  # noqa: BLE001 - the one catch: whatever failed is answered, and logged when unexpected
@@ -53,9 +60,21 @@ class Gateway:
         finally:
             structlog.contextvars.reset_contextvars(**tokens)
 
+    async def _answer(self, scope: Scope, receive: Receive, outgoing: _Outgoing) -> None:
+        method: str = scope["method"]
+        found = self._dispatcher.find(method, segments_of(scope))
+        if found is None:
+            await self._rest(scope, receive, outgoing)
+            return
+        if found.operation is None:
+            raise HTTPException(405, headers={"Allow": ", ".join(found.allowed)})
+        answer = await found.operation.handler(Call(scope, receive, self._runtime, found.ids))
+        await answer.send(outgoing)
+
     def _check_length(self, content_length: bytes | None) -> None:
-        if content_length is not None and content_length.isdigit() and int(content_length) > self._body_bytes_max:
-            raise body_too_large(self._body_bytes_max)
+        most = self._runtime.body_bytes_max
+        if content_length is not None and content_length.isdigit() and int(content_length[:20]) > most:
+            raise body_too_large(most)
 
     async def _refuse(self, error: Exception, trace: Trace, receive: Receive, outgoing: _Outgoing) -> None:
         answer = problem_answer(error, trace)

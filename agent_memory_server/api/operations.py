@@ -1,28 +1,27 @@
 """How an endpoint is declared and called.
 
 An ``Operation`` says everything about one endpoint: where it is, what it reads, what it answers, how it can fail. From it come
-the route and the OpenAPI document; ``routes/__init__.py`` lists them all. Handlers are plain functions of a ``Call``.
+the dispatch and the OpenAPI document; ``routes/__init__.py`` lists them all. Handlers are plain functions of a ``Call``.
 
-FastAPI's own parameter machinery is not used for them: bodies must be parsed strictly and bounded, ids come from the raw path,
-answers are bytes made once, and each of these would have to be undone in it.
+FastAPI's routes are not used for them: bodies must be parsed strictly and bounded, ids come from the raw path, answers are bytes
+made once. Each of these would have to be undone there, and every request would pay for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Scope
 
 from agent_memory_server.api import bodies
 from agent_memory_server.api.answers import Answer
 from agent_memory_server.api.dependencies import Runtime, caller_of
 from agent_memory_server.api.errors import BadBody
-from agent_memory_server.api.paths import checked_id, unescaped
+from agent_memory_server.api.paths import checked_id
 from agent_memory_server.app import MemoryApp
 from agent_memory_server.domain.identity import Principal
 from agent_memory_server.errors import BadRequest
@@ -37,10 +36,11 @@ _REPEATED = frozenset({"memory_ids"})
 class Call:
     """One request: its caller, its input as models, and the services."""
 
-    __slots__ = ("_receive", "_scope", "caller", "runtime")
+    __slots__ = ("_ids", "_receive", "_scope", "caller", "runtime")
 
-    def __init__(self, scope: Scope, receive: Receive, runtime: Runtime) -> None:
+    def __init__(self, scope: Scope, receive: Receive, runtime: Runtime, ids: Mapping[str, str]) -> None:
         self._scope = scope
+        self._ids = ids
         self._receive = receive
         self.runtime = runtime
         self.caller: Principal = caller_of(scope)
@@ -58,7 +58,7 @@ class Call:
 
     def path_id(self, name: str) -> str:
         """An id from the path, which may hold any character but NUL. Raises InvalidInput."""
-        return checked_id(unescaped(self._scope["path_params"][name]), name)
+        return checked_id(self._ids[name], name)
 
     def header(self, name: bytes) -> str | None:
         values = [value for key, value in self._scope["headers"] if key == name]
@@ -96,32 +96,13 @@ class Operation:
     body: type[BaseModel] | None = None
     fails: tuple[int, ...] = ()
     same_as: str | None = None
-    """The other spelling of the path, where both with and without a slash at the end are routes."""
+    """The other spelling of a collection's path, for the document: with and without a slash at the end mean the same."""
     reads_headers: tuple[str, ...] = ()
     returns_etag: bool = False
 
     @property
     def name(self) -> str:
         return getattr(self.handler, "__name__", "operation")
-
-
-def routes_of(operation: Operation, runtime: Runtime) -> list[Route]:
-    """The operation's route, and that of the other spelling of its path."""
-    endpoint = _Endpoint(operation.handler, runtime)
-    paths = [operation.path] if operation.same_as is None else [operation.path, operation.same_as]
-    return [Route(path, endpoint, methods=[operation.method], name=operation.name) for path in paths]
-
-
-class _Endpoint:
-    """The handler as an ASGI application; what it raises is answered by the gateway."""
-
-    def __init__(self, handler: Handler, runtime: Runtime) -> None:
-        self._handler = handler
-        self._runtime = runtime
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = await self._handler(Call(scope, receive, self._runtime))
-        await answer.send(send)
 
 
 def _query_values(raw: bytes) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 import uvicorn
@@ -11,14 +11,16 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from agent_memory_server import __version__
 from agent_memory_server.api.answers import Answer
 from agent_memory_server.api.dependencies import Runtime
+from agent_memory_server.api.dispatch import Dispatcher
 from agent_memory_server.api.errors import problem_answer
 from agent_memory_server.api.middleware import Gateway
 from agent_memory_server.api.openapi import document
-from agent_memory_server.api.operations import routes_of
+from agent_memory_server.api.operations import Operation
 from agent_memory_server.api.routes import OPERATIONS
 from agent_memory_server.app import MemoryApp, open_app
 from agent_memory_server.config import Settings
@@ -46,20 +48,7 @@ def create_api(app: MemoryApp | None = None, *, opening: Opening | None = None, 
                 await runtime.afterwards.finish()
                 runtime.opened = app
 
-    api = FastAPI(title=TITLE, version=__version__, description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False)
-    for operation in OPERATIONS:
-        api.router.routes.extend(routes_of(operation, runtime))
-    described: dict[str, Any] = {}
-
-    def openapi() -> dict[str, Any]:
-        if not described:
-            described.update(document(OPERATIONS, title=TITLE, version=__version__, description=DESCRIPTION))
-        return described
-
-    api.openapi = openapi
-    api.add_exception_handler(HTTPException, _no_route)
-    api.add_middleware(Gateway, body_bytes_max=body_bytes_max)
-    return api
+    return _Api(OPERATIONS, runtime, lifespan=lifespan)
 
 
 async def serve(
@@ -69,26 +58,23 @@ async def serve(
     port: int | None = None,
     announce: Callable[[MemoryApp, str], None] | None = None,
 ) -> None:
-    """Open the services and serve until a signal says stop.
+    """Open the services and serve until a signal says stop. Run it on uvloop where there is one.
 
     ``announce`` is called with the services and the base URL once connections are accepted. Raises ConfigurationError before
     anything is bound; an address that cannot be bound ends the process as uvicorn does (exit status 3).
     """
     bind_to = settings.checked_host(host or settings.host)
     async with open_app(settings) as app:
-        server = _Server(
-            uvicorn.Config(
-                create_api(app, body_bytes_max=settings.max_body_bytes),
-                host=bind_to,
-                port=settings.port if port is None else port,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=SHUTDOWN_S,
-            ),
-            announce=None if announce is None else lambda url: announce(app, url),
+        config = uvicorn.Config(
+            create_api(app, body_bytes_max=settings.max_body_bytes),
+            host=bind_to,
+            port=settings.port if port is None else port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=SHUTDOWN_S,
         )
-        await server.serve()
+        await _Server(config, announce=None if announce is None else lambda url: announce(app, url)).serve()
 
 
 def api_from_environment() -> FastAPI:
@@ -96,6 +82,25 @@ def api_from_environment() -> FastAPI:
     settings = Settings()
     settings.checked_host(settings.host)
     return create_api(opening=lambda: open_app(settings), body_bytes_max=settings.max_body_bytes)
+
+
+class _Api(FastAPI):
+    """FastAPI for the documentation pages and the lifespan; the gateway goes before everything and serves our operations."""
+
+    def __init__(self, operations: Sequence[Operation], runtime: Runtime, **options: Any) -> None:
+        super().__init__(title=TITLE, version=__version__, description=DESCRIPTION, redirect_slashes=False, **options)
+        self._operations = operations
+        self._runtime = runtime
+        self.add_exception_handler(HTTPException, _no_route)
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = document(self._operations, title=TITLE, version=__version__, description=DESCRIPTION)
+        return self.openapi_schema
+
+    def build_middleware_stack(self) -> ASGIApp:
+        rest = super().build_middleware_stack()
+        return Gateway(rest, dispatcher=Dispatcher(self._operations), runtime=self._runtime)
 
 
 class _Server(uvicorn.Server):

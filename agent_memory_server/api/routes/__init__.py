@@ -1,4 +1,4 @@
-"""All endpoints, in the order in which paths are tried: fixed ones before those with an id in the same place."""
+"""All endpoints: a new one is an Operation in a module here and a line in this list."""
 
 from __future__ import annotations
 
