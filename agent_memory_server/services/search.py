@@ -70,6 +70,7 @@ class SearchService:
     def __init__(self, *, store: MemoryStore, embedder: Embedder, now: Callable[[], datetime]) -> None:
         self._store = store
         self._embedder = embedder
+        self._weighing = embedder if isinstance(embedder, WeighsWords) else None
         self._now = now
 
     async def search(self, criteria: MemoryFilter, query: SearchQuery, /) -> Page:
@@ -160,9 +161,9 @@ class SearchService:
     async def _by_both(
         self, criteria: MemoryFilter, query: SearchQuery, tokens: tuple[str, ...], now: datetime
     ) -> Ranking:
-        if isinstance(self._embedder, WeighsWords):
+        if self._weighing is not None:
             matches = await self._matches(criteria, tokens, now, KEYWORD_POOL_MAX)
-            vector = await self._weighted_vector(self._embedder, query.text, matches)
+            vector = await self._weighted_vector(self._weighing, query.text, matches)
         else:
             matches, (vector,) = await self._side_by_side(criteria, query.text, tokens, now)
         if vector is None:
@@ -229,12 +230,12 @@ class SearchService:
         if start >= end:
             return ()
         head_end = min(RERANKED_MAX, len(ranking.handles))
-        groups: list[list[int]] = []
         if start < head_end:
             groups = await self._head(ranking, head_end, query.recency, now)
-        if end > head_end:
             groups += [[place] for place in range(head_end, end)]
-        skipped, chosen = _covering(groups, start, end)
+            skipped, chosen = _covering(groups, start, end)
+        else:
+            skipped, chosen = start, [[place] for place in range(start, end)]
         handles = [ranking.handles[place] for group in chosen for place in group]
         memories = await self._store.get_many(handles)
         hits: list[Hit] = []
@@ -242,8 +243,7 @@ class SearchService:
             there = [place for place in group if ranking.handles[place] in memories]
             there.sort(key=lambda place: _identity(memories[ranking.handles[place]]))
             hits += [_hit(memories[ranking.handles[place]], ranking, place) for place in there]
-        first = max(0, start - skipped)
-        return tuple(hits[first : first + end - start])
+        return tuple(hits[start - skipped :][: end - start])
 
     async def _head(
         self, ranking: Ranking, size: int, weights: RecencyWeights | None, now: datetime
