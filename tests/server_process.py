@@ -73,8 +73,9 @@ class ServerProcess:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def environment(self) -> dict[str, str]:
-        """All that the process is told."""
-        return bare_environment(self.data_dir.parent, {"DATA_DIR": str(self.data_dir), **self._environment})
+        """All that the process is told. Sessions count as quiet at once, so that pending work ends within a test."""
+        told = {"DATA_DIR": str(self.data_dir), "EXTRACTION_DEBOUNCE_SECONDS": "0", **self._environment}
+        return bare_environment(self.data_dir.parent, told)
 
     def start(self) -> ServerProcess:
         """Start and wait until it is ready; a process that exits instead raises with its log."""

@@ -47,7 +47,7 @@ async def fill(client: MemoryAPIClient, namespace: str) -> None:
     await client.create_long_term_memory(
         [
             record(
-                f"{namespace}/1",
+                f"{namespace}-1",
                 "Green tea calms the mind",
                 user_id="alice",
                 session_id="s1",
@@ -58,7 +58,7 @@ async def fill(client: MemoryAPIClient, namespace: str) -> None:
                 last_accessed=NOW - timedelta(days=3),
             ),
             record(
-                f"{namespace}/2",
+                f"{namespace}-2",
                 "Black coffee wakes one up",
                 user_id="alice",
                 session_id="s2",
@@ -69,7 +69,7 @@ async def fill(client: MemoryAPIClient, namespace: str) -> None:
                 last_accessed=NOW - timedelta(days=2),
             ),
             record(
-                f"{namespace}/3",
+                f"{namespace}-3",
                 "The train to Vienna was late",
                 user_id="bob",
                 session_id="s1",
@@ -78,7 +78,7 @@ async def fill(client: MemoryAPIClient, namespace: str) -> None:
                 created_at=NOW - timedelta(days=1),
                 last_accessed=NOW - timedelta(days=1),
             ),
-            record(f"{namespace}/4", "A memory of nobody in no session", created_at=NOW, last_accessed=NOW),
+            record(f"{namespace}-4", "A memory of nobody in no session", created_at=NOW, last_accessed=NOW),
         ],
         deduplicate=False,
     )
@@ -123,25 +123,25 @@ async def test_every_filter_class_and_operator(
 ) -> None:
     """Each operator that the client exposes selects exactly the memories that its name promises."""
     await fill(client, namespace)
-    assert await ids_found(client, **filters) == {f"{namespace}/{digit}" for digit in expected}
+    assert await ids_found(client, **filters) == {f"{namespace}-{digit}" for digit in expected}
 
 
 async def test_namespace_filters(client: MemoryAPIClient, namespace: str) -> None:
     """The namespace filter is hard in every operator, and overrides the client's default."""
     other = f"{namespace}-b"
-    await client.create_long_term_memory([record(f"{namespace}/1", "here"), record("2", "there", namespace=other)])
-    assert await ids_found(client) == {f"{namespace}/1"}
+    await client.create_long_term_memory([record(f"{namespace}-1", "here"), record("2", "there", namespace=other)])
+    assert await ids_found(client) == {f"{namespace}-1"}
     assert await ids_found(client, namespace=Namespace(eq=other)) == {"2"}
-    assert await ids_found(client, namespace=Namespace(in_=[namespace, other])) == {f"{namespace}/1", "2"}
+    assert await ids_found(client, namespace=Namespace(in_=[namespace, other])) == {f"{namespace}-1", "2"}
     only_other = Namespace(in_=[namespace, other], not_eq=namespace)
     assert await ids_found(client, namespace=only_other) == {"2"}
-    assert await ids_found(client, namespace=Namespace(in_=[namespace, other], not_in=[other])) == {f"{namespace}/1"}
+    assert await ids_found(client, namespace=Namespace(in_=[namespace, other], not_in=[other])) == {f"{namespace}-1"}
 
 
 async def test_create_is_readable_at_once_and_keeps_every_field(client: MemoryAPIClient, namespace: str) -> None:
     """A created memory is found by id in the next call, equal in every field that the client can set."""
     memory = record(
-        f"{namespace}/full",
+        f"{namespace}-full",
         "Alice visited Kyoto in spring",
         user_id="alice",
         session_id="s1",
@@ -166,11 +166,11 @@ async def test_search_ranks_by_meaning_and_words(client: MemoryAPIClient, namesp
     """A search finds the memory that it is about, with a distance for each hit, and honours a distance threshold."""
     await fill(client, namespace)
     found = await client.search_long_term_memory("relaxing green tea", limit=2)
-    assert found.memories[0].id == f"{namespace}/1"
+    assert found.memories[0].id == f"{namespace}-1"
     assert len(found.memories) == 2
     assert all(0 <= memory.dist <= 2 for memory in found.memories)
     near = await client.search_long_term_memory("Green tea calms the mind", distance_threshold=0.05)
-    assert [memory.id for memory in near.memories] == [f"{namespace}/1"]
+    assert [memory.id for memory in near.memories] == [f"{namespace}-1"]
 
 
 async def test_search_accepts_every_recency_option(client: MemoryAPIClient, namespace: str) -> None:
@@ -187,25 +187,25 @@ async def test_search_accepts_every_recency_option(client: MemoryAPIClient, name
         server_side_recency=True,
     )
     boosted = await client.search_long_term_memory("memory", recency=full)
-    assert boosted.memories[0].id == f"{namespace}/4"
+    assert boosted.memories[0].id == f"{namespace}-4"
     plain = await client.search_long_term_memory("green tea", recency=RecencyConfig(recency_boost=False))
-    assert plain.memories[0].id == f"{namespace}/1"
+    assert plain.memories[0].id == f"{namespace}-1"
 
 
 async def test_search_all_pages_to_the_end(client: MemoryAPIClient, namespace: str) -> None:
     """search_all_long_term_memories yields every memory once, through several pages."""
     await client.create_long_term_memory(
-        [record(f"{namespace}/{index}", f"Fact number {index} about rivers") for index in range(23)], deduplicate=False
+        [record(f"{namespace}-{index}", f"Fact number {index} about rivers") for index in range(23)], deduplicate=False
     )
     seen = [m.id async for m in client.search_all_long_term_memories("rivers", batch_size=10)]
     assert len(seen) == 23
-    assert set(seen) == {f"{namespace}/{index}" for index in range(23)}
+    assert set(seen) == {f"{namespace}-{index}" for index in range(23)}
 
 
 async def test_offset_pages_do_not_overlap(client: MemoryAPIClient, namespace: str) -> None:
     """Two pages of one search are disjoint, and next_offset leads from one to the other."""
     await client.create_long_term_memory(
-        [record(f"{namespace}/{index}", f"Mountain path number {index}") for index in range(6)], deduplicate=False
+        [record(f"{namespace}-{index}", f"Mountain path number {index}") for index in range(6)], deduplicate=False
     )
     first = await client.search_long_term_memory("mountain path", limit=4)
     assert first.next_offset == 4
@@ -217,7 +217,7 @@ async def test_offset_pages_do_not_overlap(client: MemoryAPIClient, namespace: s
 
 async def test_bulk_create(client: MemoryAPIClient, namespace: str) -> None:
     """bulk_create splits batches and acknowledges each."""
-    batches = [[record(f"{namespace}/{b}-{i}", f"Bulk {b} {i}") for i in range(5)] for b in range(2)]
+    batches = [[record(f"{namespace}-{b}-{i}", f"Bulk {b} {i}") for i in range(5)] for b in range(2)]
     acknowledged = await client.bulk_create_long_term_memories(batches, batch_size=2, delay_between_batches=0)
     assert [answer.status for answer in acknowledged] == ["ok"] * 6
     assert len(await ids_found(client)) == 10
@@ -225,16 +225,16 @@ async def test_bulk_create(client: MemoryAPIClient, namespace: str) -> None:
 
 async def test_creating_the_same_id_again_replaces(client: MemoryAPIClient, namespace: str) -> None:
     """The client's id is for overwrites: the second text of an id wins and there is one record."""
-    await client.create_long_term_memory([record(f"{namespace}/x", "first")])
-    await client.create_long_term_memory([record(f"{namespace}/x", "second")])
-    assert (await client.get_long_term_memory(f"{namespace}/x")).text == "second"
+    await client.create_long_term_memory([record(f"{namespace}-x", "first")])
+    await client.create_long_term_memory([record(f"{namespace}-x", "second")])
+    assert (await client.get_long_term_memory(f"{namespace}-x")).text == "second"
     assert len(await ids_found(client)) == 1
 
 
 async def test_edit_changes_only_what_is_named(client: MemoryAPIClient, namespace: str) -> None:
     """edit_long_term_memory sends its dict as it is, nulls included; the rest stays."""
     await fill(client, namespace)
-    identifier = f"{namespace}/1"
+    identifier = f"{namespace}-1"
     edited = await client.edit_long_term_memory(
         identifier,
         {"text": "White tea calms", "topics": ["tea"], "event_date": "2024-01-02T03:04:05Z", "user_id": None},
@@ -247,17 +247,17 @@ async def test_edit_changes_only_what_is_named(client: MemoryAPIClient, namespac
         await client.edit_long_term_memory(identifier, {})
     assert refused.value.status_code == 400
     with pytest.raises(MemoryNotFoundError):
-        await client.edit_long_term_memory(f"{namespace}/absent", {"text": "x"})
+        await client.edit_long_term_memory(f"{namespace}-absent", {"text": "x"})
 
 
 async def test_delete_counts_what_was_there(client: MemoryAPIClient, namespace: str) -> None:
     """delete_long_term_memories says how many were really deleted; unknown ids are no error."""
     await fill(client, namespace)
-    answered = await client.delete_long_term_memories([f"{namespace}/1", f"{namespace}/2", f"{namespace}/absent"])
+    answered = await client.delete_long_term_memories([f"{namespace}-1", f"{namespace}-2", f"{namespace}-absent"])
     assert answered.status == "ok, deleted 2 memories"
     with pytest.raises(MemoryNotFoundError):
-        await client.get_long_term_memory(f"{namespace}/1")
-    assert await ids_found(client) == {f"{namespace}/3", f"{namespace}/4"}
+        await client.get_long_term_memory(f"{namespace}-1")
+    assert await ids_found(client) == {f"{namespace}-3", f"{namespace}-4"}
 
 
 async def test_forget_by_age_dry_and_real(client: MemoryAPIClient, namespace: str) -> None:
@@ -265,14 +265,14 @@ async def test_forget_by_age_dry_and_real(client: MemoryAPIClient, namespace: st
     await fill(client, namespace)
     policy = ForgetPolicy(max_age_days=2)
     dry = await client.forget_long_term_memories(policy, namespace=namespace, dry_run=True)
-    assert (dry.dry_run, set(dry.deleted_ids)) == (True, {f"{namespace}/1", f"{namespace}/2"})
+    assert (dry.dry_run, set(dry.deleted_ids)) == (True, {f"{namespace}-1", f"{namespace}-2"})
     assert len(await ids_found(client)) == 4
     real = await client.forget_long_term_memories(
-        policy, namespace=namespace, pinned_ids=[f"{namespace}/1"], limit=100, user_id="alice"
+        policy, namespace=namespace, pinned_ids=[f"{namespace}-1"], limit=100, user_id="alice"
     )
     # The client sends no dry_run for False, and the server's default is a dry run: the contract of the reference.
     assert real.dry_run
-    assert real.deleted_ids == [f"{namespace}/2"]
+    assert real.deleted_ids == [f"{namespace}-2"]
 
 
 async def test_forget_by_inactivity_budget_and_type(client: MemoryAPIClient, namespace: str) -> None:
@@ -281,7 +281,7 @@ async def test_forget_by_inactivity_budget_and_type(client: MemoryAPIClient, nam
 
     async def would_go(**policy: Any) -> set[str]:
         outcome = await client.forget_long_term_memories(ForgetPolicy(**policy), namespace=namespace, dry_run=True)
-        return {identifier.removeprefix(f"{namespace}/") for identifier in outcome.deleted_ids}
+        return {identifier.removeprefix(f"{namespace}-") for identifier in outcome.deleted_ids}
 
     assert await would_go(max_inactive_days=3) == {"1"}
     assert await would_go(max_age_days=0, memory_type_allowlist=["episodic"]) == {"2", "3"}
@@ -291,15 +291,15 @@ async def test_forget_by_inactivity_budget_and_type(client: MemoryAPIClient, nam
 async def test_promote_working_memories(client: MemoryAPIClient, namespace: str) -> None:
     """The client's own promotion (GET, then create) is accepted as it is and finds its memories again."""
     memories: list[MemoryRecord | ClientMemoryRecord] = [
-        record(f"{namespace}/p{i}", f"Promoted fact {i}") for i in (1, 2)
+        record(f"{namespace}-p{i}", f"Promoted fact {i}") for i in (1, 2)
     ]
     await client.put_working_memory("p", WorkingMemory(session_id="p", memories=memories))
-    one = await client.promote_working_memories_to_long_term("p", memory_ids=[f"{namespace}/p1"])
+    one = await client.promote_working_memories_to_long_term("p", memory_ids=[f"{namespace}-p1"])
     assert one.status.startswith("ok")
-    assert (await client.get_long_term_memory(f"{namespace}/p1")).text == "Promoted fact 1"
+    assert (await client.get_long_term_memory(f"{namespace}-p1")).text == "Promoted fact 1"
     everything = await client.promote_working_memories_to_long_term("p")
     assert everything.status.startswith("ok")
-    assert (await client.get_long_term_memory(f"{namespace}/p2")).text == "Promoted fact 2"
+    assert (await client.get_long_term_memory(f"{namespace}-p2")).text == "Promoted fact 2"
     assert (await client.promote_working_memories_to_long_term("p", memory_ids=["none"])).status == "ok"
 
 

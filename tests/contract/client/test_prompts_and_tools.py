@@ -43,14 +43,14 @@ async def test_prompt_holds_session_memories_and_query_in_order(client: MemoryAP
     )
     await client.put_working_memory("p", memory)
     await client.create_long_term_memory(
-        [ClientMemoryRecord(id=f"{namespace}/tea", text="Alice loves green tea", user_id="alice")]
+        [ClientMemoryRecord(id=f"{namespace}-tea", text="Alice loves green tea", user_id="alice")]
     )
     prompt = await client.memory_prompt(
         "What tea does Alice love?",
         session_id="p",
         user_id="alice",
         context_window_max=4000,
-        long_term_search={"limit": 5, "memory_type": {"ne": "message"}, "session_id": {"not_eq": "p"}},
+        long_term_search={"limit": 5, "session_id": {"not_eq": "p"}},
     )
     lines = texts(prompt)
     assert lines[0][0] == "system"
@@ -75,7 +75,7 @@ async def test_hydrate_memory_prompt_uses_filters(client: MemoryAPIClient, names
     await client.create_long_term_memory(
         [
             ClientMemoryRecord(
-                id=f"{namespace}/{user}",
+                id=f"{namespace}-{user}",
                 text=f"{user} likes sailing on the lake",
                 user_id=user,
                 topics=["sport"],
@@ -97,7 +97,7 @@ async def test_hydrate_memory_prompt_uses_filters(client: MemoryAPIClient, names
         limit=5,
     )
     memories = prompt["long_term_memories"]
-    assert [memory["id"] for memory in memories] == [f"{namespace}/alice"]
+    assert [memory["id"] for memory in memories] == [f"{namespace}-alice"]
     assert "alice likes sailing" in texts(prompt)[0][1]
     none = await client.hydrate_memory_prompt("Who likes sailing?", session_id={"eq": "no-such-session"})
     assert none["long_term_memories"] is None
@@ -108,7 +108,7 @@ async def test_search_memory_tool_shapes_its_answer(client: MemoryAPIClient, nam
     """The tool's paging and relevance follow from our total, next_offset and distances."""
     await client.create_long_term_memory(
         [
-            ClientMemoryRecord(id=f"{namespace}/{i}", text=f"Bread recipe number {i}", topics=["food"], user_id="u")
+            ClientMemoryRecord(id=f"{namespace}-{i}", text=f"Bread recipe number {i}", topics=["food"], user_id="u")
             for i in range(5)
         ],
         deduplicate=False,
@@ -122,7 +122,7 @@ async def test_search_memory_tool_shapes_its_answer(client: MemoryAPIClient, nam
     assert len(rest["memories"]) == 2
     assert not rest["has_more"]
     near = await client.search_memory_tool("Bread recipe number 4", user_id="u", min_relevance=0.97)
-    assert near["memories"][0]["id"] == f"{namespace}/4"
+    assert near["memories"][0]["id"] == f"{namespace}-4"
     assert near["memories"][0]["relevance_score"] >= 0.97
 
 
@@ -136,7 +136,7 @@ def test_tool_schemas_name_the_nine_tools() -> None:
 
 async def test_every_tool_resolves_against_the_server(client: MemoryAPIClient, namespace: str) -> None:
     """The nine tools, called one after another as a model would, all succeed."""
-    identifier = f"{namespace}/tool"
+    identifier = f"{namespace}-tool"
     calls: list[tuple[str, dict[str, Any]]] = [
         ("get_current_datetime", {}),
         ("get_or_create_working_memory", {}),
@@ -202,12 +202,12 @@ async def test_deprecated_tool_names_still_work(client: MemoryAPIClient, namespa
     )
     created = await client.resolve_function_call(
         "create_long_term_memory",
-        {"memories": [{"id": f"{namespace}/old", "text": "Old name too", "memory_type": "episodic"}]},
+        {"memories": [{"id": f"{namespace}-old", "text": "Old name too", "memory_type": "episodic"}]},
         session_id="old",
     )
     assert added["success"]
     assert created["success"]
-    assert (await client.get_long_term_memory(f"{namespace}/old")).text == "Old name too"
+    assert (await client.get_long_term_memory(f"{namespace}-old")).text == "Old name too"
 
 
 async def test_tool_failures_are_reported_to_the_model(client: MemoryAPIClient) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from agent_memory_client import MemoryAPIClient, create_memory_client
+from agent_memory_client import MemoryAPIClient, MemoryClientConfig, create_memory_client
 from agent_memory_client.exceptions import MemoryClientError, MemoryNotFoundError, MemoryValidationError
 from agent_memory_client.models import (
     ClientMemoryRecord,
@@ -237,13 +237,8 @@ async def test_message_times_survive(client: MemoryAPIClient) -> None:
     assert answered.messages[1].created_at - datetime.now(UTC) < timedelta(seconds=5)
 
 
-async def test_network_failure_is_not_hidden(shared_server: ServerProcess) -> None:
+async def test_network_failure_is_not_hidden() -> None:
     """A dead address surfaces as httpx's own error from any call."""
-    client = MemoryAPIClient(
-        (await create_memory_client(shared_server.url)).config.model_copy(
-            update={"base_url": f"http://127.0.0.1:{free_port()}"}
-        )
-    )
-    async with client:
+    async with MemoryAPIClient(MemoryClientConfig(base_url=f"http://127.0.0.1:{free_port()}")) as client:
         with pytest.raises(httpx.ConnectError):
             await client.list_sessions()

@@ -80,7 +80,7 @@ UNSCOPED = {("get", "/v1/health"), ("get", "/v1/ready")}
 """Operations that touch nobody's data."""
 
 RECIPES: Mapping[tuple[str, str], Recipe] = {
-    ("get", "/v1/working-memory/"): Recipe(
+    ("get", "/v1/working-memory"): Recipe(
         _request("GET", "/v1/working-memory/", query=lambda c, _: {"limit": 100, **c.named})
     ),
     ("get", "/v1/working-memory/{session_id}"): Recipe(
@@ -107,7 +107,7 @@ RECIPES: Mapping[tuple[str, str], Recipe] = {
         writes=True,
     ),
     ("delete", "/v1/working-memory/{session_id}"): Recipe(_delete_session, target="session", writes=True),
-    ("post", "/v1/long-term-memory/"): Recipe(
+    ("post", "/v1/long-term-memory"): Recipe(
         _request(
             "POST",
             "/v1/long-term-memory/",
@@ -149,7 +149,7 @@ RECIPES: Mapping[tuple[str, str], Recipe] = {
     ("post", "/v1/memory/prompt"): Recipe(_request("POST", "/v1/memory/prompt", body=_prompt_body), target="session"),
     ("get", "/v1/pending"): Recipe(_request("GET", "/v1/pending", query=_scope)),
 }
-"""By (method, path) of the OpenAPI document."""
+"""By (method, path) of the OpenAPI document, without a last slash: both forms lead to the same place."""
 
 MORE_READS: Mapping[str, Recipe] = {
     f"search {mode}": Recipe(_request("POST", "/v1/long-term-memory/search", body=_search_body(mode)))

@@ -1,0 +1,55 @@
+"""Check 18: generated requests over our own OpenAPI document: no server error, no undocumented status, no other shape.
+
+(With authentication on, once there is authentication.)
+"""
+
+# pyright: basic
+# (schemathesis declares its generic classes without arguments)
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.server_process import ServerProcess
+
+EXAMPLES_PER_OPERATION = 25
+
+
+@pytest.fixture(scope="module")
+def generated_schema(tmp_path_factory: pytest.TempPathFactory) -> Generator[Any]:
+    """Our document, from a server of its own: generated requests delete and forget what they like."""
+    with ServerProcess(tmp_path_factory.mktemp("schemathesis") / "data") as server:
+        yield schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+
+
+schema = schemathesis.pytest.from_fixture("generated_schema")
+
+
+@schema.parametrize()
+@settings(
+    max_examples=EXAMPLES_PER_OPERATION,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+def test_check_18_generated_requests_meet_only_documented_answers(case: schemathesis.Case) -> None:
+    """Each generated request is answered as the document says."""
+    case.call_and_validate(
+        checks=[
+            not_a_server_error,
+            status_code_conformance,
+            content_type_conformance,
+            response_schema_conformance,
+        ]
+    )
