@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Whoever has a key wants the models behind it: its SDK comes along then.
-EXTRAS := $(if $(OPENAI_API_KEY),[openai])
-INSTALLED := $(VENV)/.run$(if $(OPENAI_API_KEY),-openai)
+comma := ,
+KEYED := $(if $(OPENAI_API_KEY)$(OPENAI_API_BASE),openai) $(if $(ANTHROPIC_API_KEY),anthropic)
+EXTRAS := $(if $(strip $(KEYED)),[$(subst openai anthropic,openai$(comma)anthropic,$(strip $(KEYED)))])
+INSTALLED := $(VENV)/.run$(if $(OPENAI_API_KEY)$(OPENAI_API_BASE),-openai)$(if $(ANTHROPIC_API_KEY),-anthropic)
 .DEFAULT_GOAL := help
 
 .PHONY: help run test check demo docs format clean bench-startup bench-serving bench-scale

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from agent_memory_server.cli.conversation_files import FileSession, read_sessions
@@ -28,6 +29,8 @@ from examples.own_server import server_process
 SHIPPED = Path(__file__).with_name("conversation.json")
 FULL_SIZE = Path(__file__).resolve().parents[2] / "shared" / "retrieval" / "locomo_dev.json"
 """A data set beside the repository, where there is one: a conversation of 19 sessions over five months."""
+SETTINGS = {"EXTRACTION_DEBOUNCE_SECONDS": "1"}
+"""Extraction waits until a conversation pauses, half a minute by default; nobody wants to watch that."""
 QUESTIONS_ASKED = 5
 HITS_ASKED = 5
 SEARCHABLE_WITHIN_S = 60.0
@@ -50,17 +53,25 @@ class MemoryApi:
         return self._call("GET", f"/v1/pending?user_id={urllib.parse.quote(self._user_id)}")["pending"]
 
     def search(self, text: str, limit: int) -> list[dict[str, Any]]:
-        body = {"text": text, "search_mode": "hybrid", "limit": limit, "user_id": {"eq": self._user_id}}
-        return self._call("POST", "/v1/long-term-memory/search", body)["memories"]
+        return self._call("POST", "/v1/long-term-memory/search", {"text": text, **self._asked(limit)})["memories"]
 
     def prompt(self, query: str, session_id: str, limit: int) -> list[dict[str, Any]]:
         """Messages for a language model: the session so far, the memories that matter, and the query."""
         body = {
             "query": query,
             "session": {"session_id": session_id, "user_id": self._user_id},
-            "long_term_search": {"search_mode": "hybrid", "limit": limit, "user_id": {"eq": self._user_id}},
+            "long_term_search": self._asked(limit),
         }
         return self._call("POST", "/v1/memory/prompt", body)["messages"]
+
+    def _asked(self, limit: int) -> dict[str, Any]:
+        """By meaning and by words, for this user alone. The questions are about years ago: what is recent is no better."""
+        return {
+            "search_mode": "hybrid",
+            "limit": limit,
+            "user_id": {"eq": self._user_id},
+            "recency_boost": False,
+        }
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         request = urllib.request.Request(self._url + path, method=method)
@@ -92,8 +103,11 @@ class Asked:
     @property
     def found_at(self) -> int | None:
         """The place of the first hit that holds the answer, from 1."""
-        places = (place for place, hit in enumerate(self.hits, 1) if hit["id"] in self.question.evidence)
-        return next(places, None)
+        return next((place for place, hit in enumerate(self.hits, 1) if self.holds_answer(hit)), None)
+
+    def holds_answer(self, hit: dict[str, Any]) -> bool:
+        """Whether the memory is one of the messages with the answer, or was extracted from one."""
+        return not self.question.evidence.isdisjoint([hit["id"], *(hit["extracted_from"] or [])])
 
 
 def load(api: MemoryApi, sessions: Sequence[FileSession]) -> int:
@@ -167,7 +181,7 @@ def _is_single(path: Path) -> bool:
 
 
 def _say(text: str) -> None:
-    Console(highlight=False).print(text)
+    Console(highlight=False).print(text, soft_wrap=True)
 
 
 def show(asked: Sequence[Asked]) -> None:
@@ -184,28 +198,33 @@ def show(asked: Sequence[Asked]) -> None:
         table.add_column("when", width=10)
         table.add_column("memory", ratio=1)
         for hit in each.hits[:3]:
-            style = "green" if hit["id"] in each.question.evidence else ""
+            style = "green" if each.holds_answer(hit) else ""
             said = " ".join(hit["text"].split())
-            table.add_row(f"{hit['score']:.3f}", hit["created_at"][:10], f"{hit['name']}: {said}", style=style)
+            who = hit["name"] or "extracted"
+            table.add_row(f"{hit['score']:.3f}", hit["created_at"][:10], escape(f"{who}: {said}"), style=style)
         console.print(table)
         place = f"is hit {each.found_at}" if each.found_at else f"is not among the first {HITS_ASKED} hits"
-        console.print(f"   expected: {each.question.answer}  [dim]· its source {place} · {each.search_ms:.0f} ms[/dim]")
-        console.print(
-            f"   [dim]memory prompt: {len(each.memory_lines)} memories, first: {_short(each.memory_lines)}[/dim]\n"
+        expected = (
+            f"   expected: {escape(each.question.answer)}  [dim]· its source {place} · {each.search_ms:.0f} ms[/dim]"
         )
+        console.print(expected, soft_wrap=True)
+        prompt = f"   [dim]memory prompt: {len(each.memory_lines)} memories, first: {_short(each.memory_lines)}[/dim]\n"
+        console.print(prompt, soft_wrap=True)
     found = sum(each.found_at is not None for each in asked)
     console.print(f"{found} of {len(asked)} answers' sources are among the first {HITS_ASKED} hits.")
 
 
 def _short(lines: Sequence[str]) -> str:
     first = lines[0] if lines else "none"
-    # Square brackets would be read as styles.
-    return (first if len(first) <= 90 else f"{first[:87]}...").replace("[", "(").replace("]", ")")
+    return escape(first if len(first) <= 90 else f"{first[:87]}...")
 
 
 def main(arguments: Sequence[str]) -> None:
     path = Path(arguments[0]) if arguments else (FULL_SIZE if FULL_SIZE.is_file() else SHIPPED)
-    with tempfile.TemporaryDirectory(prefix="agent-memory-demo-") as folder, server_process(Path(folder)) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="agent-memory-demo-") as folder,
+        server_process(Path(folder), settings=SETTINGS) as server,
+    ):
         _say(f"A server of its own is ready at {server.url} after {server.ready_s:.1f} s; its store is temporary.")
         show(run(path, server.url))
 

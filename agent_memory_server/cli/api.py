@@ -7,6 +7,7 @@ an address that is refused or taken, data that cannot be opened.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agent_memory_server import __version__
 from agent_memory_server.cli.running import load_settings
 from agent_memory_server.errors import ConfigurationError
 
@@ -55,16 +57,23 @@ def api(port: int | None, host: str | None, reload: bool, task_backend: str, no_
 
 
 def _run(settings: Settings) -> None:
+    import structlog
+
     from agent_memory_server.api.server import serve
     from agent_memory_server.logs import configure_logging
 
     configure_logging(settings.log_level)
+    if settings.log_level == "INFO":
+        # Its five lines about every start and stop say less than the banner and our one line.
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     _name_settings_without_effect()
     serving = False
 
     def announce(app: MemoryApp, url: str) -> None:
         nonlocal serving
         serving = True
+        log = structlog.stdlib.get_logger(__name__)
+        log.info("serving", url=url, storage=app.storage, embedding_model=app.embedding_model, version=__version__)
         click.echo(banner(settings, app, url))
         sys.stdout.flush()
 
@@ -143,10 +152,9 @@ def banner(settings: Settings, app: MemoryApp, url: str) -> str:
         "",
     ]
     if app.local_mode:
-        why = "No language model is used by this version" if settings.openai_api_key else "No model key was found"
         lines += [
-            f"  Local mode: {why}. Everything that you store is searchable by meaning and by",
-            "  words, messages of conversations too. Facts are not extracted by a language model, nor sessions summarized.",
+            "  Local mode: no model key was found. Everything runs on this machine, by the bundled model and by rules, and",
+            "  no text leaves it. OPENAI_API_KEY or ANTHROPIC_API_KEY lets a language model extract facts and summarize.",
             "",
         ]
     if not settings.wants_authentication and settings.allow_unauthenticated:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from agent_memory_server.errors import ConfigurationError
 from agent_memory_server.ports.language_model import LanguageModel, ModelCall, ModelReply
@@ -35,7 +36,8 @@ class ModelNames:
 def chosen_models(access: ModelAccess, *, generation: str | None, fast: str | None) -> ModelNames | None:
     """The models to use, or None for local mode: no key and no address of a provider is set.
 
-    Raises ConfigurationError when only an address is set and no model's name: what it serves cannot be guessed.
+    Raises ConfigurationError when only an address is set and no model's name: what it serves cannot be guessed; and when
+    the provider's package, an extra, is not installed.
     """
     if not access.has_openai and not access.has_anthropic:
         return None
@@ -46,7 +48,15 @@ def chosen_models(access: ModelAccess, *, generation: str | None, fast: str | No
         )
     defaults = ("gpt-5", "gpt-5-mini") if access.has_openai else ("claude-sonnet-4-5", "claude-haiku-4-5")
     # A single named model answers everything: its endpoint need not know our default for the fast one.
-    return ModelNames(generation=generation or defaults[0], fast=fast or generation or defaults[1])
+    names = ModelNames(generation=generation or defaults[0], fast=fast or generation or defaults[1])
+    for name in (names.generation, names.fast):
+        provider = provider_of(name, access)
+        if find_spec(provider) is None:
+            raise ConfigurationError(
+                f"the model {name} needs the {provider} package: pip install 'agent-memory-server[{provider}]'; without a "
+                "key (OPENAI_API_KEY, ANTHROPIC_API_KEY) the server runs in local mode"
+            )
+    return names
 
 
 class RoutedLanguageModel:
