@@ -70,7 +70,7 @@ def _described(operation: Operation, path: str, suffix: str, components: Mapping
     }
     if operation.body is not None:
         content = {"application/json": {"schema": {"$ref": REFERENCES.format(model=operation.body.__name__)}}}
-        described["requestBody"] = {"required": True, "content": content}
+        described["requestBody"] = {"required": not operation.body_is_optional, "content": content}
     return described
 
 

@@ -71,10 +71,18 @@ class Call:
 
     async def json(self) -> Any:
         """The body as a JSON value. Raises BadBody, BodyTooLarge, UnsupportedMediaType, ClientGone."""
+        return bodies.parsed(await self._read())
+
+    async def optional_json(self) -> Any:
+        """The body as a JSON value, None for an empty one. Raises as ``json``."""
+        body = await self._read()
+        return bodies.parsed(body) if body.strip() else None
+
+    async def _read(self) -> bytes:
         body = await bodies.read_body(self._receive, bytes_max=self.runtime.body_bytes_max)
         content_type = self.header(b"content-type")
         bodies.check_media_type(content_type.encode("latin-1") if content_type is not None and body else None)
-        return bodies.parsed(body)
+        return body
 
     async def body(self, model: type[Model]) -> Model:
         """The body as the model."""
@@ -94,6 +102,7 @@ class Operation:
     answers: type[BaseModel]
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
+    body_is_optional: bool = False
     fails: tuple[int, ...] = ()
     same_as: str | None = None
     """The other spelling of a collection's path, for the document: with and without a slash at the end mean the same."""

@@ -11,6 +11,8 @@ from agent_memory_server.api.routes import (
     pending_work,
     readiness,
     search,
+    summary_views,
+    tasks,
     working_memory,
 )
 
@@ -23,4 +25,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *hydration.OPERATIONS,
     *readiness.OPERATIONS,
     *pending_work.OPERATIONS,
+    *summary_views.OPERATIONS,
+    *tasks.OPERATIONS,
 )
