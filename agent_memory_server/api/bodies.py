@@ -8,7 +8,7 @@ object the last value counts. Free-form objects are checked where they are decla
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -94,17 +94,15 @@ def validated(model: type[Model], value: Any, *location: str | int) -> Model:
 
 async def validated_in_chunks(
     adapter: TypeAdapter[list[Model]], items: Sequence[Any], *location: str | int
-) -> list[Model]:
-    """Many items as models, other requests being served in between. Raises BadBody for the first chunk with a problem."""
-    done: list[Model] = []
+) -> AsyncGenerator[list[Model]]:
+    """Many items as models, a chunk at a time; other requests are served in between. Raises BadBody."""
     for start in range(0, len(items), CHUNK):
         if start:
             await asyncio.sleep(0)
         try:
-            done.extend(adapter.validate_python(items[start : start + CHUNK]))
+            yield adapter.validate_python(items[start : start + CHUNK])
         except ValidationError as error:
             raise _moved(BadBody.of(error), start, location) from None
-    return done
 
 
 def _moved(error: BadBody, start: int, location: tuple[str | int, ...]) -> BadBody:

@@ -6,6 +6,7 @@ session answers, several are ambiguous (409), none is 404. Writes never fall bac
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -77,6 +78,8 @@ class Precondition:
     if_none_match: bool = False
 
 
+_CHECKED_AT_ONCE = 500
+"""Messages whose tokens are counted between two chances for other requests."""
 UNCONDITIONAL = Precondition()
 NO_WINDOW = Window()
 
@@ -134,7 +137,7 @@ class WorkingMemoryService:
         for memory in draft.memories:
             self._reachable(caller, memory.scope)
         at = self._now()
-        messages = self._checked(draft.messages, at)
+        messages = await self._checked(draft.messages, at)
         session = await self._store.replace(
             replace(draft, scope=scope, messages=messages),
             at=at,
@@ -165,7 +168,7 @@ class WorkingMemoryService:
         at = self._now()
         appended = await self._store.append(
             scope,
-            self._checked(messages, at),
+            await self._checked(messages, at),
             at=at,
             epoch=self._new_id(),
             live_max=LIMITS.messages_per_session_max,
@@ -294,12 +297,14 @@ class WorkingMemoryService:
             )
         return found[0] if found else None
 
-    def _checked(self, messages: Sequence[Message], at: datetime) -> tuple[Message, ...]:
-        """The messages with their token counts. Raises BadRequest (blank), InvalidInput (future, id twice)."""
+    async def _checked(self, messages: Sequence[Message], at: datetime) -> tuple[Message, ...]:
+        """The messages with their token counts, other work being let in between. Raises BadRequest (blank), InvalidInput (future, id twice)."""
         latest = at + timedelta(seconds=self._policy.max_future_timestamp_s)
         seen: set[str] = set()
         checked: list[Message] = []
         for index, message in enumerate(messages):
+            if index and index % _CHECKED_AT_ONCE == 0:
+                await asyncio.sleep(0)
             if not message.content.strip():
                 raise BadRequest(f"Message content cannot be empty (message ID: {message.id})")
             if message.created_at > latest:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -31,10 +33,13 @@ from agent_memory_server.api.schemas.working_memory import (
     message_wire,
     session_wire,
     to_draft,
-    to_messages,
+    to_message,
     to_patch,
 )
+from agent_memory_server.app import MemoryApp
 from agent_memory_server.domain.limits import LIMITS
+from agent_memory_server.domain.sessions import Message
+from agent_memory_server.errors import InvalidInput
 from agent_memory_server.services.working_memory import Window
 
 UNTIMED: Headers = (
@@ -78,12 +83,7 @@ async def put_session(call: Call) -> Answer:
     at = app.now()
     items, rest = _apart(await call.json(), LIMITS.messages_per_request_max)
     attributes = bodies.validated(SessionAttributes, rest, "body")
-    messages, untimed = to_messages(
-        await bodies.validated_in_chunks(_MESSAGES, items, "body", "messages"),
-        at=at,
-        new_id=app.new_id,
-        timestamps_required=app.require_message_timestamps,
-    )
+    messages, untimed = await _messages(app, items, at)
     draft = to_draft(attributes, messages, tenant=call.caller.tenant, session_id=session_id, at=at, new_id=app.new_id)
     view = await app.working_memory.put(
         call.caller,
@@ -130,12 +130,7 @@ async def append_messages(call: Call) -> Answer:
     app = call.app
     items, rest = _apart(await call.json(), LIMITS.messages_per_append_max, least=1)
     scope = bodies.validated(AppendScope, rest, "body")
-    messages, untimed = to_messages(
-        await bodies.validated_in_chunks(_MESSAGES, items, "body", "messages"),
-        at=app.now(),
-        new_id=app.new_id,
-        timestamps_required=app.require_message_timestamps,
-    )
+    messages, untimed = await _messages(app, items, app.now())
     appended = await app.working_memory.append(
         call.caller,
         session_id=session_id,
@@ -172,6 +167,21 @@ async def page_messages(call: Call) -> Answer:
         "next_cursor": page.next_cursor,
     }
     return answer(wire, etag=page.etag)
+
+
+async def _messages(app: MemoryApp, items: Sequence[Any], at: datetime) -> tuple[tuple[Message, ...], bool]:
+    """The messages, and whether one came without a time. Raises BadBody, InvalidInput where a time is required."""
+    untimed = False
+    messages: list[Message] = []
+    async for chunk in bodies.validated_in_chunks(_MESSAGES, items, "body", "messages"):
+        for body in chunk:
+            if body.created_at is None:
+                untimed = True
+                if app.require_message_timestamps:
+                    place = ("body", "messages", len(messages), "created_at")
+                    raise InvalidInput("Field required", field=place, kind="missing")
+            messages.append(to_message(body, at=at, new_id=app.new_id))
+    return tuple(messages), untimed
 
 
 def _apart(value: Any, most: int, *, least: int = 0) -> tuple[list[Any], Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,6 @@ from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.records import MemoryType
 from agent_memory_server.domain.sessions import Message, SessionDraft, SessionPatch, Strategy
-from agent_memory_server.errors import InvalidInput
 from agent_memory_server.services.working_memory import SessionView
 
 Context = Annotated[str, Field(max_length=LIMITS.message_length_max)]
@@ -170,27 +169,15 @@ class MessagePageResponse(Body):
     next_cursor: str | None
 
 
-def to_messages(
-    bodies: Sequence[MemoryMessage], *, at: datetime, new_id: Callable[[], str], timestamps_required: bool
-) -> tuple[tuple[Message, ...], bool]:
-    """The messages, and whether one came without a time (it then gets ``at``). Raises InvalidInput where that is refused."""
-    untimed = False
-    messages: list[Message] = []
-    for index, body in enumerate(bodies):
-        if body.created_at is None:
-            if timestamps_required:
-                raise InvalidInput("Field required", field=("body", "messages", index, "created_at"), kind="missing")
-            untimed = True
-        messages.append(
-            Message(
-                id=new_id() if body.id is None else body.id,
-                role=body.role,
-                content=body.content,
-                created_at=body.created_at or at,
-                name=body.name,
-            )
-        )
-    return tuple(messages), untimed
+def to_message(body: MemoryMessage, *, at: datetime, new_id: Callable[[], str]) -> Message:
+    """The message; without a time it gets ``at``, without an id a new one."""
+    return Message(
+        id=new_id() if body.id is None else body.id,
+        role=body.role,
+        content=body.content,
+        created_at=body.created_at or at,
+        name=body.name,
+    )
 
 
 def to_draft(
