@@ -298,7 +298,10 @@ class WorkingMemoryService:
         return found[0] if found else None
 
     async def _checked(self, messages: Sequence[Message], at: datetime) -> tuple[Message, ...]:
-        """The messages with their token counts, other work being let in between. Raises BadRequest (blank), InvalidInput (future, id twice)."""
+        """The messages with their token counts, other work being let in between.
+
+        Raises BadRequest (blank), InvalidInput (future, id twice).
+        """
         latest = at + timedelta(seconds=self._policy.max_future_timestamp_s)
         seen: set[str] = set()
         checked: list[Message] = []
