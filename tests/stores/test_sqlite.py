@@ -1,0 +1,52 @@
+"""The embedded engine passes the contract that every engine passes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agent_memory_server.ports.stores import Stores
+from agent_memory_server.stores.sqlite import open_sqlite
+from tests.contract.stores.background_stores import EngineContract, JournalContract, LeasesContract, OutboxContract
+from tests.contract.stores.filter_parity import FilterParityContract
+from tests.contract.stores.making import T0
+from tests.contract.stores.memory_store import MemoryStoreContract
+from tests.contract.stores.working_memory_store import WorkingMemoryStoreContract
+
+
+@pytest.fixture
+async def stores(tmp_path: Path) -> AsyncIterator[Stores]:
+    """An empty store in a file of its own."""
+    opened = await open_sqlite(tmp_path / "memory.db", now=lambda: T0)
+    yield opened
+    await opened.engine.close()
+
+
+class TestMemories(MemoryStoreContract):
+    pass
+
+
+class TestFilters(FilterParityContract):
+    pass
+
+
+class TestWorkingMemory(WorkingMemoryStoreContract):
+    pass
+
+
+class TestOutbox(OutboxContract):
+    pass
+
+
+class TestLeases(LeasesContract):
+    pass
+
+
+class TestJournal(JournalContract):
+    pass
+
+
+class TestEngine(EngineContract):
+    pass
