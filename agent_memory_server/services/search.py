@@ -15,10 +15,12 @@ An embedder that fails makes semantic and hybrid raise EmbedderUnavailable: an a
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.fusion import fused_scores
@@ -230,47 +232,54 @@ class SearchService:
         if start >= end:
             return ()
         head_end = min(RERANKED_MAX, len(ranking.handles))
-        if start < head_end:
-            groups = await self._head(ranking, head_end, query.recency, now)
-            groups += [[place] for place in range(head_end, end)]
-            skipped, chosen = _covering(groups, start, end)
-        else:
-            skipped, chosen = start, [[place] for place in range(start, end)]
-        handles = [ranking.handles[place] for group in chosen for place in group]
-        memories = await self._store.get_many(handles)
-        hits: list[Hit] = []
-        for group in chosen:
-            there = [place for place in group if ranking.handles[place] in memories]
-            there.sort(key=lambda place: _identity(memories[ranking.handles[place]]))
-            hits += [_hit(memories[ranking.handles[place]], ranking, place) for place in there]
-        return tuple(hits[start - skipped :][: end - start])
+        if start >= head_end:
+            return await self._loaded(ranking, np.arange(start, end), np.arange(start, end), 0, end - start)
+        order, groups = await self._head(ranking, head_end, query.recency, now)
+        beyond = np.arange(head_end, max(head_end, end))
+        order = np.concatenate([order, beyond])
+        groups = np.concatenate([groups, RERANKED_MAX + beyond])
+        return await self._loaded(ranking, order, groups, start, min(end, len(order)))
 
     async def _head(
         self, ranking: Ranking, size: int, weights: RecencyWeights | None, now: datetime
-    ) -> list[list[int]]:
-        """The most relevant places in final order: by score, then newest first; those equal in both form one group."""
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The most relevant places in final order, by score and then newest first; and group numbers, which those share that
+        are equal in both. Places whose memory was deleted meanwhile are left out."""
         handles = ranking.handles[:size]
         times = await self._store.times(handles)
-        places = [place for place, handle in enumerate(handles) if handle in times]
-        if not places:
-            return []
-        created, accessed = np.array([times[handles[place]] for place in places], dtype=np.int64).T
+        places = np.array([place for place, handle in enumerate(handles) if handle in times], dtype=np.int64)
+        if not len(places):
+            return places, places
+        created, accessed = np.array([times[handles[place]] for place in places.tolist()], dtype=np.int64).T
         scores = ranking.relevance[places]
         if weights is not None:
             recency = recency_scores(created, accessed, weights, now)
             scores = weights.semantic_weight * scores + weights.recency_weight * recency
         scores = np.round(scores, _SCORE_DECIMALS)
-        order: list[int] = np.lexsort((-created, -scores)).tolist()
-        groups: list[list[int]] = []
-        before: tuple[float, int] | None = None
-        for each in order:
-            key = (float(scores[each]), int(created[each]))
-            if key == before:
-                groups[-1].append(places[each])
-            else:
-                groups.append([places[each]])
-            before = key
-        return groups
+        order = np.lexsort((-created, -scores))
+        scores, created = scores[order], created[order]
+        differs = (scores[1:] != scores[:-1]) | (created[1:] != created[:-1])
+        return places[order], np.concatenate([[0], np.cumsum(differs)])
+
+    async def _loaded(
+        self, ranking: Ranking, order: NDArray[np.int64], groups: NDArray[np.int64], start: int, end: int
+    ) -> tuple[Hit, ...]:
+        """The hits from ``start`` to ``end`` of the order. Within a group ids decide, so groups at the edges are loaded whole."""
+        if start >= end:
+            return ()
+        group_of: list[int] = groups.tolist()
+        first, last = bisect_left(group_of, group_of[start]), bisect_right(group_of, group_of[end - 1])
+        places: list[int] = order[first:last].tolist()
+        memories = await self._store.get_many([ranking.handles[place] for place in places])
+        found = [
+            (group, _identity(memories[ranking.handles[place]]), place)
+            for group, place in zip(group_of[first:last], places, strict=True)
+            if ranking.handles[place] in memories
+        ]
+        found.sort()
+        return tuple(
+            _hit(memories[ranking.handles[place]], ranking, place) for _, _, place in found[start - first : end - first]
+        )
 
 
 def _all_have_vectors(criteria: MemoryFilter, near: VectorCandidates, matches: KeywordCandidates | None) -> bool:
@@ -278,18 +287,6 @@ def _all_have_vectors(criteria: MemoryFilter, near: VectorCandidates, matches: K
     if matches is None:
         return True
     return criteria.is_scope_only and not criteria.include_superseded and near.total >= matches.statistics.documents
-
-
-def _covering(groups: Sequence[list[int]], start: int, end: int) -> tuple[int, Sequence[list[int]]]:
-    """The groups that hold the places from ``start`` to ``end`` of the final order, and how many places come before them."""
-    skipped = passed = first = 0
-    for number, group in enumerate(groups):
-        if passed + len(group) <= start:
-            first, skipped = number + 1, passed + len(group)
-        passed += len(group)
-        if passed >= end:
-            return skipped, groups[first : number + 1]
-    return skipped, groups[first:]
 
 
 def _identity(memory: Memory) -> tuple[str, str, str]:
