@@ -15,7 +15,16 @@ from agent_memory_server.domain.extraction_rules.objects import (
 )
 from agent_memory_server.domain.extraction_rules.plans import is_plan
 from agent_memory_server.domain.extraction_rules.subjects import bare
-from agent_memory_server.domain.extraction_rules.verbs import AGE, DONE, TAKEN, Predicate, Verb, finite, skip_adverbs
+from agent_memory_server.domain.extraction_rules.verbs import (
+    AGE,
+    DONE,
+    JOURNEYS,
+    TAKEN,
+    Predicate,
+    Verb,
+    finite,
+    skip_adverbs,
+)
 
 
 def do(verb: Verb) -> Predicate | None:
@@ -145,9 +154,11 @@ def _present(verb: Verb, base: str) -> Predicate | None:
             else None
         )
     first = bare(rest[0]) if rest else ""
+    if base == "write" and first == "to":
+        return None
     if (base == "come" and first != "from") or any(bare(word) in lexicon.WORKING_NOUNS for word in rest[:4]):
         return None
-    if base in ("run", "read", "write", "play", "draw", "avoid", "program", "lead", "support") and first in (
+    if base in ("run", "watch", "read", "write", "play", "draw", "avoid", "program", "lead", "support") and first in (
         "the",
         "this",
         "that",
@@ -204,7 +215,7 @@ def event(verb: Verb) -> Predicate | None:
 
 _WORKED = words(
     "create write open build make run read get see check fix do have publish design submit complete finish "
-    "start change take break lose submit upgrade install use "
+    "start change take break lose submit upgrade install use move join "
 )
 
 
@@ -244,6 +255,8 @@ def told(predicate: Predicate, base: str, after: list[str]) -> Predicate | None:
         ["hired"],
         ["accepted"],
     ):
+        return predicate
+    if base == "take" and any(bare(word) in JOURNEYS for word in after[:4]):
         return predicate
     if base in lexicon.EVENT_VERBS_DATED and not (says_when(after) or names_something(after)):
         return None

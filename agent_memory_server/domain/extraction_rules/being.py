@@ -58,6 +58,8 @@ _ROLES = words(
 def be(verb: Verb) -> Predicate | None:
     past = verb.low in ("was", "were")
     be = ("were" if verb.subject.plural else "was") if past else ("are" if verb.subject.plural else "is")
+    if verb.subject.person is Person.OTHER and verb.low != "am":
+        be = verb.low  # "my favourite films are …": as written
     rest = verb.rest
     negated = bool(rest) and bare(rest[0]) == "not"
     adverbs, rest = skip_adverbs(rest[1:] if negated else rest)
@@ -86,7 +88,9 @@ def _be_known(verb: Verb, first: str, rest: list[str], *, negated: bool) -> str 
     second = bare(rest[1]) if len(rest) > 1 else ""
     if first in ("a", "an"):
         return be_a(rest)
-    if first in lexicon.LASTING_ADJECTIVES and (first != "born" or not negated):
+    if (first in lexicon.LASTING_ADJECTIVES or first.removesuffix("s") in lexicon.LASTING_ADJECTIVES) and (
+        first != "born" or not negated
+    ):
         return "state"
     if second in _ADJECTIVE_OF.get(first, ()) and is_telling(rest[2:]) and not starts_vaguely(rest[2:]):
         return "preference" if first in ("interested", "passionate", "obsessed", "fond") else "state"
@@ -105,6 +109,8 @@ def _be_known(verb: Verb, first: str, rest: list[str], *, negated: bool) -> str 
 
 def be_a(rest: list[str]) -> str | None:
     lows = [bare(word) for word in rest[1:6]]
+    if "fan" in lows[1:3] and "of" not in lows and lows[0] not in lexicon.TRANSIENT_PREDICATES | {"huge", "big"}:
+        return "preference"
     if "fan" in lows[:3]:
         return "preference" if "of" in lows and not starts_vaguely(rest[lows.index("of") + 2 :]) else None
     if not lows or lows[0] in lexicon.TRANSIENT_PREDICATES or talks_of_the_moment(rest[:4]):
@@ -121,6 +127,8 @@ def _be_at(first: str, rest: list[str], *, past: bool) -> str | None:
         return "preference"
     if first == "on" and any(low in _ON_SOMETHING for low in lows[1:4]):
         return "state"
+    if past and first == "in" and any(low in ("accident", "crash") for low in lows[1:5]):
+        return "event"
     if lows[:3] == ["out", "of", "office"] or lows[:3] in (["in", "charge", "of"], ["in", "love", "with"]):
         return "state"
     if first == "in" and any(low in ("college", "grade", "university", "remission", "therapy") for low in lows[1:4]):

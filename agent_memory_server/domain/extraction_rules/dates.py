@@ -17,6 +17,7 @@ _MONTH = (
     "|nov(?:ember)?|dec(?:ember)?)"
 )
 _WEEKDAY = "(?:monday|tuesday|wednesday|thursday|friday|saturday|sunday)"
+_WEEKDAY_SHORT = "(?:mon|tues?|wed|thurs?|thu|fri|sat|sun)"
 _SEASON = "(?:spring|summer|fall|autumn|winter)"
 _NUMBER = (
     "(?:\\d{1,3}|an?|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|a couple of|"
@@ -38,7 +39,7 @@ _DATE = re.compile(
     r"|(?P<named>day before yesterday|day after tomorrow|last night|tonight|this (?:morning|afternoon|evening)"
     r"|(?:yesterday|tomorrow|today)" + _PART.format(name="part") + ")"
     rf"|(?P<period>(?P<which>last|next|this past|this coming|this|coming|past) (?P<what>week|"
-    rf"weekend|month|year|{_SEASON}|{_WEEKDAY}|{_MONTH}))"
+    rf"weekend|month|year|{_SEASON}|{_WEEKDAY}|{_WEEKDAY_SHORT}|{_MONTH}))"
     rf"|(?P<weekday>{_WEEKDAY})"
     + _PART.format(name="weekday_part")
     + rf"|(?P<month>{_MONTH})(?:(?: of|,)? (?P<month_year>(?:19|20)\d\d))?"
@@ -47,7 +48,7 @@ _DATE = re.compile(
     re.IGNORECASE,
 )
 _HINT = re.compile(
-    r"\d|ago|day|night|morning|evening|afternoon|week|month|year|tomorrow|summer|winter|spring|"
+    r"\d|ago|day|last|next|night|morning|evening|afternoon|week|month|year|tomorrow|summer|winter|spring|"
     r"autumn|fall|january|february|march|april"
     r"|may|june?|july?|august|sept?|october|november|december|\b(?:jan|feb|mar|apr|aug|oct|nov|dec)\b",
     re.IGNORECASE,
@@ -212,7 +213,7 @@ def _period(which: str, what: str, base: datetime) -> _Core | None:
     found = _parse(what, base, past=step < 0)
     if found is None:
         return None
-    return _day(found) if what.endswith("day") else _month(found)
+    return _month(found) if re.fullmatch(_MONTH, what) else _day(found)
 
 
 def _season(name: str, step: int, base: datetime) -> _Core:

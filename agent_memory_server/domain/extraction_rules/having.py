@@ -49,7 +49,7 @@ def have(verb: Verb) -> Predicate | None:
     if low == "been" and not past:
         return _have_been(words, rest)
     if not past and base_of(low, Form.PARTICIPLE):
-        return _perfect(verb, words, rest, negated=negated)
+        return _perfect(words, rest, negated=negated)
     if negated or not verb.about_someone:
         return None
     return _possession(words, rest, past=past)
@@ -98,7 +98,7 @@ def _have_been(words: list[str], rest: list[str]) -> Predicate | None:
     return Predicate(words, rest, "activity", 0.8, past=True) if known else None
 
 
-def _perfect(verb: Verb, words: list[str], rest: list[str], *, negated: bool) -> Predicate | None:
+def _perfect(words: list[str], rest: list[str], *, negated: bool) -> Predicate | None:
     low, after = bare(rest[0]), rest[1:]
     base = base_of(low, Form.PARTICIPLE) or ""
     if base in lexicon.PREFERENCE_VERBS or (low == "wanted" and any(word == "always" for word in words)):
@@ -107,6 +107,13 @@ def _perfect(verb: Verb, words: list[str], rest: list[str], *, negated: bool) ->
             if is_telling(after) and not starts_vaguely(after)
             else None
         )
-    if negated and "never" not in verb.adverbs and not names_something(after):
+    if negated and not names_something(after):
         return None
+    if (
+        "never" in words
+        and base in ("eat", "drink", "see", "try", "drive", "fly")
+        and is_telling(after)
+        and not starts_vaguely(after)
+    ):
+        return Predicate(words, rest, "habit", 0.8, past=True)
     return told(Predicate(words, rest, "event", 0.8, past=True), base, after)

@@ -17,7 +17,7 @@ PREFERENCE_VERBS = words("love like enjoy hate prefer dislike adore loathe detes
 """Their object must be something one can like for longer than a moment; see ``predicates``."""
 
 HABIT_VERBS = words(
-    "live work study play speak use drive own run cook eat drink commute teach manage lead volunteer sing "
+    "watch live work study play speak use drive own run cook eat drink commute teach manage lead volunteer sing "
     "write paint weigh "
     "report attend belong wear collect swim practice practise read suffer code travel come meditate train "
     "coach smoke "
@@ -195,7 +195,7 @@ RELATIONS = words(
 ATTRIBUTES = words(
     "name birthday nickname surname job profession occupation hobby hobbies goal dream hometown nationality "
     "religion pronouns "
-    "height weight budget car bike pet major degree language anniversary timezone username email address "
+    "height weight budget rent car bike pet major degree language anniversary timezone username email address "
     "phone number blood type allergy diet salary income size wedding house apartment flat background "
     "specialty database stack "
     "editor laptop phone os passion favorite favourite "
@@ -221,13 +221,13 @@ LASTING_ADJECTIVES = words(
 TRANSIENT_NOUNS = words(
     "question questions problem problems issue issues idea ideas feeling feelings look fun time times doubt "
     "doubts error errors chance "
-    "clue point trouble choice nothing something anything everything lot bit ton minute moment sec second "
+    "clue point trouble choice nothing something anything everything minute moment sec second "
     "luck blast day way thought "
     "thoughts news plan plans favor favour thing things stuff rest hope access bug request concern concerns "
     "comment comments suggestion "
     "look reason impression conversation chat talk guess preference laugh following hang turnout surge mix "
     "headache dream cold fever hangover cough option options version answer count train track patience temper "
-    "crazy picture pictures photo photos pic pics story stories memory memories vibe vibes kick sense glimpse "
+    "crazy bed joke soul complaint picture pictures photo photos pic pics story stories memory memories vibe vibes kick sense glimpse "
     "taste"
 )
 """Nouns that, held or liked, say nothing lasting about their holder."""
@@ -237,7 +237,7 @@ WORKING_NOUNS = words(
     "sentence essay paragraph "
     "command query json csv regex api endpoint dockerfile container docker repo branch commit stacktrace log "
     "logs exception test tests server task tasks build config pr ticket deploy pipeline screenshot settings "
-    "page link button tab form nap"
+    "page link button tab form nap call docs migration wifi path"
 )
 """Things worked on in this conversation: owning or using them says nothing lasting."""
 
@@ -263,7 +263,7 @@ MEANINGFUL_ADVERBS = words(
 FILLER_ADVERBS = words(
     "just actually really literally basically totally finally kinda kind-of also even already only simply "
     "honestly truly absolutely "
-    "definitely officially personally generally recently now lately probably soon ever quite so very sorta "
+    "definitely officially personally generally recently now lately soon ever quite so very sorta "
     "obviously certainly "
     "both fully completely deeply particularly especially all eventually successfully proudly"
 )

@@ -44,7 +44,11 @@ def starts_vaguely(words: list[str]) -> bool:
     if not words:
         return False
     first = bare(words[0])
+    if first in ("that", "this") and says_when(words) and is_telling(words[2:]):
+        return False  # "painted that lake sunrise ⟦0⟧"
     if first in lexicon.VAGUE_OBJECTS:
+        return True
+    if any(bare(word) in ("something", "stuff", "things") for word in words[:3]):
         return True
     return (
         first in ("the", "a", "an", "some", "her", "his", "their")
@@ -66,6 +70,8 @@ def refers_back(words: list[str], *, someone: bool) -> bool:
         return False
     if bare(words[-1]) in _POINTS_BACK or (bare(words[-1]) in ("he", "she", "they", "her") and not someone):
         return True
+    if bare(words[-2]) in ("that", "this") if len(words) > 1 else False:
+        return True  # "escaping to that world"
     for at, word in enumerate(words):
         low = bare(word)
         if low in ("these", "those") and (at + 1 >= len(words) or bare(words[at + 1]) != "days"):

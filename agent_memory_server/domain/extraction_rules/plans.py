@@ -18,7 +18,9 @@ from agent_memory_server.domain.extraction_rules.objects import (
 from agent_memory_server.domain.extraction_rules.subjects import bare
 from agent_memory_server.domain.extraction_rules.verbs import AGE, DONE, TAKEN, Predicate, Verb, finite, skip_adverbs
 
+_TRIED = words("learn lose quit become save")
 _THINKING = {
+    "trying": ("to",),
     "thinking": ("about", "of"),
     "planning": ("to", "on"),
     "hoping": ("to",),
@@ -48,6 +50,8 @@ def progressive(words: list[str], rest: list[str], *, past: bool) -> Predicate |
         return Predicate(words, rest, "activity", 0.8, present=True)
     if first == "getting" and after and bare(after[0]) in ("married", "divorced", "engaged", "surgery"):
         return plan
+    if verb in ("read", "watch", "write") and names_something(after[:4]) and not starts_vaguely(after):
+        return Predicate(words, rest, "activity", 0.8, present=True)
     if verb in lexicon.PROGRESSIVE_VERBS_DATED:
         return plan if says_when(after) and is_telling(after) and not starts_vaguely(after) else None
     if verb not in lexicon.PROGRESSIVE_VERBS or talks_of_the_moment(after[:3]) or starts_vaguely(after):
@@ -57,6 +61,10 @@ def progressive(words: list[str], rest: list[str], *, past: bool) -> Predicate |
 
 def _is_considered(first: str, after: list[str]) -> bool:
     links = _THINKING[first]
+    if first == "planning" and bare(after[0]) in ("a", "an", "my", "our"):
+        return is_telling(after[1:]) and not talks_of_the_moment(after[:4])
+    if first == "trying" and (len(after) < 2 or bare(after[1]) not in _TRIED):
+        return False
     if links and bare(after[0]) not in links:
         return False
     action = after[1:] if links else after

@@ -39,7 +39,7 @@ _ADDRESSED = re.compile(
 )
 _REMINDER = re.compile(
     r"^(?:(?:remember|remind me|reminder|note)\s*:?\s+)?(?:about (?:the|my)\s+)?(?P<what>(?:(?:my|"
-    r"a|an|the)\s+)?(?:[\w'-]+\s+){0,4}(?:appointment|meeting|"
+    r"a|an|the)\s+)?(?:(?!i\b|we\b|had\b|have\b|is\b|was\b|the\b)[\w'-]+\s+){0,4}(?:appointment|meeting|"
     r"interview|exam|flight|party|wedding|surgery|concert|deadline|recital|checkup|viva|defense|"
     r"defence|due|conference))(?:\s+is)?\s+"
     r"(?P<when>⟦\d+⟧)$",

@@ -47,7 +47,12 @@ def turn_pronouns(words: list[str], speaker: str, person: Person) -> list[str]:
     for at, word in enumerate(words):
         low = word.lower().rstrip(",.!?")
         ending = word[len(low) :]
-        if low in ("here", "there") and at and bare(words[at - 1]) not in _PLACED:
+        if (
+            low in ("here", "there")
+            and at
+            and (at + 1 == len(words) or words[at + 1].startswith("⟦"))
+            and bare(words[at - 1]) not in _PLACED
+        ):
             continue  # a place that only the conversation knows
         word = word.replace("and‿I", f"and {speaker}" if person is Person.OTHER else "and they")
         if person is Person.OTHER and low in ("my", "our"):

@@ -10,9 +10,10 @@ import re
 from dataclasses import dataclass
 
 from agent_memory_server.domain.extraction_rules.dates import find_dates
-from agent_memory_server.domain.extraction_rules.lexicon import FUNCTION_WORDS
+from agent_memory_server.domain.extraction_rules.lexicon import FUNCTION_WORDS, words
 
 _FENCED = re.compile(r"```.*?(?:```|$)|~~~.*?(?:~~~|$)", re.DOTALL)
+_ASIDE = re.compile(r"\s*\([^()\n]{1,12}\)")
 _INLINE_CODE = re.compile(r"`[^`\n]*`")
 _URL = re.compile(r"https?://\S+|www\.\S+")
 _EMOJI = re.compile("[\U0001f000-\U0001faff☀-➿⬀-⯿️‍]+")
@@ -47,6 +48,10 @@ _HANDED = re.compile(
     re.IGNORECASE,
 )
 """Announces a text ("Here is my essay:"): what follows is that text."""
+_SPEAKER = re.compile(r"^\s*\**\[?[A-Z][\w .]{0,24}\]?\**:\s", re.MULTILINE)
+"""A line's speaker: a message with several is a pasted conversation, and "I" is anyone in it."""
+_ONE_SPEAKER = re.compile(r"\s*([A-Z][a-z]+):\s+(?:I|My|We)\b")
+_HEADINGS = words("Me Note Notes Goal Update Reminder Context Background Info Edit Also Fact Today Diary User")
 _CREATIVE = re.compile(
     r"\b(?:act as|pretend|role-?play|you are (?:a|an|my|the) |you're (?:a|an|my) |imagine|in the voice of|"
     r"in the style of|"
@@ -59,7 +64,7 @@ _SUPPOSED = re.compile(
     r"assuming|pretend|what if|let'?s (?:say|assume|"
     r"pretend|imagine)|let us say|say i|unless|hypothetically|as if|even if|i wish|wish|maybe|"
     r"perhaps|in case|consider|given that|"
-    r"for example|e\.g|whether)\b",
+    r"for example|e\.g|whether|in (?:the|this|a|an|my|that) (?:story|game|dream|book|film|movie|play|scenario|novel|song))\b",
     re.IGNORECASE,
 )
 _ASKS = re.compile(
@@ -179,7 +184,7 @@ class Clause:
 def clauses_of(content: str) -> list[Clause]:
     """The clauses of a message in order; none for code, commands, text in other languages or text handed over to work on."""
     text = _without_markup(content)
-    if not text or not is_english(text) or (_CREATIVE.search(text) and _is_creative(text)):
+    if not text or _is_conversation(text) or not is_english(text) or (_CREATIVE.search(text) and _is_creative(text)):
         return []
     found: list[Clause] = []
     for sentence, end in _sentences(text):
@@ -207,12 +212,21 @@ def is_english(text: str) -> bool:
     return known >= max(1, len(words) * 0.2)
 
 
+def _is_conversation(text: str) -> bool:
+    """A message with lines of several speakers, or that begins "Alice: I …", repeats others' words."""
+    if len(_SPEAKER.findall(text)) > 1:
+        return True
+    spoken = _ONE_SPEAKER.match(text)
+    return spoken is not None and spoken.group(1) not in _HEADINGS
+
+
 def _without_markup(content: str) -> str:
     text = content.replace("’", "'").replace("‘", "'")
     if "`" in text or "~~~" in text:
         text = _INLINE_CODE.sub(" CODE ", _FENCED.sub("\n", text))
     if "http" in text or "www." in text:
         text = _URL.sub(" ", text)
+    text = _ASIDE.sub("", text)
     lines = [line for line in text.split("\n") if line.strip() and not _CODE_LINE.search(line)]
     return "\n".join(lines).strip()
 

@@ -19,6 +19,7 @@ _YOUR_THING = re.compile(
     r"one of|some of))?\s+your\s+",
     re.IGNORECASE,
 )
+_TAKES_A_DATE = frozenset({"to", "for", "about", "until", "of", "than"})
 _RECURRING = re.compile(r"\b(?:birthday|anniversary)\b", re.IGNORECASE)
 
 
@@ -39,9 +40,6 @@ def read_statement(clause: Clause, speaker: str, spoken_at: datetime, *, alone: 
         wish = requests.standing_wish(plain, speaker)
         if wish:
             return _finish(wish, spans, spoken_at, rule="wish", confidence=0.85, past=False)
-        reminded = requests.reminder(plain, speaker)
-        if reminded:
-            return _finish(reminded, spans, spoken_at, rule="plan", confidence=0.8, past=False)
     called = requests.preferred_name(plain, speaker)
     if called:
         return _finish(called, spans, spoken_at, rule="name", confidence=0.9, past=False)
@@ -50,7 +48,8 @@ def read_statement(clause: Clause, speaker: str, spoken_at: datetime, *, alone: 
     if subject is None and clause.first and [bare(word) for word in words[:2]] == ["going", "to"]:
         subject = Subject(speaker, Person.WRITER, False, "", ["am", *words])
     if subject is None:
-        return None
+        reminded = requests.reminder(plain, speaker) if alone else None
+        return _finish(reminded, spans, spoken_at, rule="plan", confidence=0.8, past=False) if reminded else None
     predicate = read_predicate(subject)
     if predicate is None or any(bare(word) == "your" for word in predicate.rest):
         return None
@@ -98,12 +97,15 @@ def _finish(
     def absolute(match: re.Match[str]) -> str:
         span = spans[int(match.group(1))]
         explicit = "day" in span.parts or "month" in span.parts
-        found = None if recurring and explicit else ground(span, spoken_at, past=past)
+        before = match.string[: match.start()].split()[-1:]
+        # "moved the meeting to Friday": what a date is moved to lies ahead, whatever the tense.
+        found = None if recurring and explicit else ground(span, spoken_at, past=past and before != ["to"])
         if found is None:
             return span.text
         if span.parts.get("preposition") not in ("since", "until", "till"):
             grounded.append(found)
-        return found.phrase
+        alone = found.phrase.removeprefix("on ").removeprefix("in ")
+        return alone if before and before[0].lower() in _TAKES_A_DATE else found.phrase
 
     finished = tidy(DATE_MARK.sub(absolute, text))
     if finished is None:

@@ -60,6 +60,9 @@ DONE = words(
 )
 
 
+JOURNEYS = words("trip course class job exam vacation lessons sabbatical holiday cruise bus train")
+
+
 def skip_adverbs(words: list[str]) -> tuple[list[str], list[str]]:
     """Adverbs that change the meaning, and the words after all adverbs."""
     kept: list[str] = []
