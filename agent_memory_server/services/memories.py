@@ -13,7 +13,7 @@ from typing import Any
 
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import OutsideReach, Principal, Scope
-from agent_memory_server.domain.operations import Delete, Effect, Operation, OperationKind
+from agent_memory_server.domain.operations import Delete, Effect, Operation, OperationKind, TaskRequest
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.errors import AmbiguousScope, BadRequest, InvalidInput, NotFound, StaleRevision
 from agent_memory_server.ports.memories import Listing, MemoryStore
@@ -74,6 +74,10 @@ class MemoryService:
         placed = [self._placed(caller, memory, index) for index, memory in enumerate(memories)]
         _refuse_twice(placed)
         indexed = await self._indexer.prepare(placed, deduplicate=deduplicate)
+        # Embedding that is still to come is a task of this request, whose end the caller can read.
+        task_id = self._new_id() if indexed.intents else None
+        task = None if task_id is None else TaskRequest(id=task_id, owner=caller.owner())
+        intents = tuple(replace(intent, task=task) for intent in indexed.intents)
         operation = Operation(
             id=self._new_id(),
             tenant=caller.tenant,
@@ -81,12 +85,12 @@ class MemoryService:
             actor=caller.subject,
             at=at,
             changes=indexed.puts,
-            intents=indexed.intents,
+            intents=intents,
         )
         committed = await self._store.commit(operation)
-        if indexed.intents:
+        if intents:
             self._wake()
-        return Created(ids=tuple(outcome.survivor for outcome in committed.outcomes))
+        return Created(ids=tuple(outcome.survivor for outcome in committed.outcomes), task_id=task_id)
 
     async def get(
         self, caller: Principal, *, memory_id: str, namespace: str | None = None, user_id: str | None = None
