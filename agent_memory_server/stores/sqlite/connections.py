@@ -69,8 +69,7 @@ class Connected:
         return None if row is None else row[0]
 
     def rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[Row]:
-        found: list[Row] = run(self.connection, sql, parameters).fetchall()  # pyright: ignore[reportUnknownMemberType, reportAssignmentType]
-        return found
+        return list(run(self.connection, sql, parameters))
 
     def changed(self, sql: str, parameters: tuple[Any, ...] = ()) -> int:
         """Run a statement; how many rows it changed."""

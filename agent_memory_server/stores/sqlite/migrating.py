@@ -117,8 +117,7 @@ def _not_ours(path: Path) -> ConfigurationError:
 def _migrate(connection: apsw.Connection) -> None:
     newest = scripts()[-1][0]
     version = _version(connection)
-    if version > newest:
-        raise _too_new(version, newest)
+    _check_version(connection, version, newest)
     if version == newest:
         return
     if version == 0:
@@ -128,10 +127,7 @@ def _migrate(connection: apsw.Connection) -> None:
     run(connection, "BEGIN EXCLUSIVE")
     try:
         version = _version(connection)  # another process may have been first
-        if version > newest:
-            raise _too_new(version, newest)
-        if version == 0 and run(connection, "SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
-            raise ConfigurationError("The data file holds tables of something else; nothing was written to it.")
+        _check_version(connection, version, newest)
         for number, script in scripts():
             if number > version:
                 run(connection, script)
@@ -151,8 +147,11 @@ def _version(connection: apsw.Connection) -> int:
     return 0 if row is None else row[0]
 
 
-def _too_new(version: int, newest: int) -> StoreTooNew:
-    return StoreTooNew(
-        f"The data was written by a newer version of this server (schema {version}; this one knows {newest}). "
-        "Update agent-memory-server, or restore a backup made before the update."
-    )
+def _check_version(connection: apsw.Connection, version: int, newest: int) -> None:
+    if version > newest:
+        raise StoreTooNew(
+            f"The data was written by a newer version of this server (schema {version}; this one knows {newest}). "
+            "Update agent-memory-server, or restore a backup made before the update."
+        )
+    if version == 0 and run(connection, "SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
+        raise ConfigurationError("The data file holds tables of something else; nothing was written to it.")

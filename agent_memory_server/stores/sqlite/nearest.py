@@ -198,7 +198,7 @@ def _ranked(
     """By distance, then handle. The vectors are of unit length, so the product is the cosine."""
     if not len(handles) or limit <= 0:
         return VectorCandidates(handles=[], distances=np.empty(0, dtype=np.float32), total=total)
-    distances = np.clip(1.0 - vectors @ query, 0.0, 2.0).astype(np.float32)
+    distances = np.clip(1.0 - np.einsum("ij,j->i", vectors, query), 0.0, 2.0).astype(np.float32)
     if distance_max is not None:
         within = distances <= np.float32(distance_max)
         handles, distances = handles[within], distances[within]

@@ -65,12 +65,14 @@ class PackedCopy:
         scores = np.empty(len(self.handles), dtype=np.float32)
         for start in range(0, len(scores), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
-            np.dot(self.codes[part].astype(np.float32), query, out=scores[part])
+            # Not np.dot: BLAS would start threads of its own, which fight with the server's for the same cores.
+            np.einsum("ij,j->i", self.codes[part].astype(np.float32), query, out=scores[part])
         scores *= self.scales
         scores[~mask] = -np.inf
         wanted = min(limit + RESCORED_MORE, int(mask.sum()))
-        best = np.argpartition(-scores, min(max(0, wanted - 1), len(scores) - 1))[:wanted] if wanted else []
-        return self.handles[np.asarray(best, dtype=np.intp)]
+        if wanted == 0:
+            return self.handles[:0]
+        return self.handles[np.argpartition(-scores, wanted - 1)[:wanted]]
 
     def changed(self, handles: NDArray[np.int64], fresh: PackedCopy) -> PackedCopy:
         """The copy without these handles, and with the fresh rows."""
