@@ -11,8 +11,10 @@ from agent_memory_server.ports.stores import Stores
 from agent_memory_server.stores.sqlite import open_sqlite
 from tests.contract.stores.background_stores import EngineContract, JournalContract, LeasesContract, OutboxContract
 from tests.contract.stores.filter_parity import FilterParityContract
+from tests.contract.stores.jobs import JobStoreContract
 from tests.contract.stores.making import T0
 from tests.contract.stores.memory_store import MemoryStoreContract
+from tests.contract.stores.summary_views import ScheduleStoreContract, SummaryViewStoreContract
 from tests.contract.stores.working_memory_store import WorkingMemoryStoreContract
 
 
@@ -49,4 +51,16 @@ class TestJournal(JournalContract):
 
 
 class TestEngine(EngineContract):
+    pass
+
+
+class TestJobs(JobStoreContract):
+    pass
+
+
+class TestSummaryViews(SummaryViewStoreContract):
+    pass
+
+
+class TestSchedules(ScheduleStoreContract):
     pass
