@@ -159,7 +159,9 @@ def _core(parts: dict[str, str], base: datetime, *, past: bool) -> _Core | None:
     if "weekday" in parts:
         found = _parse(parts["weekday"], base, past=past)
         return None if found is None else _day(found, parts.get("weekday_part"))
-    found = _parse(parts.get("iso") or parts["day"].replace(" the ", " "), base, past=past)
+    if "iso" in parts:
+        return _day(datetime.fromisoformat(parts["iso"]).replace(tzinfo=UTC))
+    found = _parse(parts["day"].replace(" the ", " "), base, past=past)
     return None if found is None else _day(found)
 
 
@@ -173,7 +175,6 @@ def _parse(expression: str, base: datetime, *, past: bool) -> datetime | None:
         "PREFER_DAY_OF_MONTH": "first",
         "TIMEZONE": "UTC",
         "RETURN_AS_TIMEZONE_AWARE": False,
-        "DATE_ORDER": "YMD",
     }
     found = dateparser.parse(expression, languages=["en"], settings=cast("Any", settings))
     return None if found is None else found.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC)

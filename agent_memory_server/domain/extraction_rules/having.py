@@ -101,19 +101,13 @@ def _have_been(words: list[str], rest: list[str]) -> Predicate | None:
 def _perfect(words: list[str], rest: list[str], *, negated: bool) -> Predicate | None:
     low, after = bare(rest[0]), rest[1:]
     base = base_of(low, Form.PARTICIPLE) or ""
-    if base in lexicon.PREFERENCE_VERBS or (low == "wanted" and any(word == "always" for word in words)):
-        return (
-            Predicate(words, rest, "preference", 0.8, past=True)
-            if is_telling(after) and not starts_vaguely(after)
-            else None
-        )
+    telling = is_telling(after) and not starts_vaguely(after)
+    if base in lexicon.PREFERENCE_VERBS or (low == "wanted" and "always" in words):
+        return Predicate(words, rest, "preference", 0.8, past=True) if telling else None
     if negated and not names_something(after):
         return None
-    if (
-        "never" in words
-        and base in ("eat", "drink", "see", "try", "drive", "fly")
-        and is_telling(after)
-        and not starts_vaguely(after)
-    ):
+    if base in lexicon.HABIT_VERBS and any(bare(word) in ("since", "for") for word in after):
+        return Predicate(words, rest, "activity", 0.8, past=True) if telling else None
+    if telling and "never" in words and base in ("eat", "drink", "see", "try", "drive", "fly"):
         return Predicate(words, rest, "habit", 0.8, past=True)
     return told(Predicate(words, rest, "event", 0.8, past=True), base, after)

@@ -227,7 +227,8 @@ TRANSIENT_NOUNS = words(
     "comment comments suggestion "
     "look reason impression conversation chat talk guess preference laugh following hang turnout surge mix "
     "headache dream cold fever hangover cough option options version answer count train track patience temper "
-    "crazy bed joke soul complaint picture pictures photo photos pic pics story stories memory memories vibe vibes kick sense glimpse "
+    "crazy bed joke soul complaint picture pictures photo photos pic pics story stories "
+    "memory memories vibe vibes kick sense glimpse "
     "taste"
 )
 """Nouns that, held or liked, say nothing lasting about their holder."""

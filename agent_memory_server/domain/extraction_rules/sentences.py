@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from agent_memory_server.domain.extraction_rules.dates import find_dates
 from agent_memory_server.domain.extraction_rules.lexicon import FUNCTION_WORDS, words
 
+SENTENCE_CHARS_MAX = 2_000
+"""Longer stretches without a full stop are no sentence that the rules understand; it also bounds the patterns' time."""
 _FENCED = re.compile(r"```.*?(?:```|$)|~~~.*?(?:~~~|$)", re.DOTALL)
-_ASIDE = re.compile(r"\s*\([^()\n]{1,12}\)")
+_ASIDE = re.compile(r" ?\([^()\n]{1,12}\)")
 _INLINE_CODE = re.compile(r"`[^`\n]*`")
 _URL = re.compile(r"https?://\S+|www\.\S+")
 _EMOJI = re.compile("[\U0001f000-\U0001faff☀-➿⬀-⯿️‍]+")
@@ -188,6 +190,8 @@ def clauses_of(content: str) -> list[Clause]:
         return []
     found: list[Clause] = []
     for sentence, end in _sentences(text):
+        if len(sentence) > SENTENCE_CHARS_MAX:
+            continue
         if end.lstrip().startswith(":") and _HANDED.match(sentence):
             break
         task = _TASK_ON_TEXT.search(sentence)
@@ -221,14 +225,14 @@ def _is_conversation(text: str) -> bool:
 
 
 def _without_markup(content: str) -> str:
-    text = content.replace("’", "'").replace("‘", "'")
+    text = content.replace("⟦", " ").replace("⟧", " ").replace("’", "'").replace("‘", "'")
     if "`" in text or "~~~" in text:
         text = _INLINE_CODE.sub(" CODE ", _FENCED.sub("\n", text))
     if "http" in text or "www." in text:
         text = _URL.sub(" ", text)
-    text = _ASIDE.sub("", text)
-    lines = [line for line in text.split("\n") if line.strip() and not _CODE_LINE.search(line)]
-    return "\n".join(lines).strip()
+    lines = [line for line in text.splitlines() if line.strip() and not _CODE_LINE.search(line)]
+    # White space is evened before the patterns that skip it, so that no run of it is walked twice.
+    return _ASIDE.sub("", "\n".join(" ".join(line.split()) for line in lines))
 
 
 def _is_creative(text: str) -> bool:
