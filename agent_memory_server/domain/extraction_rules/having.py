@@ -30,6 +30,10 @@ _PARTICIPLES = words(
 )
 
 
+_TRIED = words("learn get quit lose")
+_STATES = words("married divorced vegan vegetarian sober retired diagnosed promoted accepted")
+
+
 def have(verb: Verb) -> Predicate | None:
     if talks_to_someone(verb.rest):
         return None
@@ -52,7 +56,7 @@ def have(verb: Verb) -> Predicate | None:
         return _perfect(words, rest, negated=negated)
     if negated or not verb.about_someone:
         return None
-    return _possession(words, rest, past=past)
+    return _possession([*verb.adverbs, *adverbs, has], rest, past=past)
 
 
 def _possession(words: list[str], rest: list[str], *, past: bool) -> Predicate | None:
@@ -79,22 +83,17 @@ def _have_been(words: list[str], rest: list[str]) -> Predicate | None:
     if not after:
         return None
     rest = [rest[0], *adverbs, *after]
-    low = bare(after[0])
-    verb = base_of(low, Form.PROGRESSIVE)
-    known = (
-        (verb in lexicon.PROGRESSIVE_VERBS and is_telling(after[1:]) and not starts_vaguely(after[1:]))
-        or (
-            low == "trying"
-            and len(after) > 2
-            and is_telling(after[2:])
-            and bare(after[1]) == "to"
-            and bare(after[2]) in ("learn", "get", "quit")
-        )
-        or (low in ("a", "an") and be_a(after) is not None)
-        or (low in ("to", "at", "in", "with", "on") and names_something(after[1:5]))
-        or low
-        in ("married", "divorced", "vegan", "vegetarian", "sober", "retired", "diagnosed", "promoted", "accepted")
-    )
+    low, told_of = bare(after[0]), after[1:]
+    if base_of(low, Form.PROGRESSIVE) in lexicon.PROGRESSIVE_VERBS:
+        known = is_telling(told_of) and not starts_vaguely(told_of) and not talks_of_the_moment(told_of[:3])
+    elif low == "trying":
+        known = len(told_of) > 1 and bare(told_of[0]) == "to" and bare(told_of[1]) in _TRIED and is_telling(told_of[1:])
+    elif low in ("a", "an"):
+        known = be_a(after) is not None
+    elif low in ("to", "at", "in", "with", "on"):
+        known = names_something(told_of[:4])
+    else:
+        known = low in _STATES
     return Predicate(words, rest, "activity", 0.8, past=True) if known else None
 
 

@@ -50,6 +50,8 @@ def starts_vaguely(words: list[str]) -> bool:
         return True
     if any(bare(word) in ("something", "stuff", "things") for word in words[:3]):
         return True
+    if [bare(word) for word in words[:3]] == ["a", "lot", "to"]:
+        return True
     return (
         first in ("the", "a", "an", "some", "her", "his", "their")
         and len(words) > 1
@@ -58,6 +60,7 @@ def starts_vaguely(words: list[str]) -> bool:
 
 
 _POINTS_BACK = words("it them him this that these those")
+_TAKEN_THERE = words("me us him her them it be been")
 _PERSONAL = words("he she they his her their him them hers theirs")
 
 
@@ -70,8 +73,9 @@ def refers_back(words: list[str], *, someone: bool) -> bool:
         return False
     if bare(words[-1]) in _POINTS_BACK or (bare(words[-1]) in ("he", "she", "they", "her") and not someone):
         return True
-    if bare(words[-2]) in ("that", "this") if len(words) > 1 else False:
-        return True  # "escaping to that world"
+    before = bare(words[-2]) if len(words) > 1 else ""
+    if before in ("that", "this") or (bare(words[-1]) in ("here", "there") and before in _TAKEN_THERE):
+        return True  # "escaping to that world", "books that take me there"
     for at, word in enumerate(words):
         low = bare(word)
         if low in ("these", "those") and (at + 1 >= len(words) or bare(words[at + 1]) != "days"):

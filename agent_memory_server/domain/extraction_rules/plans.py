@@ -50,7 +50,7 @@ def progressive(words: list[str], rest: list[str], *, past: bool) -> Predicate |
         return Predicate(words, rest, "activity", 0.8, present=True)
     if first == "getting" and after and bare(after[0]) in ("married", "divorced", "engaged", "surgery"):
         return plan
-    if verb in ("read", "watch", "write") and names_something(after[:4]) and not starts_vaguely(after):
+    if verb in ("read", "watch") and names_something(after[:4]) and not starts_vaguely(after):
         return Predicate(words, rest, "activity", 0.8, present=True)
     if verb in lexicon.PROGRESSIVE_VERBS_DATED:
         return plan if says_when(after) and is_telling(after) and not starts_vaguely(after) else None

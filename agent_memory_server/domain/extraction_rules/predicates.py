@@ -14,6 +14,9 @@ from agent_memory_server.domain.extraction_rules.plans import intention, will, w
 from agent_memory_server.domain.extraction_rules.subjects import Person, Subject, bare
 from agent_memory_server.domain.extraction_rules.verbs import Predicate, Verb, skip_adverbs
 
+_EVERYONE = frozenset({"all", "each", "humans", "people"})
+"""After "we", these make a statement about everyone."""
+
 
 def read_predicate(subject: Subject) -> Predicate | None:
     """The first rule that understands the words after the subject, or None."""
@@ -21,13 +24,10 @@ def read_predicate(subject: Subject) -> Predicate | None:
     if not rest:
         return None
     verb = Verb(bare(rest[0]), adverbs, rest[1:], subject, bare(rest[0]) + ("," if rest[0].endswith(",") else ""))
-    if refers_back(verb.rest, someone=subject.person is Person.OTHER) or bare(subject.rest[0]) in (
-        "all",
-        "each",
-        "humans",
-        "people",
-    ):
+    if refers_back(verb.rest, someone=subject.person is Person.OTHER) or bare(subject.rest[0]) in _EVERYONE:
         return None
+    if subject.person is Person.WRITER and "together" in verb.rest and "with" not in verb.rest:
+        return None  # "we have played together": who else, only the conversation knows
     rule = _RULES.get(verb.low)
     if subject.person is Person.ELIDED:
         return event(verb)

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from agent_memory_server.domain.extraction_rules.dates import find_dates
+from agent_memory_server.domain.extraction_rules.inflection import Form, readings
 from agent_memory_server.domain.extraction_rules.lexicon import FUNCTION_WORDS, words
 
 SENTENCE_CHARS_MAX = 2_000
@@ -66,7 +67,8 @@ _SUPPOSED = re.compile(
     r"assuming|pretend|what if|let'?s (?:say|assume|"
     r"pretend|imagine)|let us say|say i|unless|hypothetically|as if|even if|i wish|wish|maybe|"
     r"perhaps|in case|consider|given that|"
-    r"for example|e\.g|whether|in (?:the|this|a|an|my|that) (?:story|game|dream|book|film|movie|play|scenario|novel|song))\b",
+    r"for example|e\.g|whether|in (?:the|this|a|an|my|that) (?:story|game|dream|book|film|movie|"
+    r"play|scenario|novel|song))\b",
     re.IGNORECASE,
 )
 _ASKS = re.compile(
@@ -90,6 +92,13 @@ _TOGETHER = re.compile(
     r"\s+and\s+I\b"
 )
 """A company of two or more, "my wife and I", whose "and" must not end a clause; it is tied to what follows."""
+_OF_ONESELF = re.compile(
+    r"\b(?:i|i'?m|i'?ve|i'?ll|i'?d|we|we'?(?:re|ve)|my|our|me|gonna|going to|always|never|from now on|"
+    r"(?:in the )?future|by default|every time|"
+    r"when(?:ever)? (?:you|answering|replying)|all the|appointment|meeting|interview|exam|flight|"
+    r"party|wedding|surgery|concert|deadline)\b",
+    re.IGNORECASE,
+)
 _ONLY_A_DATE_CHARS = 40
 _SHOUTED_CHARS_MIN = 12
 _SPELLINGS = {
@@ -273,7 +282,7 @@ def _sentences(text: str) -> list[tuple[str, str]]:
 
 
 def _split(sentence: str) -> list[Clause]:
-    if _SARCASM.search(sentence):
+    if not _may_state(sentence) or _SARCASM.search(sentence):
         return []
     quotes = _QUOTE.findall(sentence)
     if any(_QUOTE_IS_SPEECH.search(quote) for quote in quotes) or sentence.count('"') % 2:
@@ -293,6 +302,15 @@ def _split(sentence: str) -> list[Clause]:
     if asked and pieces:
         asserted = _asserted_in_question(sentence, pieces, asserted)
     return [Clause(piece, at == 0, asserted[at]) for at, piece in enumerate(pieces)]
+
+
+def _may_state(sentence: str) -> bool:
+    """A cheap look that spares most small talk the rest: does it speak of its writer at all, or begin with a past verb?"""
+    if _OF_ONESELF.search(sentence):
+        return True
+    return any(
+        form is Form.PAST for word in sentence.lower().split(None, 4)[:4] for _, form in readings(word.strip(",.!:"))
+    )
 
 
 def _glued(pieces: list[str]) -> list[str]:
