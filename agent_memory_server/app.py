@@ -16,7 +16,8 @@ from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.jobs import ClaimedIntent, IntentKind
 from agent_memory_server.embeddings.opening import open_embedder
 from agent_memory_server.errors import ConfigurationError
-from agent_memory_server.llm.opening import ModelAccess, RoutedLanguageModel, chosen_models
+from agent_memory_server.llm.opening import ModelAccess, ModelNames, RoutedLanguageModel, chosen_models
+from agent_memory_server.ports.language_model import LanguageModel
 from agent_memory_server.services.compaction import CompactionService
 from agent_memory_server.services.embedding import EmbeddingService
 from agent_memory_server.services.extraction.by_model import ModelExtractor
@@ -92,10 +93,12 @@ async def open_app(
     now: Callable[[], datetime] = utc_now,
     new_id: Callable[[], str] = new_ulid,
     background: bool = True,
+    language_model: LanguageModel | None = None,
 ) -> AsyncGenerator[MemoryApp]:
     """Open stores and models and yield the services; close them in reverse order.
 
-    ``background``: also work through pending work in this process. Raises ConfigurationError with what to change.
+    ``background``: also work through pending work in this process. ``language_model`` answers in place of the one that the
+    settings name (for tests and embedding applications). Raises ConfigurationError with what to change.
     """
     if settings.wants_authentication:
         raise ConfigurationError(
@@ -113,7 +116,7 @@ async def open_app(
         stack.push_async_callback(embedder.close)
         woken = asyncio.Event()
         indexer = Indexer(embedder=embedder)
-        gate = _open_gate(settings, stack)
+        gate = _open_gate(settings, stack, language_model)
         local_mode = gate is None
         extractor = RuleExtractor() if gate is None else ModelExtractor(gate=gate, top_k_topics=settings.top_k_topics)
         index_all = settings.index_all_messages_in_long_term_memory
@@ -267,8 +270,14 @@ def _secret(value: SecretStr | None) -> str | None:
     return value.get_secret_value() if value is not None else None
 
 
-def _open_gate(settings: Settings, stack: contextlib.AsyncExitStack) -> LanguageGate | None:
-    """The gate to the configured models, or None: local mode."""
+def _open_gate(
+    settings: Settings, stack: contextlib.AsyncExitStack, given: LanguageModel | None
+) -> LanguageGate | None:
+    """The gate to the given model or the configured ones, or None: local mode."""
+    if given is not None:
+        name = settings.generation_model or "given"
+        names = ModelNames(generation=name, fast=settings.fast_model or name)
+        return _gate(given, names, stack)
     access = ModelAccess(
         openai_api_key=_secret(settings.openai_api_key),
         openai_api_base=settings.openai_api_base,
@@ -278,7 +287,10 @@ def _open_gate(settings: Settings, stack: contextlib.AsyncExitStack) -> Language
     names = chosen_models(access, generation=settings.generation_model, fast=settings.fast_model)
     if names is None:
         return None
-    model = RoutedLanguageModel(access)
+    return _gate(RoutedLanguageModel(access), names, stack)
+
+
+def _gate(model: LanguageModel, names: ModelNames, stack: contextlib.AsyncExitStack) -> LanguageGate:
     stack.push_async_callback(model.close)
     return LanguageGate(
         model=model,

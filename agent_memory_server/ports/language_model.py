@@ -43,6 +43,8 @@ class ModelCall:
     schema_name: str = "answer"
     output_tokens_max: int = 4_096
     timeout_s: float = 60.0
+    purpose: Purpose | None = None
+    """For accounting and for tests; adapters send nothing of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

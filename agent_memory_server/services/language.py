@@ -108,6 +108,7 @@ class LanguageGate:
             schema_name=schema_name,
             output_tokens_max=output_tokens_max,
             timeout_s=self._policy.timeout_s,
+            purpose=purpose,
         )
         for attempt in range(1, self._policy.attempts_max + 1):
             try:
