@@ -33,7 +33,7 @@ SHUTDOWN_S = 10
 Opening = Callable[[], contextlib.AbstractAsyncContextManager[MemoryApp]]
 
 
-def create_api(app: MemoryApp | None = None, *, opening: Opening | None = None, body_bytes_max: int) -> FastAPI:
+def create_api(app: MemoryApp | None = None, *, opening: Opening | None = None, body_bytes_max: int) -> MemoryApi:
     """The REST API over an app that is already open, or over one that its lifespan opens with ``opening``."""
     runtime = Runtime(body_bytes_max=body_bytes_max, app=app)
 
@@ -48,7 +48,7 @@ def create_api(app: MemoryApp | None = None, *, opening: Opening | None = None, 
                 await runtime.afterwards.finish()
                 runtime.opened = app
 
-    return _Api(OPERATIONS, runtime, lifespan=lifespan)
+    return MemoryApi(OPERATIONS, runtime, lifespan=lifespan)
 
 
 async def serve(
@@ -77,14 +77,14 @@ async def serve(
         await _Server(config, announce=None if announce is None else lambda url: announce(app, url)).serve()
 
 
-def api_from_environment() -> FastAPI:
+def api_from_environment() -> MemoryApi:
     """A factory for ``uvicorn --factory`` and reloading: settings from the environment, services opened by the lifespan."""
     settings = Settings()
     settings.checked_host(settings.host)
     return create_api(opening=lambda: open_app(settings), body_bytes_max=settings.max_body_bytes)
 
 
-class _Api(FastAPI):
+class MemoryApi(FastAPI):
     """FastAPI for the documentation pages and the lifespan; the gateway goes before everything and serves our operations."""
 
     def __init__(self, operations: Sequence[Operation], runtime: Runtime, **options: Any) -> None:
@@ -92,6 +92,10 @@ class _Api(FastAPI):
         self._operations = operations
         self._runtime = runtime
         self.add_exception_handler(HTTPException, _no_route)
+
+    async def finish_afterwards(self) -> None:
+        """Wait for what was begun after answers; shutting down does so too."""
+        await self._runtime.afterwards.finish()
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:

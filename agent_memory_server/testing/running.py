@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from fastapi import FastAPI
 
-from agent_memory_server.api.server import create_api
+from agent_memory_server.api.server import MemoryApi, create_api
 from agent_memory_server.app import MemoryApp, new_ulid, open_app, utc_now
 from agent_memory_server.config import Settings
+from agent_memory_server.ports.language_model import LanguageModel
 
 READY_WITHIN_S = 30.0
 STOPPED_WITHIN_S = 15.0
@@ -38,8 +38,12 @@ class RunningApp:
     """An open app with its API and a client for it; no socket is involved."""
 
     app: MemoryApp
-    api: FastAPI
+    api: MemoryApi
     client: httpx.AsyncClient
+
+    async def finish_afterwards(self) -> None:
+        """Wait for what goes on after answers (counting accesses)."""
+        await self.api.finish_afterwards()
 
     async def idle(self, *, within_s: float = 10.0) -> None:
         """Wait until no work is pending. Raises TimeoutError."""
@@ -55,17 +59,21 @@ async def running_app(
     now: Callable[[], datetime] = utc_now,
     new_id: Callable[[], str] = new_ulid,
     background: bool = True,
+    language_model: LanguageModel | None = None,
     **settings: Any,
 ) -> AsyncGenerator[RunningApp]:
     """The real app on the real embedded engine, in this process. ``settings`` are fields of Settings.
 
-    ``background=False`` leaves pending work for the test to run (``app.pending_work.run_due()``). The client raises nothing
+    ``language_model`` (a ``ScriptedLanguageModel``) takes the place of local mode. ``background=False`` leaves pending work
+    for the test to run (``app.pending_work.run_due()``). The client raises nothing
     for error statuses, and an exception that leaves the API fails the test.
     """
     with contextlib.ExitStack() as folders:
         place = data_dir or Path(folders.enter_context(tempfile.TemporaryDirectory(prefix="agent-memory-")))
         chosen = _Unsurprising(data_dir=place, **settings)
-        async with open_app(chosen, now=now, new_id=new_id, background=background) as app:
+        async with open_app(
+            chosen, now=now, new_id=new_id, background=background, language_model=language_model
+        ) as app:
             api = create_api(app, body_bytes_max=chosen.max_body_bytes)
             transport = httpx.ASGITransport(app=api)
             async with (
