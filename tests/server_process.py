@@ -140,10 +140,7 @@ class ServerProcess:
         if process is None:
             return 0
         with contextlib.suppress(ProcessLookupError):
-            if signal_number is signal.SIGKILL:
-                os.killpg(process.pid, signal_number)
-            else:
-                process.send_signal(signal_number)
+            os.killpg(process.pid, signal_number)
         return process.wait(timeout=STOP_TIMEOUT_S)
 
 
@@ -154,7 +151,7 @@ def servers_on_one_file(data_dir: Path, count: int) -> Generator[list[ServerProc
         yield [stack.enter_context(ServerProcess(data_dir)) for _ in range(count)]
 
 
-def wait_for_no_pending_work(client: httpx.Client, timeout_s: float = 20.0) -> None:
+def wait_for_no_pending_work(client: httpx.Client, timeout_s: float = 30.0) -> None:
     """Until the background has finished all that was acknowledged."""
 
     def drained() -> bool:

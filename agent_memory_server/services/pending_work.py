@@ -21,7 +21,8 @@ from agent_memory_server.ports.outbox import Outbox
 
 Handler = Callable[[ClaimedIntent], Awaitable[None]]
 
-LEASE_S = 60.0
+LEASE_S = 10.0
+"""Renewed while the work goes on; after a crash another begins with it this much later."""
 ATTEMPTS_MAX = 8
 RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 300.0

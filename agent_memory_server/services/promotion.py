@@ -2,6 +2,9 @@
 
 Redelivery has one effect: a message memory's id is the message's, a structured memory keeps its own, and marks are set only
 after the commit. A session that was deleted meanwhile is not promoted: the commit carries the guard of its life.
+
+Message ids are unique within a session only: clients number messages 1, 2, 3 in each. Where a message's id already belongs to
+another session's message or to an explicit memory, that one stays and the message gets a derived id of its own.
 """
 
 from __future__ import annotations
@@ -11,8 +14,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from agent_memory_server.domain.identity import Scope
-from agent_memory_server.domain.operations import Operation, OperationKind
-from agent_memory_server.domain.records import MESSAGE_STRATEGY, Memory, MemoryType, Source
+from agent_memory_server.domain.operations import Committed, Effect, Operation, OperationKind
+from agent_memory_server.domain.records import MESSAGE_STRATEGY, Memory, MemoryType, Source, derived_id
 from agent_memory_server.domain.sessions import Message, Session, SessionGuard
 from agent_memory_server.ports.memories import MemoryStore
 from agent_memory_server.ports.working_memory import WorkingMemoryStore
@@ -58,7 +61,7 @@ class PromotionService:
         if not waiting:
             return 0
         inherited = [replace(_inheriting(memory, session), persisted_at=at, extracted=True) for memory in waiting]
-        if not await self._commit(inherited, guard, at, deduplicate=True):
+        if not (await self._commit(inherited, guard, at, deduplicate=True)).applied:
             return 0
         await self._sessions.mark_promoted(guard, message_ids=(), memory_ids=[memory.id for memory in waiting], at=at)
         return len(inherited)
@@ -70,19 +73,48 @@ class PromotionService:
             batch = await self._sessions.unpromoted(guard, now=at, limit=_MESSAGE_BATCH)
             if not batch:
                 return written
-            memories = [message_memory(message, session.scope, at) for message in batch]
-            if not await self._commit(memories, guard, at, deduplicate=False):
+            if not await self._commit_messages([message_memory(each, session.scope, at) for each in batch], guard, at):
                 return written
             await self._sessions.mark_promoted(
                 guard, message_ids=[message.id for message in batch], memory_ids=(), at=at
             )
             written += len(batch)
 
+    async def _commit_messages(self, memories: Sequence[Memory], guard: SessionGuard, at: datetime) -> bool:
+        """Write each message under its id, or beside whatever else holds that id. False: the session's life is over."""
+        committed = await self._commit(memories, guard, at, if_absent=True)
+        if not committed.applied:
+            return False
+        held = [
+            memory
+            for memory, outcome in zip(memories, committed.outcomes, strict=True)
+            if outcome.effect is Effect.UNCHANGED
+        ]
+        again = [each for each in [await self._beside_the_holder(memory) for memory in held] if each is not None]
+        return not again or (await self._commit(again, guard, at)).applied
+
+    async def _beside_the_holder(self, memory: Memory) -> Memory | None:
+        """What is still to be written for a message whose id is held: nothing when it is there already (redelivery)."""
+        holder = await self._memories.get(memory.key)
+        if holder is None:
+            return memory
+        if holder.extraction_strategy == MESSAGE_STRATEGY and holder.scope == memory.scope:
+            return memory if holder.text != memory.text else None
+        scope = memory.scope
+        parts = [part or "" for part in (scope.namespace, scope.user_id, scope.session_id)]
+        return replace(memory, id=derived_id(MESSAGE_STRATEGY, *parts, memory.id))
+
     async def _commit(
-        self, memories: Sequence[Memory], guard: SessionGuard, at: datetime, *, deduplicate: bool
-    ) -> bool:
-        indexed = await self._indexer.prepare(memories, deduplicate=deduplicate)
-        committed = await self._memories.commit(
+        self,
+        memories: Sequence[Memory],
+        guard: SessionGuard,
+        at: datetime,
+        *,
+        deduplicate: bool = False,
+        if_absent: bool = False,
+    ) -> Committed:
+        indexed = await self._indexer.prepare(memories, deduplicate=deduplicate, if_absent=if_absent)
+        return await self._memories.commit(
             Operation(
                 id=self._new_id(),
                 tenant=guard.scope.tenant,
@@ -95,11 +127,10 @@ class PromotionService:
                 reason=f"session {guard.scope.session_id}",
             )
         )
-        return committed.applied
 
 
 def message_memory(message: Message, scope: Scope, at: datetime) -> Memory:
-    """The searchable record of one message: its id and time, the session's owner, the bare words, and who spoke when that is named."""
+    """The searchable record of one message: its id and time, the session's owner, its words, and who spoke if that is named."""
     return Memory(
         id=message.id,
         scope=scope,

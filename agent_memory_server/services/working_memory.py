@@ -16,6 +16,7 @@ from agent_memory_server.domain.identity import OutsideReach, Principal, Scope
 from agent_memory_server.domain.jobs import IntentKind
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.operations import Intent
+from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.sessions import (
     Appended,
     Message,
@@ -136,6 +137,7 @@ class WorkingMemoryService:
         scope = self._exact(caller, session_id, draft.scope.namespace, draft.scope.user_id)
         for memory in draft.memories:
             self._reachable(caller, memory.scope)
+        _refuse_twice(draft.memories, scope)
         at = self._now()
         messages = await self._checked(draft.messages, at)
         session = await self._store.replace(
@@ -371,6 +373,19 @@ def _session_intent(kind: IntentKind, scope: Scope, *, not_before: datetime | No
         payload={"session_id": scope.session_id, **payload},
         not_before=not_before,
     )
+
+
+def _refuse_twice(memories: Sequence[Memory], scope: Scope) -> None:
+    """Two structured memories that would be promoted to one identity are a mistake of the client: one would be lost."""
+    seen: set[tuple[str | None, str | None, str]] = set()
+    for index, memory in enumerate(memories):
+        key = (memory.scope.namespace or scope.namespace, memory.scope.user_id or scope.user_id, memory.id)
+        if key in seen:
+            raise InvalidInput(
+                f"the memory id {memory.id} is there twice for the same owner; ids are unique within a namespace and user",
+                field=("body", "memories", index, "id"),
+            )
+        seen.add(key)
 
 
 def _absent(session_id: str) -> NotFound:

@@ -109,8 +109,11 @@ def replace_by_folder(folder: Path) -> None:
 
 
 def replace_by_empty_files(folder: Path) -> None:
-    """The files are truncated: an empty database is a failure, not an empty store."""
-    for path in folder.iterdir():
+    """The files are truncated: an empty database is a failure, not an empty store.
+
+    All but the index of the log, which SQLite keeps mapped: shortening a mapped file ends any process that reads it.
+    """
+    for path in (each for each in folder.iterdir() if not each.name.endswith("-shm")):
         with path.open("r+b") as file:
             file.truncate(0)
 

@@ -83,7 +83,7 @@ def test_deleted_memories_leave_no_text_in_the_files(tmp_path: Path) -> None:
         assert client.put("/v1/working-memory/s", json=session).status_code == 200
         wait_for_no_pending_work(client)
         assert client.delete("/v1/long-term-memory", params={"memory_ids": "m"}).status_code == 200
-        assert client.delete("/v1/working-memory/s", params=scope).status_code == 200
+        assert client.delete("/v1/working-memory/s", params={**scope, "cascade": "true"}).status_code == 200
         wait_for_no_pending_work(client)
         assert listed(client, "scrub") == []
         assert found_by_search(client, "scrub", word, "keyword") == []
