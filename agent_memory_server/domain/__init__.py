@@ -1,1 +1,2 @@
-"""Data and pure rules: no I/O, no clock, no settings, no vendor library but numpy and the stemmer."""
+"""Data and pure rules: no I/O, no clock, no settings, no vendor library but numpy, the stemmer and,
+in ``extraction_rules.dates`` alone, dateparser."""

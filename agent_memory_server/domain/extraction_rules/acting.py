@@ -119,13 +119,23 @@ def lexical(verb: Verb) -> Predicate | None:
         return None
     if verb.first_person or verb.subject.plural:
         base = base_of(verb.low, Form.BASE)
-        is_past = base is None or base in ("quit", "hurt", "set", "hit") or (base == "read" and says_when(verb.rest))
+        is_past = base is None or base in ("quit", "hurt", "set", "hit") or (base == "read" and _was_read(verb))
     else:
         base = base_of(verb.low, Form.THIRD)
         is_past = base is None
     if is_past:
         return event(verb)
     return _present(verb, base or "")
+
+
+def _was_read(verb: Verb) -> bool:
+    """ "read" is spelled alike in both tenses: one book, or "recently", make it the past."""
+    first = bare(verb.rest[0]) if verb.rest else ""
+    return (
+        says_when(verb.rest)
+        or bare(verb.subject.rest[0]) in lexicon.FILLER_ADVERBS
+        or (first in ("a", "an", "another") and "lot" not in verb.rest)
+    )
 
 
 _REGULARLY = words(

@@ -13,6 +13,7 @@ DATE_MARK = re.compile(r"⟦(\d+)⟧")
 """Stands in a clause for a date expression that was found there."""
 _CAPITAL = re.compile(r"^[\"'(]?[A-Z][\w'&.-]*[A-Za-z0-9)]?")
 _VERY_SHORT = 3
+_EMPTY = lexicon.FUNCTION_WORDS | lexicon.VAGUE_OBJECTS | lexicon.FILLER_ADVERBS | words("lot bit ton tons bunch")
 
 
 def is_telling(words: list[str]) -> bool:
@@ -21,9 +22,7 @@ def is_telling(words: list[str]) -> bool:
         low = bare(word)
         if DATE_MARK.search(word) or not low:
             continue
-        if low[0].isdigit() or (
-            len(low) >= _VERY_SHORT and low not in lexicon.FUNCTION_WORDS and low not in lexicon.VAGUE_OBJECTS
-        ):
+        if low[0].isdigit() or (len(low) >= _VERY_SHORT and low not in _EMPTY):
             return True
         if word[:1].isupper() and low not in lexicon.FUNCTION_WORDS:
             return True
