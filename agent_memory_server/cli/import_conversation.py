@@ -138,7 +138,8 @@ class StoreDestination:
         self._app = app
 
     async def append(self, session_id: str, messages: Sequence[FileMessage], owner: Owner) -> tuple[int, int]:
-        from agent_memory_server.api.schemas.working_memory import AppendMessagesRequest, to_messages
+        from agent_memory_server.api.schemas.working_memory import AppendMessagesRequest, to_message
+        from agent_memory_server.errors import InvalidInput
 
         body = parsed(
             AppendMessagesRequest,
@@ -146,12 +147,10 @@ class StoreDestination:
             namespace=owner.namespace,
             user_id=owner.user_id,
         )
-        appendable, _ = to_messages(
-            body.messages,
-            at=self._app.now(),
-            new_id=self._app.new_id,
-            timestamps_required=self._app.require_message_timestamps,
-        )
+        if self._app.require_message_timestamps and any(each.created_at is None for each in messages):
+            raise InvalidInput("REQUIRE_MESSAGE_TIMESTAMPS is set, and a message of the file has no created_at")
+        at = self._app.now()
+        appendable = [to_message(each, at=at, new_id=self._app.new_id) for each in body.messages]
         outcome = await self._app.working_memory.append(
             OPERATOR,
             session_id=session_id,

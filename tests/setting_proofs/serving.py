@@ -1,0 +1,101 @@
+"""Proofs of the settings of storage and of the REST server."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from agent_memory_server.app import open_app
+from agent_memory_server.errors import ConfigurationError
+from tests.server_process import ServerProcess
+from tests.setting_proofs.running import refused, settings_of
+
+
+@contextlib.contextmanager
+def _taken_port(address: str) -> Generator[int]:
+    with socket.socket() as taken:
+        taken.bind((address, 0))
+        taken.listen()
+        yield int(taken.getsockname()[1])
+
+
+async def storage_url(folder: Path) -> None:
+    """The data lies in the named file, not in DATA_DIR."""
+    path = folder / "elsewhere.db"
+    async with open_app(settings_of(folder, storage_url=f"sqlite:///{path}"), background=False) as app:
+        assert app.storage == str(path)
+    assert path.exists()
+    assert not (folder / "data").exists()
+
+
+async def data_dir(folder: Path) -> None:
+    """Without a STORAGE_URL the file lies in the folder."""
+    async with open_app(settings_of(folder, data_dir=folder / "mine"), background=False):
+        pass
+    assert (folder / "mine" / "memory.db").exists()
+
+
+async def redis_url(folder: Path) -> None:
+    """It selects the Redis engine, which this version refuses instead of taking another engine silently."""
+    with pytest.raises(ConfigurationError, match="Redis engine"):
+        async with open_app(settings_of(folder, redis_url="redis://localhost:6379")):
+            pass
+
+
+def host(folder: Path) -> None:
+    """An address that is not this machine's is refused."""
+    assert "refusing to listen on 0.0.0.0" in refused(folder, HOST="0.0.0.0")
+
+
+def allow_unauthenticated(folder: Path) -> None:
+    """The same address is accepted: what is refused next is a port that is taken."""
+    with _taken_port("0.0.0.0") as number:
+        said = refused(folder, HOST="0.0.0.0", ALLOW_UNAUTHENTICATED="true", PORT=str(number))
+    assert f"cannot listen on 0.0.0.0 port {number}" in said
+
+
+def port(folder: Path) -> None:
+    """The port that the environment names is the one that the server wants."""
+    with _taken_port("127.0.0.1") as number:
+        assert f"cannot listen on 127.0.0.1 port {number}" in refused(folder, PORT=str(number))
+
+
+async def auth_mode(folder: Path) -> None:
+    """Authentication is not there yet: asking for it stops the start instead of starting open."""
+    with pytest.raises(ConfigurationError, match="will not start open"):
+        async with open_app(settings_of(folder, auth_mode="token")):
+            pass
+
+
+async def token_auth_enabled(folder: Path) -> None:
+    """As AUTH_MODE=token."""
+    with pytest.raises(ConfigurationError, match="will not start open"):
+        async with open_app(settings_of(folder, token_auth_enabled=True)):
+            pass
+
+
+def disable_auth(folder: Path) -> None:
+    """``false`` asks for authentication."""
+    assert "will not start open" in refused(folder, "--port", "0", DISABLE_AUTH="false")
+
+
+def max_body_bytes(folder: Path) -> None:
+    """A body that the default takes is too large."""
+    with (
+        ServerProcess(folder / "data", environment={"MAX_BODY_BYTES": "1024"}) as server,
+        server.client() as client,
+    ):
+        body = {"messages": [{"role": "user", "content": "x" * 2000, "id": "m1"}]}
+        assert client.post("/v1/working-memory/s/messages", json=body).status_code == 413
+
+
+def log_level(folder: Path) -> None:
+    """The line about the start is logged at INFO and not at ERROR."""
+    for level, logged in (("INFO", True), ("ERROR", False)):
+        with ServerProcess(folder / level, environment={"LOG_LEVEL": level}) as server:
+            server.stop()
+            assert ('"event": "serving"' in server.log) is logged
