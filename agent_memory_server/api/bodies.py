@@ -8,8 +8,10 @@ object the last value counts. Free-form objects are checked where they are decla
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from typing import Any, TypeVar
+import json
+import re
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import from_json
@@ -21,6 +23,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 CHUNK = 500
 """Items validated between two chances for other requests."""
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _JSON_TYPES = (b"application/json", b"text/json")
 
 
@@ -52,36 +56,58 @@ def check_media_type(content_type: bytes | None) -> None:
 def parsed(body: bytes) -> Any:
     """The JSON value of a body. Raises BadBody; an empty body is reported as a missing one."""
     if not body.strip():
-        raise BadBody([{"type": "missing", "loc": ["body"], "msg": "Field required", "input": None}])
+        raise BadBody([{"type": "missing", "loc": ["body"], "msg": "Field required"}])
     try:
         value = from_json(body, allow_inf_nan=False, cache_strings="keys")
     except ValueError as error:
+        if surrogate := _lone_surrogate(body):
+            raise surrogate from None
         reason = str(error)
         raise BadBody(
             [{"type": "json_invalid", "loc": ["body"], "msg": f"JSON decode error: {reason}", "ctx": {"error": reason}}]
         ) from None
     if b"\\u0000" in body:
-        refuse_nul(value, ("body",))
+        refuse_nul(value)
     return value
 
 
-def refuse_nul(value: Any, location: tuple[str | int, ...]) -> None:
-    """Raise BadBody that names the first text with a NUL: engines disagree about it, so none is ever stored."""
-    waiting: list[tuple[Any, tuple[str | int, ...]]] = [(value, location)]
+def _lone_surrogate(body: bytes) -> BadBody | None:
+    """The refusal that names the place, when half a character (``\\ud800`` alone) is why the body could not be read."""
+    if not _SURROGATE.search(body):
+        return None
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return None  # something else is wrong as well; the parser's own message says what
+    for text, where in _texts(value):
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            place = [part.encode("utf-8", "replace").decode() if isinstance(part, str) else part for part in where]
+            message = "must not contain a lone surrogate: it is half a character, which UTF-8 cannot hold"
+            return BadBody([{"type": "lone_surrogate", "loc": place, "msg": message}])
+    return None
+
+
+def _texts(value: Any) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+    """Every text of a JSON value, keys included, with its place."""
+    waiting: list[tuple[Any, tuple[str | int, ...]]] = [(value, ("body",))]
     while waiting:
         current, where = waiting.pop()
         if isinstance(current, str):
-            if "\0" in current:
-                raise BadBody(
-                    [{"type": "nul_character", "loc": list(where), "msg": "must not contain the NUL character"}]
-                )
+            yield current, where
         elif isinstance(current, dict):
-            for key, each in current.items():  # pyright: ignore[reportUnknownVariableType]
-                name = str(key)  # pyright: ignore[reportUnknownArgumentType]
-                waiting.append((name, where))
-                waiting.append((each, (*where, name.replace("\0", "\ufffd"))))  # pyright: ignore[reportUnknownArgumentType]
+            for key, each in cast("dict[str, Any]", current).items():
+                yield key, where
+                waiting.append((each, (*where, key)))
         elif isinstance(current, list):
-            waiting.extend((each, (*where, index)) for index, each in enumerate(current))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+            waiting.extend((each, (*where, index)) for index, each in enumerate(cast("list[Any]", current)))
+
+
+def refuse_nul(value: Any) -> None:
+    """Raise BadBody that names the first text with a NUL: engines disagree about it, so none is ever stored."""
+    for text, where in _texts(value):
+        if "\0" in text:
+            place = [part.replace("\0", "\ufffd") if isinstance(part, str) else part for part in where]
+            raise BadBody([{"type": "nul_character", "loc": place, "msg": "must not contain the NUL character"}])
 
 
 def validated(model: type[Model], value: Any, *location: str | int) -> Model:
