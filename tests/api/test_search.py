@@ -12,6 +12,7 @@ from agent_memory_server.testing.running import RunningApp
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SEARCH = "/v1/long-term-memory/search"
+NO_OPERATORS: dict[str, Any] = {}
 RANKED_FIELDS = {"dist", "score", "score_type"}
 
 MEMORIES: list[dict[str, Any]] = [
@@ -83,8 +84,8 @@ async def test_a_blank_text_lists_by_filter_newest_first(client: httpx.AsyncClie
         ({"user_id": {"not_in": ["ann", "bob"]}}, {"car"}),
         ({"user_id": {"none": ["bob"]}}, {"tea", "car"}),
         ({"user_id": {"startswith": "an"}}, {"tea"}),
-        ({"user_id": {"eq": "Ann"}}, set()),
-        ({"user_id": {"eq": "ann", "ne": "ann"}}, set()),
+        ({"user_id": {"eq": "Ann"}}, set[str]()),
+        ({"user_id": {"eq": "ann", "ne": "ann"}}, set[str]()),
         ({"user_id": {"ne": "ann", "not_in": ["bob"], "not_eq": "eve"}}, {"car"}),
         ({"session_id": {"eq": "s1"}}, {"tea"}),
         ({"topics": {"any": ["tea", "cars"]}}, {"tea", "car"}),
@@ -112,8 +113,8 @@ async def test_a_blank_text_lists_by_filter_newest_first(client: httpx.AsyncClie
         ({"event_date": {"eq": "2024-06-01T02:00:00.5+02:00"}}, {"tea"}),
         ({"event_date": {"lt": "2024-06-02"}}, {"tea"}),
         ({"topics": {"eq": None, "any": ["cars"], "field": "topics"}}, {"car"}),
-        ({"topics": None, "user_id": None, "created_at": {}}, {"tea", "coffee", "car"}),
-        ({"user_id": {"eq": "ann"}, "topics": {"any": ["cars"]}}, set()),
+        ({"topics": None, "user_id": None, "created_at": NO_OPERATORS}, {"tea", "coffee", "car"}),
+        ({"user_id": {"eq": "ann"}, "topics": {"any": ["cars"]}}, set[str]()),
     ],
 )
 async def test_filters_mean_what_they_say(
