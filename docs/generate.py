@@ -91,16 +91,18 @@ def _type(field: FieldInfo) -> str:
         "Path": "path",
         "SecretStr": "secret",
     }
-    return " or ".join(names.get(each.__name__, each.__name__) for each in members)
+    return " or ".join(str(names.get(each.__name__, each.__name__)) for each in members)
 
 
 def _default(name: str, field: FieldInfo) -> str:
     if name == "data_dir":
         return "the platform's user data folder"
-    value = field.get_default(call_default_factory=True)
+    value: Any = field.get_default(call_default_factory=True)
     if value is None:
         return "not set"
-    return f"`{str(value.value if isinstance(value, Enum) else value).lower() if isinstance(value, bool) else value}`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value.value if isinstance(value, Enum) else value}`"
 
 
 def _cell(text: str) -> str:
@@ -174,7 +176,9 @@ def _operation(operation: dict[str, Any], document: dict[str, Any]) -> Iterator[
 
 def _json_schema(holder: dict[str, Any]) -> dict[str, Any]:
     contents: dict[str, Any] = holder.get("content", {})
-    return next((each.get("schema", {}) for each in contents.values()), {})
+    for each in contents.values():
+        return each.get("schema", {})
+    return {}
 
 
 def _fields(schema: dict[str, Any], document: dict[str, Any]) -> Iterator[str]:
@@ -209,8 +213,9 @@ def _schema(schema: dict[str, Any]) -> str:
         return " \\| ".join(f"`{each}`" for each in schema["enum"])
     if "const" in schema:
         return f"`{schema['const']}`"
-    kind = schema.get("type", "any")
-    kind = " or ".join(kind) if isinstance(kind, list) else str(kind)
+    kind: Any = schema.get("type", "any")
+    if not isinstance(kind, str):
+        kind = " or ".join(kind)
     return f"{kind} ({schema['format']})" if "format" in schema else kind
 
 
