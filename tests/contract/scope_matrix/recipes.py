@@ -79,6 +79,21 @@ _delete_memory = _request(
 UNSCOPED = {("get", "/v1/health"), ("get", "/v1/ready")}
 """Operations that touch nobody's data."""
 
+BY_CREDENTIAL_ALONE = {
+    ("post", "/v1/summary-views"),
+    ("get", "/v1/summary-views"),
+    ("get", "/v1/summary-views/{view_id}"),
+    ("delete", "/v1/summary-views/{view_id}"),
+    ("post", "/v1/summary-views/{view_id}/partitions/run"),
+    ("get", "/v1/summary-views/{view_id}/partitions"),
+    ("post", "/v1/summary-views/{view_id}/run"),
+    ("get", "/v1/tasks"),
+    ("get", "/v1/tasks/{task_id}"),
+    ("post", "/v1/tasks/{task_id}/replay"),
+}
+"""Operations whose requests name no scope: it is the caller's binding. They are aimed at ids of others, with principals in
+place of credentials, in tests/services/test_summary_views.py; here they get recipes when callers have credentials."""
+
 RECIPES: Mapping[tuple[str, str], Recipe] = {
     ("get", "/v1/working-memory"): Recipe(
         _request("GET", "/v1/working-memory/", query=lambda c, _: {"limit": 100, **c.named})
