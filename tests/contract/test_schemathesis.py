@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -22,34 +22,34 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.server_process import ServerProcess
 
-EXAMPLES_PER_OPERATION = 25
+EXAMPLES_PER_OPERATION = 20
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
 @pytest.fixture(scope="module")
-def generated_schema(tmp_path_factory: pytest.TempPathFactory) -> Generator[Any]:
+def schema(tmp_path_factory: pytest.TempPathFactory) -> Generator[Any]:
     """Our document, from a server of its own: generated requests delete and forget what they like."""
     with ServerProcess(tmp_path_factory.mktemp("schemathesis") / "data") as server:
         yield schemathesis.openapi.from_url(f"{server.url}/openapi.json")
 
 
-schema = schemathesis.pytest.from_fixture("generated_schema")
+def test_check_18_generated_requests_meet_only_documented_answers(schema: Any, subtests: pytest.Subtests) -> None:
+    """Every operation of the document, with bounded generated requests, valid and invalid, answers as documented."""
+    operations = [found.ok() for found in schema.get_all_operations()]
+    assert operations
+    for operation in operations:
 
+        @settings(
+            max_examples=EXAMPLES_PER_OPERATION,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow, HealthCheck.data_too_large],
+        )
+        @given(case=operation.as_strategy())
+        def generated(case: Any) -> None:
+            case.call_and_validate(checks=CHECKS)
 
-@schema.parametrize()
-@settings(
-    max_examples=EXAMPLES_PER_OPERATION,
-    deadline=None,
-    derandomize=True,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-def test_check_18_generated_requests_meet_only_documented_answers(case: schemathesis.Case) -> None:
-    """Each generated request is answered as the document says."""
-    case.call_and_validate(
-        checks=[
-            not_a_server_error,
-            status_code_conformance,
-            content_type_conformance,
-            response_schema_conformance,
-        ]
-    )
+        with subtests.test(operation=operation.label):
+            generated()
