@@ -27,7 +27,7 @@ $(VENV)/.python:
 
 $(INSTALLED): pyproject.toml $(VENV)/.python
 	@echo "Installing agent-memory-server into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.$(EXTRAS)'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable '.$(EXTRAS)'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(INSTALLED)
