@@ -18,6 +18,7 @@ from agent_memory_server.cli.import_conversation import import_conversation
 from agent_memory_server.cli.migrate_memories import migrate_memories
 from agent_memory_server.cli.rebuild_index import rebuild_index
 from agent_memory_server.cli.search import search
+from agent_memory_server.cli.tasks import tasks
 from agent_memory_server.cli.version import version
 from agent_memory_server.errors import MemoryServerError
 
@@ -47,7 +48,7 @@ def cli() -> None:
     """
 
 
-for command in (api, search, delete, import_conversation, rebuild_index, migrate_memories, version):
+for command in (api, search, delete, import_conversation, rebuild_index, migrate_memories, tasks, version):
     cli.add_command(command)
 
 
