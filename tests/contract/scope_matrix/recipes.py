@@ -71,6 +71,19 @@ def _search_body(mode: str) -> Callable[[Caller, str], Mapping[str, Any]]:
     return lambda caller, _: {"text": QUERY, "search_mode": mode, "limit": 100, **caller.filters}
 
 
+def _summary_of_ones_own(client: httpx.Client, caller: Caller, _: str) -> httpx.Response:
+    """A view over the caller's scope, by filters and by groups, run for its one partition."""
+    group = caller.named
+    view = {"source": "long_term", "group_by": sorted(group), "filters": caller.filters}
+    created = client.post("/v1/summary-views", json=view, headers=dict(caller.headers))
+    assert created.status_code == 200, created.text
+    path = f"/v1/summary-views/{created.json()['id']}"
+    try:
+        return client.post(f"{path}/partitions/run", json={"group": group}, headers=dict(caller.headers))
+    finally:
+        client.delete(path, headers=dict(caller.headers))
+
+
 _delete_session = _request("DELETE", "/v1/working-memory/{id}", query=_scope)
 _delete_memory = _request(
     "DELETE", "/v1/long-term-memory", query=lambda caller, target: {"memory_ids": target, **caller.named}
@@ -93,6 +106,20 @@ BY_CREDENTIAL_ALONE = {
 }
 """Operations whose requests name no scope: it is the caller's binding. They are aimed at ids of others, with principals in
 place of credentials, in tests/services/test_summary_views.py; here they get recipes when callers have credentials."""
+
+OF_THE_CREDENTIAL = {
+    ("get", "/v1/summary-views"),
+    ("post", "/v1/summary-views"),
+    ("get", "/v1/summary-views/{view_id}"),
+    ("delete", "/v1/summary-views/{view_id}"),
+    ("get", "/v1/summary-views/{view_id}/partitions"),
+    ("post", "/v1/summary-views/{view_id}/run"),
+    ("get", "/v1/tasks"),
+    ("get", "/v1/tasks/{task_id}"),
+    ("post", "/v1/tasks/{task_id}/replay"),
+}
+"""Operations that name no scope: what they reach is decided by the credential alone, which is the axis still to come.
+What a view's summary may hold is tested below, by its filters."""
 
 RECIPES: Mapping[tuple[str, str], Recipe] = {
     ("get", "/v1/working-memory"): Recipe(
@@ -162,6 +189,7 @@ RECIPES: Mapping[tuple[str, str], Recipe] = {
         _request("POST", "/v1/long-term-memory/compact", query=_scope), writes=True
     ),
     ("post", "/v1/memory/prompt"): Recipe(_request("POST", "/v1/memory/prompt", body=_prompt_body), target="session"),
+    ("post", "/v1/summary-views/{view_id}/partitions/run"): Recipe(_summary_of_ones_own),
     ("get", "/v1/pending"): Recipe(_request("GET", "/v1/pending", query=_scope)),
 }
 """By (method, path) of the OpenAPI document, without a last slash: both forms lead to the same place."""
