@@ -11,9 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import structlog
-
-from agent_memory_server.domain.identity import OutsideReach, Principal, ScopeSelector
+from agent_memory_server.domain.identity import Principal, ScopeSelector
 from agent_memory_server.domain.jobs import IntentKind, Task
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.operations import Intent, TaskRequest
@@ -31,7 +29,7 @@ from agent_memory_server.domain.summary_views import (
     group_key,
     group_of,
 )
-from agent_memory_server.errors import BadRequest, Conflict, ModelUnavailable, NotFound
+from agent_memory_server.errors import Conflict, InvalidInput, ModelUnavailable, NotFound
 from agent_memory_server.ports.memories import MemoryStore
 from agent_memory_server.ports.summarizer import Summarizer
 from agent_memory_server.ports.summary_views import PartitionPage, SummaryViewStore
@@ -42,8 +40,6 @@ _STORE_ATTEMPTS_MAX = 3
 """How often a summary is made again because one of its memories was deleted meanwhile."""
 _FAILURES_IN_A_ROW_MAX = 3
 """After so many the model is taken to be away, and the rest waits for the retry."""
-
-_log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +83,7 @@ class SummaryViewService:
             draft=checked(draft),
         )
         if not await self._store.add(view, views_max=LIMITS.summary_views_max):
-            raise BadRequest(f"there are {LIMITS.summary_views_max} summary views already; delete one first")
+            raise InvalidInput(f"there are {LIMITS.summary_views_max} summary views already; delete one first")
         return view
 
     async def list(self, caller: Principal) -> Sequence[SummaryView]:
@@ -190,7 +186,7 @@ class SummaryViewService:
             known = groups.get(key)
             if known is None:
                 if len(groups) >= LIMITS.partitions_max:
-                    raise BadRequest(f"the view has more than {LIMITS.partitions_max} groups; narrow it by a filter")
+                    raise InvalidInput(f"the view has more than {LIMITS.partitions_max} groups; narrow it by a filter")
                 known = groups[key] = (group, self._inputs(view, keep=0))
             known[1].add(memory)
         return groups
@@ -277,14 +273,6 @@ class SummaryViewService:
             cursor = page.next_cursor
             if cursor is None:
                 return
-
-
-def visible(caller: Principal, view: SummaryView) -> bool:
-    """Whether everything that the view reads lies within the caller's reach."""
-    try:
-        return caller.selector().admits(view.owner_scope)
-    except OutsideReach:
-        return False
 
 
 def _absent(view_id: str) -> NotFound:
