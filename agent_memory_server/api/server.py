@@ -73,8 +73,18 @@ async def serve(
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=SHUTDOWN_S,
+            http=_http_protocol(),
         )
         await _Server(config, announce=None if announce is None else lambda url: announce(app, url)).serve()
+
+
+def _http_protocol() -> Any:
+    """Ours where its parser is installed; on Windows uvicorn's own, which bounds a head by itself."""
+    try:
+        from agent_memory_server.api.http_protocol import HttpProtocol
+    except ImportError:
+        return "auto"
+    return HttpProtocol
 
 
 def api_from_environment() -> MemoryApi:

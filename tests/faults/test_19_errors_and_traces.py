@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -159,3 +162,40 @@ def test_check_19_two_requests_have_two_traces(shared_server: ServerProcess) -> 
     with shared_server.client() as client:
         ids = {client.get("/v1/health").headers["x-request-id"] for _ in range(5)}
     assert len(ids) == 5
+
+
+def raw_answer(server: ServerProcess, sent: bytes) -> tuple[int, dict[str, str], bytes]:
+    """What the server answers to these bytes: status, headers in lower case, body."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(sent)
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            while more := connection.recv(65536):
+                answer += more
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines[1:])
+    return int(lines[0].split()[1]), headers, body
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"this is not HTTP\r\n\r\n", 400),
+        (b"GET /v1/health HTTP/9.9\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"GET /v1/health?x=" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"POST /v1/memory/prompt HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n", 400),
+        (b"GET /v1/health HTTP/1.1\r\nHost: x\r\nX-Endless: " + b"a" * 300_000, 431),
+    ],
+    ids=["words", "version", "TLS", "long URL", "bad length", "endless header"],
+)
+def test_check_19_what_is_not_http_is_a_problem_too(shared_server: ServerProcess, sent: bytes, status: int) -> None:
+    """Below the application as well: bytes that are no request, and heads without end, get a problem document."""
+    answered, headers, body = raw_answer(shared_server, sent)
+    assert answered == status, body
+    assert headers["content-type"].split(";")[0] == "application/problem+json"
+    assert json.loads(body)["status"] == status
+    with shared_server.client() as client:
+        assert client.get("/v1/health").status_code == 200

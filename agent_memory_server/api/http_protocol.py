@@ -1,0 +1,60 @@
+"""HTTP below the application: what is not HTTP, or whose head is endless, is answered as a problem document too.
+
+A head (request line and headers) may be ``HEAD_BYTES_MAX`` long; a client that goes on sending one is cut off with 431, so
+that it cannot grow the server. Bodies are bounded above, by the gateway.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from agent_memory_server.api.errors import problem
+from agent_memory_server.api.trace import trace_of
+
+HEAD_BYTES_MAX = 64 * 1024
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's fast protocol with a bounded head. ``_head_bytes`` counts what came while a head was incomplete."""
+
+    _head_bytes = 0
+    _in_head = True
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self._in_head or self.transport.is_closing():
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > HEAD_BYTES_MAX:
+            self._refuse(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                f"the request line and headers are longer than {HEAD_BYTES_MAX} bytes",
+            )
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words are for its log
+        is_long = len(getattr(self, "url", b"")) >= HEAD_BYTES_MAX
+        reason = f"the URL is longer than {HEAD_BYTES_MAX - 1} bytes" if is_long else "this is not a valid HTTP request"
+        self._refuse(HTTPStatus.BAD_REQUEST, reason)
+
+    def _refuse(self, status: HTTPStatus, reason: str) -> None:
+        answer = problem(status.value, status.phrase.capitalize(), reason, trace_of(None))
+        head = [
+            f"HTTP/1.1 {status.value} {status.phrase}".encode(),
+            b"content-type: " + answer.media_type,
+            b"content-length: %d" % len(answer.body),
+            b"connection: close",
+            *(name + b": " + value for name, value in answer.headers),
+        ]
+        self.transport.write(b"\r\n".join(head) + b"\r\n\r\n" + answer.body)
+        self.transport.close()
