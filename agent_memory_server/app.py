@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 from pydantic import SecretStr
 from ulid import ULID
@@ -83,7 +84,8 @@ def new_ulid() -> str:
 
 def storage_url(settings: Settings) -> str:
     """STORAGE_URL, else REDIS_URL, else a file in DATA_DIR."""
-    return settings.storage_url or settings.redis_url or f"sqlite:///{settings.data_dir / DATABASE_NAME}"
+    # A folder's name may hold characters that mean something in a URL.
+    return settings.storage_url or settings.redis_url or f"sqlite:///{quote(str(settings.data_dir / DATABASE_NAME))}"
 
 
 @contextlib.asynccontextmanager
