@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "agent_memory_server"
 LINES_MAX = 450
 """About 400 is what one sitting can read."""
-EXTRAS = ("onnxruntime",)
+EXTRAS = ("boto3", "botocore", "litellm", "onnxruntime")
 """Packages that an optional adapter needs and that development does without."""
 MODULES = sorted(
     each.name for each in pkgutil.walk_packages(agent_memory_server.__path__, prefix="agent_memory_server.")

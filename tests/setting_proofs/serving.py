@@ -33,10 +33,11 @@ async def storage_url(folder: Path) -> None:
 
 
 async def data_dir(folder: Path) -> None:
-    """Without a STORAGE_URL the file lies in the folder."""
-    async with open_app(settings_of(folder, data_dir=folder / "mine"), background=False):
+    """Without a STORAGE_URL the file lies in the folder, whatever its name."""
+    mine = folder / "50% of it? #1"
+    async with open_app(settings_of(folder, data_dir=mine), background=False):
         pass
-    assert (folder / "mine" / "memory.db").exists()
+    assert (mine / "memory.db").exists()
 
 
 async def redis_url(folder: Path) -> None:
