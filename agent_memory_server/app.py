@@ -17,7 +17,8 @@ from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.jobs import ClaimedIntent, IntentKind
 from agent_memory_server.embeddings.opening import open_embedder
 from agent_memory_server.errors import ConfigurationError
-from agent_memory_server.llm.opening import ModelAccess, ModelNames, RoutedLanguageModel, chosen_models
+from agent_memory_server.llm.access import AwsKeys, ModelAccess
+from agent_memory_server.llm.opening import ModelNames, RoutedLanguageModel, chosen_models
 from agent_memory_server.ports.language_model import LanguageModel
 from agent_memory_server.services.compaction import CompactionService
 from agent_memory_server.services.embedding import EmbeddingService
@@ -28,7 +29,7 @@ from agent_memory_server.services.forgetting import ForgettingService
 from agent_memory_server.services.hydration import HydrationService
 from agent_memory_server.services.indexing import Indexer
 from agent_memory_server.services.jobs import JobService
-from agent_memory_server.services.language import GatePolicy, LanguageGate, ModelChoice, log_usage
+from agent_memory_server.services.language import GatePolicy, LanguageGate, ModelChoice, UsageAccount
 from agent_memory_server.services.memories import MemoryService
 from agent_memory_server.services.partition_summaries import ExtractivePartitions, ModelPartitions
 from agent_memory_server.services.pending_work import PendingWorkService
@@ -64,6 +65,8 @@ class MemoryApp:
     schedules: ScheduleService
     jobs: JobService
     readiness: ReadinessService
+    model_usage: UsageAccount
+    """Calls and tokens by purpose and model, for metrics."""
     long_term_memory: bool
     local_mode: bool
     """No language model is configured: everything runs in this process, offline."""
@@ -118,7 +121,8 @@ async def open_app(
         stack.push_async_callback(embedder.close)
         woken = asyncio.Event()
         indexer = Indexer(embedder=embedder)
-        gate = _open_gate(settings, stack, language_model)
+        model_usage = UsageAccount()
+        gate = _open_gate(settings, stack, language_model, model_usage)
         local_mode = gate is None
         extractor = RuleExtractor() if gate is None else ModelExtractor(gate=gate, top_k_topics=settings.top_k_topics)
         index_all = settings.index_all_messages_in_long_term_memory
@@ -246,6 +250,7 @@ async def open_app(
             schedules=schedules,
             jobs=JobService(store=stores.jobs, now=now, wake=wake_all),
             readiness=ReadinessService(engine=stores.engine, embedding_model=embedder.model),
+            model_usage=model_usage,
             long_term_memory=settings.long_term_memory,
             local_mode=local_mode,
             require_message_timestamps=settings.require_message_timestamps,
@@ -273,33 +278,41 @@ def _secret(value: SecretStr | None) -> str | None:
 
 
 def _open_gate(
-    settings: Settings, stack: contextlib.AsyncExitStack, given: LanguageModel | None
+    settings: Settings, stack: contextlib.AsyncExitStack, given: LanguageModel | None, usage: UsageAccount
 ) -> LanguageGate | None:
     """The gate to the given model or the configured ones, or None: local mode."""
     if given is not None:
         name = settings.generation_model or "given"
         names = ModelNames(generation=name, fast=settings.fast_model or name)
-        return _gate(given, names, stack)
+        return _gate(given, names, stack, usage)
     access = ModelAccess(
         openai_api_key=_secret(settings.openai_api_key),
         openai_api_base=settings.openai_api_base,
         anthropic_api_key=_secret(settings.anthropic_api_key),
         anthropic_api_base=settings.anthropic_api_base,
+        aws=AwsKeys(
+            region=settings.region_name,
+            access_key_id=_secret(settings.aws_access_key_id),
+            secret_access_key=_secret(settings.aws_secret_access_key),
+            session_token=_secret(settings.aws_session_token),
+        ),
     )
     names = chosen_models(access, generation=settings.generation_model, fast=settings.fast_model)
     if names is None:
         return None
-    return _gate(RoutedLanguageModel(access), names, stack)
+    return _gate(RoutedLanguageModel(access), names, stack, usage)
 
 
-def _gate(model: LanguageModel, names: ModelNames, stack: contextlib.AsyncExitStack) -> LanguageGate:
+def _gate(
+    model: LanguageModel, names: ModelNames, stack: contextlib.AsyncExitStack, usage: UsageAccount
+) -> LanguageGate:
     stack.push_async_callback(model.close)
     return LanguageGate(
         model=model,
         choice=ModelChoice(generation=names.generation, fast=names.fast),
         policy=GatePolicy(),
         sleep=asyncio.sleep,
-        account=log_usage,
+        account=usage.add,
     )
 
 

@@ -104,6 +104,10 @@ class Settings(BaseSettings):
     )
     anthropic_api_key: SecretStr | None = Field(default=None, description="Key of Anthropic's endpoint.")
     anthropic_api_base: str | None = Field(default=None, description="Base URL of Anthropic's endpoint.")
+    region_name: str | None = Field(default=None, description="AWS region of bedrock/ models. Unset: AWS's own chain.")
+    aws_access_key_id: SecretStr | None = Field(default=None, description="AWS key. Unset: AWS's own chain.")
+    aws_secret_access_key: SecretStr | None = Field(default=None, description="The secret of AWS_ACCESS_KEY_ID.")
+    aws_session_token: SecretStr | None = Field(default=None, description="For temporary AWS keys.")
     embedding_model: str | None = Field(
         default=None,
         description="wordllama (bundled), local:/path, or any model of an OpenAI-compatible endpoint. "
@@ -165,14 +169,14 @@ WITHOUT_EFFECT: Mapping[str, str] = {
 
 NOT_YET = frozenset(
     """
-    AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN COMPACTION_EVERY_MINUTES
+    COMPACTION_EVERY_MINUTES
     COMPACT_SEMANTIC_DUPLICATES DEDUPLICATION_DISTANCE_THRESHOLD DEFAULT_MCP_NAMESPACE DEFAULT_MCP_USER_ID
     DOCKET_NAME ENABLE_NER ENABLE_TOPIC_EXTRACTION
     FORGETTING_BUDGET_KEEP_TOP_N FORGETTING_ENABLED FORGETTING_EVERY_MINUTES
     FORGETTING_MAX_AGE_DAYS FORGETTING_MAX_INACTIVE_DAYS LLM_TASK_TIMEOUT_MINUTES MCP_HOST MCP_PORT
     MEMORY_VECTOR_DB_FACTORY MIN_OPTIMIZED_QUERY_LENGTH NER_MODEL NER_MODEL_SOURCE OAUTH2_ALGORITHMS OAUTH2_AUDIENCE
     OAUTH2_ISSUER_URL OAUTH2_JWKS_URL PROGRESSIVE_SUMMARIZATION_PROMPT QUERY_OPTIMIZATION_PROMPT_TEMPLATE
-    REDISVL_INDEX_NAME REDISVL_INDEX_PREFIX REGION_NAME TOPIC_MODEL
+    REDISVL_INDEX_NAME REDISVL_INDEX_PREFIX TOPIC_MODEL
     TOPIC_MODEL_SOURCE WORKING_MEMORY_INDEX_NAME WORKING_MEMORY_MIGRATION_COMPLETE
     """.split()  # noqa: SIM905 - half a hundred quoted names read worse
 )

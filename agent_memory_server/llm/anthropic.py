@@ -23,8 +23,9 @@ _FINISHES = {
 
 class AnthropicLanguageModel:
     def __init__(self, *, api_key: str | None, base_url: str | None) -> None:
-        # Retries are the gate's.
-        self._client: Any = anthropic.AsyncAnthropic(api_key=api_key or "unused", base_url=base_url, max_retries=0)
+        # Retries are the gate's. The SDK adds /v1 itself, and many write the base with it.
+        base = None if base_url is None else base_url.rstrip("/").removesuffix("/v1")
+        self._client: Any = anthropic.AsyncAnthropic(api_key=api_key or "unused", base_url=base, max_retries=0)
 
     async def call(self, call: ModelCall, /) -> ModelReply:
         try:
@@ -35,6 +36,10 @@ class AnthropicLanguageModel:
             raise ModelUnavailable(f"the model did not answer within {call.timeout_s:g} seconds") from error
         except anthropic.APIError as error:
             raise from_connection(error) from error
+        except ValueError as error:
+            raise ModelUnavailable("the language model's provider answered something that is not JSON") from error
+        if not hasattr(message, "stop_reason"):  # a page of a proxy, which the SDK hands on as it is
+            raise ModelUnavailable("the language model's provider answered something that is no message")
         return _reply(message)
 
     async def close(self) -> None:

@@ -7,10 +7,10 @@ import math
 from agent_memory_server.errors import ModelUnavailable
 
 _REMEDIES = {
-    401: "the provider refused the API key: check OPENAI_API_KEY or ANTHROPIC_API_KEY",
-    403: "the provider does not allow this key to use the model",
-    404: "the provider does not know the model: check GENERATION_MODEL and FAST_MODEL",
-    413: "the request was too large for the model",
+    401: "the language model's provider refused the API key: check OPENAI_API_KEY, ANTHROPIC_API_KEY or the provider's own",
+    403: "the language model's provider does not allow this key to use the model",
+    404: "the language model's provider does not know the model: check GENERATION_MODEL and FAST_MODEL",
+    413: "the request was too large for the language model",
 }
 _RETRYABLE = frozenset({408, 409, 425, 429})
 

@@ -7,6 +7,7 @@ text with the schema in the instructions, and what it knows is remembered for th
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import openai
@@ -16,6 +17,9 @@ from agent_memory_server.llm.failures import from_connection, from_status
 from agent_memory_server.ports.language_model import Finish, ModelCall, ModelReply
 
 _FORMATS = ("json_schema", "json_object", "text")
+_REASONING = re.compile(r"(?:gpt-5|o\d)(?!.*chat)")
+"""Models whose unseen thoughts count as output."""
+REASONING_TOKENS = 16_384
 _FINISHES = {"stop": Finish.COMPLETE, "length": Finish.LENGTH, "content_filter": Finish.REFUSAL}
 
 
@@ -42,18 +46,24 @@ class OpenAILanguageModel:
                 raise ModelUnavailable(f"the model did not answer within {call.timeout_s:g} seconds") from error
             except openai.APIError as error:
                 raise from_connection(error) from error
-            return _reply(completion)
+            except ValueError as error:
+                raise ModelUnavailable("the language model's provider answered something that is not JSON") from error
+            if not hasattr(completion, "choices"):  # a page of a proxy, which the SDK hands on as it is
+                raise ModelUnavailable("the language model's provider answered something that is no completion")
+            return reply_of(completion)
 
     def _request(self, call: ModelCall, answer_format: str) -> dict[str, Any]:
         instructions = call.instructions
-        request: dict[str, Any] = {"model": call.model.removeprefix("openai/"), "timeout": call.timeout_s}
+        model = call.model.removeprefix("openai/")
+        request: dict[str, Any] = {"model": model, "timeout": call.timeout_s}
         # gpt-5 and the o-series refuse max_tokens, most compatible servers know nothing else.
-        request["max_completion_tokens" if self._is_official else "max_tokens"] = call.output_tokens_max
+        thoughts = REASONING_TOKENS if self._is_official and _REASONING.match(model) else 0
+        request["max_completion_tokens" if self._is_official else "max_tokens"] = call.output_tokens_max + thoughts
         if call.schema is not None:
             if answer_format == "json_schema":
                 request["response_format"] = {
                     "type": "json_schema",
-                    "json_schema": {"name": call.schema_name, "schema": dict(call.schema)},
+                    "json_schema": {"name": call.schema_name, "schema": dict(call.schema), "strict": True},
                 }
             else:
                 schema = json.dumps(call.schema, ensure_ascii=False)
@@ -75,9 +85,9 @@ def _is_about_format(error: openai.BadRequestError) -> bool:
     return any(word in text for word in ("response_format", "json_schema", "json_object", "schema", "structured"))
 
 
-def _reply(completion: Any) -> ModelReply:
+def reply_of(completion: Any) -> ModelReply:
     """The first choice. Compatible servers leave out what they like, so everything is optional here."""
-    choices: list[Any] = getattr(completion, "choices", None) or []
+    choices: list[Any] = completion.choices or []
     usage: Any = getattr(completion, "usage", None)
     if not choices:
         return ModelReply(text="", finish=Finish.OTHER)

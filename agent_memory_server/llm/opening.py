@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Literal
 
 from agent_memory_server.errors import ConfigurationError
+from agent_memory_server.llm.access import ModelAccess
 from agent_memory_server.ports.language_model import LanguageModel, ModelCall, ModelReply
 
+Provider = Literal["openai", "anthropic", "bedrock", "litellm"]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelAccess:
-    """Keys and addresses of the providers; None where a setting is unset."""
-
-    openai_api_key: str | None = None
-    openai_api_base: str | None = None
-    anthropic_api_key: str | None = None
-    anthropic_api_base: str | None = None
-
-    @property
-    def has_openai(self) -> bool:
-        return self.openai_api_key is not None or self.openai_api_base is not None
-
-    @property
-    def has_anthropic(self) -> bool:
-        return self.anthropic_api_key is not None or self.anthropic_api_base is not None
+_PACKAGES: dict[Provider, str] = {
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "bedrock": "boto3",
+    "litellm": "litellm",
+}
+LITELLM_PREFIXES = frozenset(
+    {
+        *("azure", "azure_ai", "cohere", "databricks", "deepseek", "fireworks_ai", "gemini", "groq", "hosted_vllm"),
+        *("huggingface", "litellm", "lm_studio", "mistral", "nvidia_nim", "ollama", "ollama_chat", "openrouter"),
+        *("perplexity", "sagemaker", "together_ai", "vertex_ai", "watsonx", "xai"),
+    }
+)
+"""First parts of names that mean a provider of LiteLLM's. Other names with a slash are an endpoint's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +35,13 @@ class ModelNames:
 
 
 def chosen_models(access: ModelAccess, *, generation: str | None, fast: str | None) -> ModelNames | None:
-    """The models to use, or None for local mode: no key and no address of a provider is set.
+    """The models to use, or None for local mode: no key, no address of a provider and no name of a keyless one is set.
 
     Raises ConfigurationError when only an address is set and no model's name: what it serves cannot be guessed; and when
     the provider's package, an extra, is not installed.
     """
-    if not access.has_openai and not access.has_anthropic:
+    keyless = generation is not None and provider_of(generation, access) in ("bedrock", "litellm")
+    if not access.has_openai and not access.has_anthropic and not keyless:
         return None
     if generation is None and access.openai_api_key is None and access.anthropic_api_key is None:
         raise ConfigurationError(
@@ -51,12 +53,32 @@ def chosen_models(access: ModelAccess, *, generation: str | None, fast: str | No
     names = ModelNames(generation=generation or defaults[0], fast=fast or generation or defaults[1])
     for name in (names.generation, names.fast):
         provider = provider_of(name, access)
-        if find_spec(provider) is None:
+        if not is_installed(_PACKAGES[provider]):
             raise ConfigurationError(
-                f"the model {name} needs the {provider} package: pip install 'agent-memory-server[{provider}]'; without a "
-                "key (OPENAI_API_KEY, ANTHROPIC_API_KEY) the server runs in local mode"
+                f"the model {name} needs the package {_PACKAGES[provider]}: pip install 'agent-memory-server[{provider}]'; "
+                "without GENERATION_MODEL and a key (OPENAI_API_KEY, ANTHROPIC_API_KEY) the server runs in local mode"
             )
     return names
+
+
+def is_installed(package: str) -> bool:
+    return find_spec(package) is not None
+
+
+def provider_of(model: str, access: ModelAccess) -> Provider:
+    """Which adapter a name belongs to: by its prefix or family, else by what is configured.
+
+    With OPENAI_API_BASE set that endpoint is asked for every name that is not another native provider's: it may well call
+    its models ``ollama/…`` or ``meta-llama/…``.
+    """
+    prefix = model.partition("/")[0] if "/" in model else ""
+    if prefix == "bedrock":
+        return "bedrock"
+    if prefix == "anthropic" or (model.startswith("claude") and access.has_anthropic):
+        return "anthropic"
+    if prefix in LITELLM_PREFIXES and access.openai_api_base is None:
+        return "litellm"
+    return "openai" if access.has_openai or not access.has_anthropic else "anthropic"
 
 
 class RoutedLanguageModel:
@@ -64,7 +86,7 @@ class RoutedLanguageModel:
 
     def __init__(self, access: ModelAccess) -> None:
         self._access = access
-        self._opened: dict[str, LanguageModel] = {}
+        self._opened: dict[Provider, LanguageModel] = {}
 
     async def call(self, call: ModelCall, /) -> ModelReply:
         return await self._adapter(call.model).call(call)
@@ -80,18 +102,19 @@ class RoutedLanguageModel:
         return self._opened[provider]
 
 
-def provider_of(model: str, access: ModelAccess) -> str:
-    """``anthropic`` or ``openai``, by the name's prefix or family, else by what is configured."""
-    if model.startswith("anthropic/") or (model.startswith("claude") and access.has_anthropic):
-        return "anthropic"
-    return "openai" if access.has_openai or not access.has_anthropic else "anthropic"
-
-
-def _open(provider: str, access: ModelAccess) -> LanguageModel:
+def _open(provider: Provider, access: ModelAccess) -> LanguageModel:
     if provider == "anthropic":
         from agent_memory_server.llm.anthropic import AnthropicLanguageModel
 
         return AnthropicLanguageModel(api_key=access.anthropic_api_key, base_url=access.anthropic_api_base)
+    if provider == "bedrock":
+        from agent_memory_server.llm.bedrock import BedrockLanguageModel
+
+        return BedrockLanguageModel(access.aws)
+    if provider == "litellm":
+        from agent_memory_server.llm.litellm import LiteLLMLanguageModel
+
+        return LiteLLMLanguageModel()
     from agent_memory_server.llm.openai import OpenAILanguageModel
 
     return OpenAILanguageModel(api_key=access.openai_api_key, base_url=access.openai_api_base)

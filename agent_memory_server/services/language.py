@@ -6,7 +6,9 @@ never data. A model sets neither ids nor owner, namespace, pins or timestamps: p
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -27,6 +29,7 @@ class GatePolicy:
     """Bounds of one question to a model. Seconds and characters."""
 
     timeout_s: float = 60.0
+    """Of one attempt from its first to its last byte, whatever the vendor's SDK thinks of a server that dribbles."""
     attempts_max: int = 3
     backoff_first_s: float = 0.5
     backoff_max_s: float = 8.0
@@ -100,10 +103,14 @@ class LanguageGate:
 
         Raises ModelUnavailable after the last attempt; ModelAnswerUnusable when answers came but none could be used.
         """
+        if len(content) > self._policy.content_length_max:
+            raise ModelUnavailable(
+                f"the question is longer than {self._policy.content_length_max} characters", retryable=False
+            )
         call = ModelCall(
             model=self._choice.checked(model) if model else self._choice.for_purpose(purpose),
             instructions=instructions,
-            content=content[: self._policy.content_length_max],
+            content=content,
             schema=schema,
             schema_name=schema_name,
             output_tokens_max=output_tokens_max,
@@ -131,10 +138,13 @@ class LanguageGate:
         reply: ModelReply | None = None
         usable = False
         try:
-            reply = await self._model.call(call)
+            async with asyncio.timeout(self._policy.timeout_s):
+                reply = await self._model.call(call)
             answer = self._parsed(reply, parse)
             usable = True
             return answer
+        except TimeoutError as error:
+            raise ModelUnavailable(f"the model did not answer within {self._policy.timeout_s:g} seconds") from error
         finally:
             self._account(
                 Usage(
@@ -162,14 +172,40 @@ class LanguageGate:
             raise ModelAnswerUnusable(f"the model's answer could not be used: {error}") from error
 
 
-def log_usage(usage: Usage) -> None:
-    """Account for one attempt in the log, by purpose."""
-    _log.info(
-        "model call",
-        purpose=usage.purpose,
-        model=usage.model,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        seconds=round(usage.seconds, 3),
-        usable=usage.usable,
-    )
+@dataclass(slots=True)
+class UsageTotal:
+    """Sums over attempts since the process began."""
+
+    calls: int = 0
+    unusable: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    seconds: float = 0.0
+
+
+class UsageAccount:
+    """Accounts for every attempt: a log line each, and totals by (purpose, model) for whoever exposes metrics."""
+
+    def __init__(self) -> None:
+        self._totals: defaultdict[tuple[Purpose, str], UsageTotal] = defaultdict(UsageTotal)
+
+    @property
+    def totals(self) -> Mapping[tuple[Purpose, str], UsageTotal]:
+        return self._totals
+
+    def add(self, usage: Usage) -> None:
+        total = self._totals[usage.purpose, usage.model]
+        total.calls += 1
+        total.unusable += not usage.usable
+        total.input_tokens += usage.input_tokens
+        total.output_tokens += usage.output_tokens
+        total.seconds += usage.seconds
+        _log.info(
+            "model call",
+            purpose=usage.purpose,
+            model=usage.model,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            seconds=round(usage.seconds, 3),
+            usable=usage.usable,
+        )

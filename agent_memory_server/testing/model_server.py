@@ -1,11 +1,13 @@
-"""A fake server of models on loopback, for the real vendor SDKs to talk to: OpenAI-compatible embeddings, and faults on demand.
+"""A fake server of models on loopback, for the real vendor SDKs to talk to: embeddings, chat, and faults on demand.
 
     async with ModelServer() as server:
         embedder = await open_embedder("any-model", openai_api_base=server.base_url)
         server.fail_next(RATE_LIMITED, times=2)
+        server.chat.say({"memories": []}, chat_answers.REFUSAL)
 
 It is a plain HTTP/1.1 server on asyncio, reachable from other processes while its loop runs. An endpoint is one function
-from a request to an answer in ``ModelServer._endpoints``. A fault replaces an answer, or spoils a right one.
+from a request to an answer. A fault replaces an answer, or spoils a right one; ``chat_answers`` has what models say wrongly.
+Embeddings and chat in OpenAI's shape are at ``base_url``, Anthropic's messages and Bedrock's converse at ``root_url``.
 """
 
 from __future__ import annotations
@@ -13,21 +15,23 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, cast
+from urllib.parse import unquote
 
 import numpy as np
 
+from agent_memory_server.testing.chat_answers import Body, ChatScript
 from agent_memory_server.testing.embedder import HashEmbedder
 
+_CONVERSE = re.compile(r"/model/([^/]+)/converse")
 _BODY_BYTES_MAX = 64 * 1024 * 1024
 _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests"}
-
-Body = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,21 +93,34 @@ class ModelServer:
 
     def __init__(self, *, dimensions: int = 64) -> None:
         self.requests: list[RecordedRequest] = []
+        self.chat = ChatScript()
         self._embedder = HashEmbedder(dimensions=dimensions)
         self._next_faults: deque[Fault] = deque()
         self._lasting_fault: Fault | None = None
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
-        self._endpoints: Mapping[tuple[str, str], Callable[[Body], Body]] = {
-            ("POST", "/v1/embeddings"): self._embeddings,
+        self._endpoints: Mapping[str, Callable[[Body], tuple[int, Body]]] = {
+            "/v1/embeddings": lambda body: (200, self._embeddings(body)),
+            "/v1/chat/completions": self.chat.openai,
+            "/v1/messages": self.chat.anthropic,
         }
 
     @property
     def base_url(self) -> str:
         """What to set OPENAI_API_BASE to."""
+        return f"{self.root_url}/v1"
+
+    @property
+    def root_url(self) -> str:
+        """What to set ANTHROPIC_API_BASE to."""
         if self._server is None:
             raise RuntimeError("the model server is not running: use it in an async with block")
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    @property
+    def chat_requests(self) -> list[RecordedRequest]:
+        """All but the embeddings."""
+        return [request for request in self.requests if request.path != "/v1/embeddings"]
 
     def fail_next(self, fault: Fault, *, times: int = 1) -> None:
         """The next answers go wrong; then it goes on as before."""
@@ -174,10 +191,13 @@ class ModelServer:
         return True
 
     def _right_answer(self, request: RecordedRequest) -> tuple[int, Body]:
-        endpoint = self._endpoints.get((request.method, request.path))
+        endpoint = self._endpoints.get(request.path) if request.method == "POST" else None
+        converse = _CONVERSE.fullmatch(request.path)
+        if converse is not None:
+            return self.chat.bedrock(unquote(converse[1]), request.body)
         if endpoint is None:
             return 404, {"error": {"message": f"no endpoint {request.method} {request.path}"}}
-        return 200, endpoint(request.body)
+        return endpoint(request.body)
 
     def _embeddings(self, body: Body) -> Body:
         asked = body.get("input", [])
