@@ -28,6 +28,16 @@ class IntentKind(StrEnum):
     """payload: session_id, window (tokens)."""
     REFRESH_SUMMARY_VIEW = "refresh_summary_view"
     """payload: view_id, force. The scope is the view's owner."""
+    DEDUPLICATE_MEMORIES = "deduplicate_memories"
+    """No payload: what was written to the tenant with ``deduplicate`` and not compared yet."""
+    COMPACT_MEMORIES = "compact_long_term_memories"
+    """No payload: what changed within the tenant (and the intent's namespace and user) and was not compared yet."""
+    FORGET_MEMORIES = "periodic_forget_long_term_memories"
+    """No payload: the configured policy, for every owner of the tenant."""
+    PURGE_EXPIRED_SESSIONS = "purge_expired_sessions"
+    """No payload: expired sessions of all tenants."""
+    RUN_TASK = "run_task"
+    """payload: task (the name of one of the public tasks), arguments. Asked for by name, by a person or by another program."""
 
 
 SESSION_INTENTS = (
@@ -101,8 +111,13 @@ def may_become(current: TaskStatus, following: TaskStatus) -> bool:
     return current is following or following in _NEXT[current]
 
 
+def task_kind(kind: str, payload: Mapping[str, Any]) -> str:
+    """What a task that follows such an intent is of: the intent's kind, or the task that it names."""
+    return str(payload.get("task", kind)) if kind == IntentKind.RUN_TASK.value else kind
+
+
 def task_type(kind: str) -> str:
-    """The wire's type of a task that follows an intent of this kind."""
+    """The wire's type of a task of this kind."""
     return SUMMARY_VIEW_FULL_RUN if kind == IntentKind.REFRESH_SUMMARY_VIEW.value else kind
 
 
@@ -120,6 +135,8 @@ class Task:
     completed_at: datetime | None = None
     error_message: str | None = None
     """Why it failed; while it is running: why the last attempt failed."""
+    result: Mapping[str, Any] | None = None
+    """The report of work that succeeded and has one: counts and ids, never anybody's text."""
 
     @property
     def is_open(self) -> bool:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from agent_memory_server.domain.identity import ScopeSelector
 from agent_memory_server.domain.jobs import ClaimedIntent, PendingWork
+from agent_memory_server.domain.operations import Intent
 
 
 class Outbox(Protocol):
+    async def request(self, intents: Sequence[Intent], /, *, at: datetime) -> None:
+        """Ask for work that no other change causes, in one commit. What is waiting already is not doubled."""
+        ...
+
     async def claim(
         self, *, kinds: Sequence[str], now: datetime, lease_s: float, limit: int
     ) -> Sequence[ClaimedIntent]:
@@ -20,8 +25,11 @@ class Outbox(Protocol):
         """
         ...
 
-    async def complete(self, intent: ClaimedIntent, /) -> None:
-        """Remove it, unless it was asked for again since it was claimed: then it is pending anew."""
+    async def complete(self, intent: ClaimedIntent, /, *, result: Mapping[str, Any] | None = None) -> None:
+        """Remove it, unless it was asked for again since it was claimed: then it is pending anew.
+
+        ``result`` is kept with the tasks that follow it.
+        """
         ...
 
     async def fail(self, intent: ClaimedIntent, /, *, reason: str, retry_at: datetime | None) -> None:
@@ -42,4 +50,8 @@ class Outbox(Protocol):
 
     async def pending(self, selector: ScopeSelector, /, *, now: datetime) -> PendingWork:
         """What is pending within the selector."""
+        ...
+
+    async def depth(self, *, now: datetime) -> PendingWork:
+        """What is pending in the whole store: for an operator's log, never for a caller."""
         ...

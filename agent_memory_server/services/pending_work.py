@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -19,7 +21,8 @@ from agent_memory_server.domain.jobs import ClaimedIntent, PendingWork
 from agent_memory_server.errors import MemoryServerError
 from agent_memory_server.ports.outbox import Outbox
 
-Handler = Callable[[ClaimedIntent], Awaitable[None]]
+Handler = Callable[[ClaimedIntent], Awaitable[Mapping[str, Any] | None]]
+"""Does what one intent asks for; may return a report, which is kept with the tasks that follow it."""
 
 LEASE_S = 10.0
 """Renewed while the work goes on; after a crash another begins with it this much later."""
@@ -35,7 +38,10 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class PendingWorkService:
-    """One lane of work: kinds of intents, done one after the other. Slow kinds get a lane of their own."""
+    """One lane of work: kinds of intents, ``parallel`` of them at a time. Slow kinds get a lane of their own.
+
+    ``timeout_s``: what takes longer counts as a failed attempt. ``permanent``: failures that no other attempt can change.
+    """
 
     def __init__(
         self,
@@ -46,7 +52,13 @@ class PendingWorkService:
         wake: asyncio.Event,
         lease_s: float = LEASE_S,
         batch: int = _BATCH,
+        parallel: int = 1,
+        timeout_s: float | None = None,
+        permanent: tuple[type[Exception], ...] = (),
     ) -> None:
+        self._parallel = parallel
+        self._timeout_s = timeout_s
+        self._permanent = permanent
         self._lease_s = lease_s
         self._batch = batch
         self._outbox = outbox
@@ -99,17 +111,27 @@ class PendingWorkService:
 
     async def _do_all(self, left: list[ClaimedIntent]) -> int:
         """Do what was claimed, first to last; returns how many succeeded. ``left`` shrinks as they are done."""
-        done = 0
+        waiting = deque(left)
         keeper = asyncio.create_task(self._keep(left), name="keeping claims")
+        workers = [
+            asyncio.create_task(self._do_waiting(waiting, left), name="pending work")
+            for _ in range(min(self._parallel, len(left)))
+        ]
         try:
-            while left:
-                done += await self._do(left[0])
-                del left[0]
+            return sum(await asyncio.gather(*workers))
         except asyncio.CancelledError:
+            await _cancelled(workers)
             await self._give_back(left)
             raise
         finally:
-            keeper.cancel()
+            await _cancelled([keeper, *workers])
+
+    async def _do_waiting(self, waiting: deque[ClaimedIntent], left: list[ClaimedIntent]) -> int:
+        done = 0
+        while waiting:
+            intent = waiting.popleft()
+            done += await self._do(intent)
+            left.remove(intent)
         return done
 
     async def _keep(self, left: Sequence[ClaimedIntent]) -> None:
@@ -133,18 +155,34 @@ class PendingWorkService:
             await self._outbox.fail(intent, reason=INTERRUPTED, retry_at=None)
             return 0
         try:
-            await self._handlers[intent.kind](intent)
+            async with asyncio.timeout(self._timeout_s):
+                result = await self._handlers[intent.kind](intent)
         except Exception as error:  # noqa: BLE001 - whatever failed is recorded with its reason and retried
             await self._failed(intent, error)
             return 0
-        await self._outbox.complete(intent)
+        await self._outbox.complete(intent, result=result)
         return 1
 
     async def _failed(self, intent: ClaimedIntent, error: Exception) -> None:
         attempts = intent.attempts + 1
-        reason = error.detail if isinstance(error, MemoryServerError) else f"{type(error).__name__}: {error}"
         retry_at: datetime | None = None
-        if attempts < ATTEMPTS_MAX:
+        reason = _reason(error)
+        if attempts < ATTEMPTS_MAX and not isinstance(error, self._permanent):
             retry_at = self._now() + timedelta(seconds=min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** (attempts - 1)))
         _log.warning("pending work failed", kind=intent.kind, attempts=attempts, dead=retry_at is None, reason=reason)
         await self._outbox.fail(intent, reason=reason, retry_at=retry_at)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, MemoryServerError):
+        return error.detail
+    if isinstance(error, TimeoutError) and not str(error):
+        return "it took longer than the time that a task may take"
+    return f"{type(error).__name__}: {error}"
+
+
+async def _cancelled(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel what is not done, and wait until it ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

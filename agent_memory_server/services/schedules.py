@@ -20,6 +20,8 @@ from agent_memory_server.ports.schedules import ScheduleStore
 LOOK_S = 5.0
 """Longest wait before looking again: another process may have noted a run, and the clock may have been set."""
 
+_MOMENT = timedelta(seconds=0.05)
+
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -46,9 +48,22 @@ class ScheduleService:
         self._now = now
         self._wake = wake
 
-    async def run_due(self) -> int:
-        """Ask for the work of every schedule that is due; returns how many were. One that never ran is due."""
-        return sum([await self._run_if_due(schedule) for schedule in self._schedules])
+    async def run_due(self, *, name: str | None = None) -> int:
+        """Ask for the work of every schedule that is due (or of the one named); returns how many were.
+
+        One that never ran is due.
+        """
+        named = [schedule for schedule in self._schedules if name in (None, schedule.name)]
+        return sum([await self._run_if_due(schedule) for schedule in named])
+
+    async def until_due(self, name: str) -> timedelta:
+        """How long until the schedule is due, at least a moment; a schedule that is not there is looked for again."""
+        for schedule in self._schedules:
+            if schedule.name == name:
+                last = await self._store.last_run(name)
+                rest = timedelta(0) if last is None else schedule.every - abs(self._now() - last)
+                return max(_MOMENT, rest)
+        return timedelta(seconds=LOOK_S)
 
     async def run_for_ever(self) -> None:
         """Look until cancelled. A store that is down is waited for."""

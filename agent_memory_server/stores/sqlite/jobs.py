@@ -23,15 +23,16 @@ _TASKS = f"SELECT {TASK_COLUMNS}, t.scope_id FROM tasks AS t JOIN scopes AS c ON
 
 _DEAD_TASKS = (
     "SELECT t.id, c.namespace, c.user_id, t.kind, 'dead', t.created_at, t.view_id, t.started_at, t.completed_at, "
-    "t.error_message, t.scope_id FROM tasks AS t JOIN scopes AS c ON c.id = t.scope_id "
+    "t.error_message, NULL, t.scope_id FROM tasks AS t JOIN scopes AS c ON c.id = t.scope_id "
     "JOIN outbox AS d ON d.id = t.intent AND d.dead = 1"
 )
 
 # ?-placeholder: now.
 _INTENTS = (
-    "SELECT o.task_id, c.namespace, c.user_id, o.kind, "
+    "SELECT o.task_id, c.namespace, c.user_id, "
+    "CASE o.kind WHEN 'run_task' THEN o.payload ->> 'task' ELSE o.kind END, "
     "CASE WHEN o.dead = 1 THEN 'dead' WHEN o.claimed_until > ? THEN 'running' ELSE 'pending' END AS status, "
-    "o.created_at, o.payload ->> 'view_id', NULL, NULL, o.reason, o.scope_id "
+    "o.created_at, o.payload ->> 'view_id', NULL, NULL, o.reason, NULL, o.scope_id "
     "FROM outbox AS o JOIN scopes AS c ON c.id = o.scope_id"
 )
 
@@ -153,7 +154,7 @@ def _listed(selection: Selection, status: TaskStatus | None, now: datetime) -> t
 
 
 def _cursor(row: Row) -> str:
-    packed = to_json([row[5], row[0], row[10]]).encode()
+    packed = to_json([row[5], row[0], row[11]]).encode()
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from agent_memory_server.domain.identity import ScopeSelector
 from agent_memory_server.domain.jobs import ClaimedIntent, PendingWork
+from agent_memory_server.domain.operations import Intent
 from agent_memory_server.stores.sqlite.connections import Connected, Row
 from agent_memory_server.stores.sqlite.encoding import from_json, instant, micros, to_json
+from agent_memory_server.stores.sqlite.outbox_rows import request_work
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.scoping import selected
 from agent_memory_server.stores.sqlite.task_rows import tasks_claimed, tasks_completed, tasks_failed
@@ -26,6 +29,11 @@ RETURNING id, scope_id, kind, key, payload, attempts, generation, created_at, ta
 """
 
 _DUE = "dead = 0 AND not_before <= ?1 AND (claimed_until IS NULL OR claimed_until <= ?1)"
+
+_COUNTS = (
+    "SELECT count(*) FILTER (WHERE dead = 0), min(created_at) FILTER (WHERE dead = 0), "
+    "count(*) FILTER (WHERE dead = 1) FROM outbox AS o"
+)
 
 _ASKED_AGAIN = """
 UPDATE outbox SET claimed_until = NULL, attempts = 0, reason = NULL, created_at = requested_at
@@ -47,6 +55,9 @@ class SqliteOutbox:
         self._readers = readers
         self._writer = writer
         self._now = now
+
+    async def request(self, intents: Sequence[Intent], /, *, at: datetime) -> None:
+        await self._writer.run(lambda connected: request_work(connected, intents, at=at))
 
     async def claim(
         self, *, kinds: Sequence[str], now: datetime, lease_s: float, limit: int
@@ -70,11 +81,11 @@ class SqliteOutbox:
         # Asking often costs a read; only work that is there costs a commit.
         return await self._writer.run(work) if await self._readers.run(is_due) else []
 
-    async def complete(self, intent: ClaimedIntent, /) -> None:
+    async def complete(self, intent: ClaimedIntent, /, *, result: Mapping[str, Any] | None = None) -> None:
         at = self._now()
 
         def work(connected: Connected) -> None:
-            tasks_completed(connected, outbox_id=intent.id, generation=intent.generation, at=at)
+            tasks_completed(connected, outbox_id=intent.id, generation=intent.generation, result=result, at=at)
             if connected.changed(_ASKED_AGAIN, (intent.id, intent.generation)) == 0:
                 connected.execute(
                     "DELETE FROM outbox WHERE id = ? AND generation = ? AND dead = 0", (intent.id, intent.generation)
@@ -122,16 +133,18 @@ class SqliteOutbox:
             if selection is None:
                 return PendingWork(pending=0, oldest_age_s=0.0, dead=0)
             where = selection.condition("o", has_tenant=False)
-            row = connected.sure(
-                "SELECT count(*) FILTER (WHERE dead = 0), min(created_at) FILTER (WHERE dead = 0), "
-                f"count(*) FILTER (WHERE dead = 1) FROM outbox AS o WHERE {where.sql}",
-                where.values,
-            )
-            waiting, oldest, dead = row
-            age_s = 0.0 if oldest is None else max(0.0, (micros(now) - oldest) / 1_000_000)
-            return PendingWork(pending=waiting, oldest_age_s=age_s, dead=dead)
+            return _counted(connected.sure(f"{_COUNTS} WHERE {where.sql}", where.values), now)
 
         return await self._readers.run(work)
+
+    async def depth(self, *, now: datetime) -> PendingWork:
+        return await self._readers.run(lambda connected: _counted(connected.sure(_COUNTS), now))
+
+
+def _counted(row: Row, now: datetime) -> PendingWork:
+    waiting, oldest, dead = row
+    age_s = 0.0 if oldest is None else max(0.0, (micros(now) - oldest) / 1_000_000)
+    return PendingWork(pending=waiting, oldest_age_s=age_s, dead=dead)
 
 
 def _claimed(connected: Connected, row: Row) -> ClaimedIntent:

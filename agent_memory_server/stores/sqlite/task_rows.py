@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from agent_memory_server.domain.identity import Scope
-from agent_memory_server.domain.jobs import TASK_LIFE, Task, TaskStatus, task_type
+from agent_memory_server.domain.jobs import TASK_LIFE, Task, TaskStatus, task_kind, task_type
 from agent_memory_server.domain.operations import Intent, TaskRequest
 from agent_memory_server.stores.sqlite.connections import Connected, Row
-from agent_memory_server.stores.sqlite.encoding import instant, instant_or_none, micros
+from agent_memory_server.stores.sqlite.encoding import from_json, instant, instant_or_none, micros, to_json
 from agent_memory_server.stores.sqlite.scoping import interned_scope, interned_tenant
 
 _LIFE = TASK_LIFE // TASK_LIFE.resolution
@@ -20,14 +21,16 @@ _OPEN = "status IN ('pending', 'running')"
 
 TASK_COLUMNS = (
     "t.id, c.namespace, c.user_id, t.kind, t.status, t.created_at, t.view_id, t.started_at, t.completed_at, "
-    "t.error_message"
+    "t.error_message, t.result"
 )
 """What ``task_of`` reads, from ``tasks t JOIN scopes c``, after the tenant's name."""
 
 
 def task_of(tenant: str, row: Row) -> Task:
     """The task of one row of ``TASK_COLUMNS``."""
-    task_id, namespace, user_id, kind, status, created_at, view_id, started_at, completed_at, error_message = row
+    task_id, namespace, user_id, kind, status, created_at, view_id, started_at, completed_at, error_message, result = (
+        row
+    )
     return Task(
         id=task_id,
         scope=Scope(tenant, namespace, user_id),
@@ -38,6 +41,7 @@ def task_of(tenant: str, row: Row) -> Task:
         started_at=instant_or_none(started_at),
         completed_at=instant_or_none(completed_at),
         error_message=error_message,
+        result=None if result is None else from_json(result),
     )
 
 
@@ -57,7 +61,7 @@ def record_task(
             interned_tenant(connected, owner.tenant),
             interned_scope(connected, owner.tenant, owner.namespace, owner.user_id),
             request.id,
-            intent.kind,
+            task_kind(intent.kind, intent.payload),
             intent.payload.get("view_id"),
             outbox_id,
             generation,
@@ -77,12 +81,15 @@ def tasks_claimed(connected: Connected, claimed: Iterable[tuple[int, int]], *, a
         )
 
 
-def tasks_completed(connected: Connected, *, outbox_id: int, generation: int, at: datetime) -> None:
+def tasks_completed(
+    connected: Connected, *, outbox_id: int, generation: int, result: Mapping[str, Any] | None, at: datetime
+) -> None:
     """What was asked for up to this generation is done."""
     connected.execute(
         "UPDATE tasks SET status = 'success', started_at = ifnull(started_at, ?1), completed_at = ?1, "
-        f"error_message = NULL, expires_at = ?1 + ?2 WHERE intent = ?3 AND generation <= ?4 AND {_OPEN}",
-        (micros(at), _LIFE, outbox_id, generation),
+        "error_message = NULL, expires_at = ?1 + ?2, result = ?5 "
+        f"WHERE intent = ?3 AND generation <= ?4 AND {_OPEN}",
+        (micros(at), _LIFE, outbox_id, generation, None if result is None else to_json(dict(result))),
     )
 
 

@@ -65,6 +65,18 @@ class OutboxContract:
         (revived,) = await stores.outbox.claim(kinds=["work"], now=retry, lease_s=10, limit=9)
         assert revived.attempts == 0
 
+    async def test_work_of_its_own_is_asked_for_and_counted(self, stores: Stores) -> None:
+        """Work that no other change causes is one while it waits; the depth counts every tenant's."""
+        other = replace(INTENT, tenant="other")
+        await stores.outbox.request([INTENT, other], at=T0)
+        await stores.outbox.request([INTENT], at=T0)
+        found = await stores.outbox.depth(now=T0 + timedelta(seconds=4))
+        assert (found.pending, found.oldest_age_s, found.dead) == (2, 4.0, 0)
+        for claimed in await stores.outbox.claim(kinds=["work"], now=T0, lease_s=10, limit=9):
+            await stores.outbox.fail(claimed, reason="for good", retry_at=None)
+        found = await stores.outbox.depth(now=T0)
+        assert (found.pending, found.dead) == (0, 2)
+
 
 class LeasesContract:
     async def test_one_holder_at_a_time(self, stores: Stores) -> None:

@@ -46,6 +46,19 @@ class JobStoreContract:
         assert page.next_cursor is None
         return [(task.id, task.status.value) for task in page.tasks]
 
+    async def test_a_task_keeps_the_report_of_its_work(self, stores: Stores) -> None:
+        """What the work reports is read with the task; a task by name is of the type that it names."""
+        named = intent("t1", kind="work", payload={"task": "ignored"})
+        await self.request(stores, named, replace(named, kind="run_task", payload={"task": "count"}, key="2"))
+        claimed = await self.claim(stores)
+        assert (await self.task(stores, "t1")).result is None
+        await stores.outbox.complete(claimed, result={"counted": 3})
+        assert (await self.task(stores, "t1")).result == {"counted": 3}
+        assert await self.listed(stores, TaskStatus.SUCCESS) == [("t1", "success")]
+        await self.request(stores, replace(named, kind="run_task", payload={"task": "count"}, key="3", task=None))
+        page = await stores.jobs.list(ACME, now=T0, limit=100, status=TaskStatus.PENDING)
+        assert {each.type for each in page.tasks} == {"count"}
+
     async def test_a_task_follows_its_intent_to_success(self, stores: Stores) -> None:
         """Pending when asked for, running when claimed, success when completed, with the times of each."""
         await self.request(stores, intent("t1", payload={"view_id": "v1"}))
