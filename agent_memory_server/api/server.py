@@ -17,6 +17,7 @@ from agent_memory_server import __version__
 from agent_memory_server.api.answers import Answer
 from agent_memory_server.api.dependencies import Runtime
 from agent_memory_server.api.dispatch import Dispatcher
+from agent_memory_server.api.documentation import add_documentation_pages
 from agent_memory_server.api.errors import problem_answer
 from agent_memory_server.api.middleware import Gateway
 from agent_memory_server.api.openapi import document
@@ -98,7 +99,16 @@ class MemoryApi(FastAPI):
     """FastAPI for the documentation pages and the lifespan; the gateway goes before everything and serves our operations."""
 
     def __init__(self, operations: Sequence[Operation], runtime: Runtime, **options: Any) -> None:
-        super().__init__(title=TITLE, version=__version__, description=DESCRIPTION, redirect_slashes=False, **options)
+        super().__init__(
+            title=TITLE,
+            version=__version__,
+            description=DESCRIPTION,
+            redirect_slashes=False,
+            docs_url=None,
+            redoc_url=None,
+            **options,
+        )
+        add_documentation_pages(self, title=TITLE)
         self._operations = operations
         self._runtime = runtime
         self.add_exception_handler(HTTPException, _no_route)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from agent_memory_server.domain.filters import MemoryFilter
-from agent_memory_server.domain.identity import Principal
+from agent_memory_server.domain.identity import Principal, Scope, ScopeSelector
 from agent_memory_server.domain.prompt_safety import on_one_line, without_headings
 from agent_memory_server.domain.search import Hit, Page, SearchQuery
 from agent_memory_server.domain.sessions import Session
@@ -70,17 +70,20 @@ class HydrationService:
         if session is None and search is None:
             raise BadRequest("Either session or long_term_search must be provided")
         messages: list[PromptMessage] = []
-        if session is not None:
-            messages.extend(await self._conversation(caller, session))
+        found = None if session is None else await self._found(caller, session)
+        if found is not None:
+            messages.extend(_conversation_messages(found))
         page: Page | None = None
         if search is not None:
             criteria, search_query = search
+            if found is not None:
+                criteria = _within_owner(criteria, found.scope)
             page = await self._search.search(criteria, replace(search_query, text=query))
             messages.append(PromptMessage(role="system", text=MEMORIES_HEADING + _lines(page.hits)))
         messages.append(PromptMessage(role="user", text=query))
         return Prompt(messages=tuple(messages), page=page)
 
-    async def _conversation(self, caller: Principal, asked: PromptSession) -> list[PromptMessage]:
+    async def _found(self, caller: Principal, asked: PromptSession) -> Session | None:
         try:
             view = await self._working_memory.get(
                 caller,
@@ -90,8 +93,19 @@ class HydrationService:
                 window=asked.window,
             )
         except NotFound:
-            return []
-        return _conversation_messages(view.session)
+            return None
+        return view.session
+
+
+def _within_owner(criteria: MemoryFilter, owner: Scope) -> MemoryFilter:
+    """The search held to the conversation's owner where it names none: a prompt for one user never quotes another's."""
+    selector = criteria.selector
+    namespace, user_id = selector.namespace, selector.user_id
+    if criteria.namespace is None and namespace is None:
+        namespace = owner.namespace
+    if criteria.user_id is None and user_id is None:
+        user_id = owner.user_id
+    return replace(criteria, selector=ScopeSelector(selector.tenant, namespace, user_id))
 
 
 def _conversation_messages(session: Session) -> list[PromptMessage]:
