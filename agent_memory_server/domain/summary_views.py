@@ -13,12 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent_memory_server.domain.filters import MemoryFilter, TextFilter, TimeFilter
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.limits import LIMITS
-from agent_memory_server.domain.records import Memory
+from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.domain.summary_view_filters import read_filters
 from agent_memory_server.errors import BadRequest, InvalidInput
 
@@ -121,13 +121,26 @@ def checked_group(view: SummaryView, group: Group) -> Group:
     return {name: group[name] for name in view.draft.group_by}
 
 
-def group_of(memory: Memory, group_by: Sequence[str]) -> Group | None:
+class Member(NamedTuple):
+    """What decides a memory's group, and whether a summary of the group is due: all that a run reads of every memory."""
+
+    key: MemoryKey
+    session_id: str | None
+    memory_type: str
+    operation_id: str
+
+
+def member_of(memory: Memory) -> Member:
+    return Member(memory.key, memory.scope.session_id, memory.memory_type.value, memory.operation_id)
+
+
+def group_of(member: Member, group_by: Sequence[str]) -> Group | None:
     """The group that a memory belongs to, or None when it lacks one of the fields."""
     values = {
-        "user_id": memory.scope.user_id,
-        "namespace": memory.scope.namespace,
-        "session_id": memory.scope.session_id,
-        "memory_type": memory.memory_type.value,
+        "user_id": member.key.user_id,
+        "namespace": member.key.namespace,
+        "session_id": member.session_id,
+        "memory_type": member.memory_type,
     }
     group: dict[str, str] = {}
     for name in group_by:
@@ -180,37 +193,43 @@ def moment(memory: Memory) -> tuple[datetime, datetime, str, str, str]:
 
 
 class Inputs:
-    """What a summary is made of: counts and fingerprints every memory that is added, and keeps the newest of them.
+    """What a summary is made of: counts and fingerprints every memory, and keeps the newest of those that are added whole.
 
-    Equal memories added in the same order by the same ``method`` (prompt, model, version) give the same fingerprint, so an
-    unchanged partition is known without summarising it. Add in the store's listing order. ``keep`` bounds the memory used.
+    Equal memories noted in any order by the same ``method`` (prompt, model, version) give the same fingerprint, so an
+    unchanged partition is known without summarising it.
     """
 
-    def __init__(self, method: str, *, keep: int = SUMMARIZED_MEMORIES_MAX) -> None:
-        self._digest = hashlib.sha256(method.encode("utf-8", "surrogatepass"))
-        self._keep = keep
+    def __init__(self, method: str) -> None:
+        self._sum = int.from_bytes(hashlib.sha256(method.encode("utf-8", "surrogatepass")).digest(), "big")
         self._newest: list[Memory] = []
         self.count = 0
 
-    def add(self, memory: Memory) -> None:
-        for part in (memory.scope.namespace, memory.scope.user_id, memory.id, memory.operation_id):
-            encoded = b"\x00" if part is None else b"\x01" + part.encode("utf-8", "surrogatepass")
-            self._digest.update(len(encoded).to_bytes(8, "big") + encoded)
+    def note(self, member: Member) -> None:
+        """Count a memory in. Digests are added up, so that the order in which they come does not matter."""
+        key = member.key
+        # repr tells texts from None and quotes them, so that no two memories are written alike.
+        written = repr((key.namespace, key.user_id, key.id, member.operation_id)).encode("utf-8", "surrogatepass")
+        self._sum = (self._sum + int.from_bytes(hashlib.sha256(written).digest(), "big")) % _FINGERPRINTS
         self.count += 1
-        if self._keep == 0:
-            return
+
+    def add(self, memory: Memory) -> None:
+        """Count a memory in, and keep it while it is among the newest."""
+        self.note(member_of(memory))
         bisect.insort(self._newest, memory, key=moment)
-        if len(self._newest) > self._keep:
+        if len(self._newest) > SUMMARIZED_MEMORIES_MAX:
             del self._newest[0]
 
     @property
     def newest(self) -> Sequence[Memory]:
-        """At most ``keep``, oldest first."""
+        """At most ``SUMMARIZED_MEMORIES_MAX``, oldest first."""
         return tuple(self._newest)
 
     @property
     def fingerprint(self) -> str:
-        return self._digest.hexdigest()
+        return f"{self._sum:064x}"
+
+
+_FINGERPRINTS = 1 << 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

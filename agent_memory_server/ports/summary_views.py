@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import ScopeSelector
 from agent_memory_server.domain.jobs import Task
 from agent_memory_server.domain.operations import Intent
 from agent_memory_server.domain.records import MemoryKey
-from agent_memory_server.domain.summary_views import Group, Partition, SummaryView
+from agent_memory_server.domain.summary_views import Group, Member, Partition, SummaryView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,13 @@ class Started:
 
     task: Task
     created: bool
+
+
+class MemberPage(Protocol):
+    @property
+    def members(self) -> Sequence[Member]: ...
+    @property
+    def next_cursor(self) -> str | None: ...
 
 
 class SummaryViewStore(Protocol):
@@ -53,6 +61,12 @@ class SummaryViewStore(Protocol):
 
     async def start(self, view: SummaryView, intent: Intent, /, *, at: datetime) -> Started | None:
         """Record the intent and its task in one commit; None when the view is gone. A task id is never given twice."""
+        ...
+
+    async def members(
+        self, criteria: MemoryFilter, /, *, now: datetime, limit: int, cursor: str | None = None
+    ) -> MemberPage:
+        """A page of the memories that match, without their text, in a stable order: cheap enough to read them all."""
         ...
 
     async def put_partition(self, view: SummaryView, partition: Partition, /, *, sources: Sequence[MemoryKey]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,7 +38,8 @@ class ExtractivePartitions:
     ) -> str:
         del group, total, prompt, model_name
         texts = [memory.text for memory in memories]
-        chosen = extractive_summary(texts, budget_chars=_EXTRACT_CHARS_MAX)
+        # Many long texts take a while: requests go on meanwhile.
+        chosen = await asyncio.to_thread(extractive_summary, texts, budget_chars=_EXTRACT_CHARS_MAX)
         # Texts without a single word (numbers, signs) leave nothing to choose: then the newest speaks for itself.
         return chosen or texts[-1][:_EXTRACT_CHARS_MAX]
 

@@ -20,6 +20,7 @@ from agent_memory_server.domain.summary_views import (
     NO_MATCHING_MEMORIES,
     Group,
     Inputs,
+    Member,
     Partition,
     SummaryView,
     ViewDraft,
@@ -35,6 +36,7 @@ from agent_memory_server.ports.summarizer import Summarizer
 from agent_memory_server.ports.summary_views import PartitionPage, SummaryViewStore
 
 _PAGE = 1_000
+_MEMBERS_PAGE = 5_000
 _VIEWS_PER_READ = 500
 _STORE_ATTEMPTS_MAX = 3
 """How often a summary is made again because one of its memories was deleted meanwhile."""
@@ -143,7 +145,7 @@ class SummaryViewService:
             return Refreshed()
         groups = await self._groups(view)
         stored = await self._store.fingerprints(view)
-        nothing = self._inputs(view, keep=0).fingerprint
+        nothing = self._inputs(view).fingerprint
         left = [key for key, fingerprint in stored.items() if key not in groups and fingerprint != nothing]
         emptied = await self._store.empty_partitions(view, group_keys=left, fingerprint=nothing, at=self._now())
         due = [group for key, (group, inputs) in groups.items() if force or stored.get(key) != inputs.fingerprint]
@@ -177,19 +179,19 @@ class SummaryViewService:
 
     async def _groups(self, view: SummaryView) -> dict[str, tuple[Group, Inputs]]:
         """Every group that has memories, with their fingerprint; memories that lack a group field are skipped."""
-        groups: dict[str, tuple[Group, Inputs]] = {}
-        async for memory in self._members(view):
-            group = group_of(memory, view.draft.group_by)
+        found: dict[tuple[str, ...], tuple[Group, Inputs]] = {}
+        async for member in self._members(view):
+            group = group_of(member, view.draft.group_by)
             if group is None:
                 continue
-            key = group_key(group)
-            known = groups.get(key)
+            values = tuple(group.values())
+            known = found.get(values)
             if known is None:
-                if len(groups) >= LIMITS.partitions_max:
+                if len(found) >= LIMITS.partitions_max:
                     raise InvalidInput(f"the view has more than {LIMITS.partitions_max} groups; narrow it by a filter")
-                known = groups[key] = (group, self._inputs(view, keep=0))
-            known[1].add(memory)
-        return groups
+                known = found[values] = (group, self._inputs(view))
+            known[1].note(member)
+        return {group_key(group): (group, inputs) for group, inputs in found.values()}
 
     async def _summarize_all(self, view: SummaryView, due: Sequence[Group], *, force: bool) -> None:
         failed = in_a_row = 0
@@ -215,7 +217,7 @@ class SummaryViewService:
         for _ in range(_STORE_ATTEMPTS_MAX):
             at = self._now()
             inputs = self._inputs(view)
-            async for memory in self._members(view, group, at=at):
+            async for memory in self._memories_of(view, group, at):
                 inputs.add(memory)
             if not force:
                 stored = await self._store.partition(view, group=group)
@@ -255,15 +257,24 @@ class SummaryViewService:
             raise ModelUnavailable("the summary came out empty")
         return text
 
-    def _inputs(self, view: SummaryView, **options: int) -> Inputs:
-        method = self._summarizer.method(prompt=view.draft.prompt, model_name=view.draft.model_name)
-        return Inputs(method, **options)
+    def _inputs(self, view: SummaryView) -> Inputs:
+        return Inputs(self._summarizer.method(prompt=view.draft.prompt, model_name=view.draft.model_name))
 
-    async def _members(
-        self, view: SummaryView, group: Group | None = None, *, at: datetime | None = None
-    ) -> AsyncIterator[Memory]:
-        """The view's (group's) memories in listing order, read page by page."""
-        at = self._now() if at is None else at
+    async def _members(self, view: SummaryView) -> AsyncIterator[Member]:
+        """What decides about every memory of the view, read page by page."""
+        at = self._now()
+        wanted = criteria(view, now=at)
+        cursor: str | None = None
+        while True:
+            page = await self._store.members(wanted, now=at, limit=_MEMBERS_PAGE, cursor=cursor)
+            for member in page.members:
+                yield member
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def _memories_of(self, view: SummaryView, group: Group, at: datetime) -> AsyncIterator[Memory]:
+        """The group's memories, read page by page."""
         wanted = criteria(view, now=at, group=group)
         cursor: str | None = None
         while True:

@@ -19,6 +19,7 @@ from agent_memory_server.domain.records import Memory, MemoryType
 from agent_memory_server.domain.summary_view_filters import read_filters
 from agent_memory_server.domain.summary_views import (
     GROUP_FIELDS,
+    SUMMARIZED_MEMORIES_MAX,
     Inputs,
     PromptBudget,
     SummaryView,
@@ -29,6 +30,7 @@ from agent_memory_server.domain.summary_views import (
     criteria,
     group_key,
     group_of,
+    member_of,
     summary_content,
 )
 from agent_memory_server.errors import BadRequest, InvalidInput
@@ -240,10 +242,10 @@ def test_the_window_counts_days_back_from_the_run() -> None:
 def test_a_memory_that_lacks_a_group_field_belongs_to_no_group() -> None:
     """It is skipped; with no field to group by everything is one group."""
     lone = memory(1, scope=Scope("acme"))
-    assert group_of(lone, ("user_id",)) is None
-    assert group_of(lone, ("memory_type", "user_id")) is None
-    assert group_of(lone, ()) == {}
-    assert group_of(memory(1), GROUP_FIELDS) == {
+    assert group_of(member_of(lone), ("user_id",)) is None
+    assert group_of(member_of(lone), ("memory_type", "user_id")) is None
+    assert group_of(member_of(lone), ()) == {}
+    assert group_of(member_of(memory(1)), GROUP_FIELDS) == {
         "user_id": "alice",
         "namespace": "work",
         "session_id": "s1",
@@ -264,8 +266,8 @@ def test_two_groups_never_share_a_key(one: dict[str, str], other: dict[str, str]
 # -- when a summary is due
 
 
-def inputs_of(memories: list[Memory], method: str = "method", **options: int) -> Inputs:
-    made = Inputs(method, **options)
+def inputs_of(memories: list[Memory], method: str = "method") -> Inputs:
+    made = Inputs(method)
     for each in memories:
         made.add(each)
     return made
@@ -275,7 +277,11 @@ def test_a_fingerprint_changes_with_everything_that_decides_a_summary() -> None:
     """Another memory, another revision, another owner, another method: another fingerprint. The same: the same."""
     base = [memory(1), memory(2)]
     same = inputs_of(base).fingerprint
-    assert inputs_of(base, keep=0).fingerprint == same
+    assert inputs_of(base[::-1]).fingerprint == same
+    noted = Inputs("method")
+    for each in base:
+        noted.note(member_of(each))
+    assert (noted.fingerprint, noted.count, noted.newest) == (same, 2, ())
     others = [
         inputs_of(base, "another method"),
         inputs_of(base[:1]),
@@ -289,11 +295,12 @@ def test_a_fingerprint_changes_with_everything_that_decides_a_summary() -> None:
 
 def test_the_newest_memories_are_kept_oldest_first() -> None:
     """By when it happened, else by when it was written; the rest is counted only."""
-    memories = [memory(number) for number in (5, 1, 9, 3, 7)]
-    happened_long_ago = memory(10, event_date=NOW - timedelta(days=900))
-    kept = inputs_of([*memories, happened_long_ago], keep=3)
-    assert [each.id for each in kept.newest] == ["m005", "m007", "m009"]
-    assert kept.count == 6
+    numbers = list(range(SUMMARIZED_MEMORIES_MAX + 2))
+    shuffled = [memory(number) for number in numbers[1::2] + numbers[::2]]
+    happened_long_ago = memory(999, event_date=NOW - timedelta(days=900))
+    kept = inputs_of([happened_long_ago, *shuffled])
+    assert [each.id for each in kept.newest] == [f"m{number:03d}" for number in numbers[2:]]
+    assert kept.count == len(numbers) + 1
 
 
 # -- what a model is given

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import ScopeSelector
 from agent_memory_server.domain.jobs import IntentKind
 from agent_memory_server.domain.operations import Intent
@@ -27,6 +28,7 @@ from agent_memory_server.stores.sqlite.encoding import from_json, instant, micro
 from agent_memory_server.stores.sqlite.outbox_rows import request_work
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.scoping import interned_scope, interned_tenant, known_tenant, selected
+from agent_memory_server.stores.sqlite.summary_rows import SqliteMembers, member_page
 from agent_memory_server.stores.sqlite.task_rows import TASK_COLUMNS, fail_tasks, task_of
 from agent_memory_server.stores.sqlite.writing import Writer
 
@@ -198,6 +200,13 @@ class SqliteSummaryViews:
         return await self._writer.run(work)
 
     # -- partitions
+
+    async def members(
+        self, criteria: MemoryFilter, /, *, now: datetime, limit: int, cursor: str | None = None
+    ) -> SqliteMembers:
+        return await self._readers.run(
+            lambda connected: member_page(connected, criteria, now=now, limit=limit, cursor=cursor)
+        )
 
     async def put_partition(self, view: SummaryView, partition: Partition, /, *, sources: Sequence[MemoryKey]) -> bool:
         wanted = to_json([[key.namespace, key.user_id, key.id] for key in sources])

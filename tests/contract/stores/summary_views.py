@@ -7,19 +7,25 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
+from agent_memory_server.domain.filters import MemoryFilter, TextFilter
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.jobs import IntentKind, TaskStatus
 from agent_memory_server.domain.operations import Delete, Intent, OperationKind, TaskRequest
-from agent_memory_server.domain.records import MemoryKey
+from agent_memory_server.domain.records import MemoryKey, MemoryType
 from agent_memory_server.domain.summary_views import (
     NO_MATCHING_MEMORIES,
     SOURCE_DELETED,
+    Member,
     Partition,
     SummaryView,
     ViewDraft,
     ViewSource,
     group_key,
+    member_of,
 )
+from agent_memory_server.errors import InvalidInput
 from agent_memory_server.ports.stores import Stores
 from tests.contract.stores.making import ALICE, T0, memory, operation, put, selector
 
@@ -122,6 +128,32 @@ class SummaryViewStoreContract:
         first = await stores.summary_views.continuous(limit=3)
         rest = await stores.summary_views.continuous(limit=3, after=first[-1].id)
         assert [each.id for each in (*first, *rest)] == ["v0", "v1", "v3", "v4"]
+
+    async def test_members_are_those_of_the_filter_each_once(self, stores: Stores) -> None:
+        """Page after page, what is in the listing of the same filter: key, session, type and revision, no more."""
+        everybody = [ALICE, BOB, Scope("acme"), Scope("other", "work", "alice")]
+        for number in range(12):
+            scope = replace(everybody[number % 4], session_id=f"s{number % 3}" if number % 2 else None)
+            made = memory(f"m{number}", f"text {number}", scope=scope, memory_type=list(MemoryType)[number % 3])
+            await stores.memories.commit(operation(put(made), tenant=scope.tenant))
+        for wanted in (
+            MemoryFilter(selector=ACME),
+            MemoryFilter(selector=selector()),
+            MemoryFilter(selector=ACME, user_id=TextFilter(ne="bob"), memory_type=TextFilter(eq="semantic")),
+            MemoryFilter(selector=ScopeSelector("nobody")),
+        ):
+            members: list[Member] = []
+            cursor: str | None = None
+            while True:
+                page = await stores.summary_views.members(wanted, now=T0, limit=2, cursor=cursor)
+                members.extend(page.members)
+                cursor = page.next_cursor
+                if cursor is None:
+                    break
+            listed = await stores.memories.list(wanted, now=T0, limit=100)
+            assert sorted(members, key=repr) == sorted(map(member_of, listed.memories), key=repr)
+        with pytest.raises(InvalidInput):
+            await stores.summary_views.members(MemoryFilter(selector=ACME), now=T0, limit=2, cursor="x")
 
     async def test_a_partition_is_read_back_and_replaced(self, stores: Stores) -> None:
         """One a group, however its values look; a later one takes its place."""
