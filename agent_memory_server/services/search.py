@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,9 @@ KEYWORD_POOL_MAX = 2_000
 VECTORLESS_CHECKED_MAX = 256
 """Best keyword matches outside the vector channel's candidates whose vectors are looked up."""
 _SCORE_DECIMALS = 12
+_TOLERANCE = 1e-9
+_TIMES_SPARE = 12
+"""Candidates beyond twice the page whose times are loaded at first: mostly nothing further down can reach the page."""
 ACCESS_INTERVAL_MIN_S = 900.0
 """How long after an access the next one counts (contract, section 7.8)."""
 
@@ -97,10 +100,13 @@ class SearchService:
 
     async def note_access(self, page: Page, /) -> int:
         """Record that these memories were shown: at most once in ``ACCESS_INTERVAL_MIN_S`` each. To be run after answering."""
-        keys = [hit.memory.key for hit in page.hits]
+        at = self._now()
+        latest = at - timedelta(seconds=ACCESS_INTERVAL_MIN_S)
+        # What was read a moment ago says which of them count already: most searches then write nothing.
+        keys = [hit.memory.key for hit in page.hits if hit.memory.last_accessed <= latest]
         if not keys:
             return 0
-        return await self._store.touch(keys, at=self._now(), interval_min_s=ACCESS_INTERVAL_MIN_S)
+        return await self._store.touch(keys, at=at, interval_min_s=ACCESS_INTERVAL_MIN_S)
 
     async def _listed(self, criteria: MemoryFilter, query: SearchQuery, now: datetime) -> Page:
         listing = await self._store.list(criteria, now=now, limit=query.limit, offset=query.offset)
@@ -234,28 +240,33 @@ class SearchService:
         head_end = min(RERANKED_MAX, len(ranking.handles))
         if start >= head_end:
             return await self._loaded(ranking, np.arange(start, end), np.arange(start, end), 0, end - start)
-        order, groups = await self._head(ranking, head_end, query.recency, now)
+        order, groups = await self._head(ranking, head_end, end, query.recency, now)
         beyond = np.arange(head_end, max(head_end, end))
         order = np.concatenate([order, beyond])
         groups = np.concatenate([groups, RERANKED_MAX + beyond])
         return await self._loaded(ranking, order, groups, start, min(end, len(order)))
 
     async def _head(
-        self, ranking: Ranking, size: int, weights: RecencyWeights | None, now: datetime
+        self, ranking: Ranking, size: int, wanted: int, weights: RecencyWeights | None, now: datetime
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The most relevant places in final order, by score and then newest first; and group numbers, which those share that
-        are equal in both. Places whose memory was deleted meanwhile are left out."""
-        handles = ranking.handles[:size]
-        times = await self._store.times(handles)
-        places = np.array([place for place, handle in enumerate(handles) if handle in times], dtype=np.int64)
+        are equal in both. Places whose memory was deleted meanwhile are left out.
+
+        The first ``wanted`` are right, and whole with those that equal the last of them; times that cannot change them are
+        not loaded.
+        """
+        begun = min(size, 2 * wanted + _TIMES_SPARE)
+        times = dict(await self._store.times(ranking.handles[:begun]))
+        places, created, scores = _scored(ranking, begun, times, weights, now)
+        if begun < size:
+            last = np.partition(scores, -wanted)[-wanted] if len(scores) >= wanted else -np.inf
+            reaching = np.flatnonzero(_highest(ranking.relevance[:size], weights) >= last - _TOLERANCE)
+            end = int(reaching[-1]) + 1 if len(reaching) else 0
+            if end > begun:
+                times.update(await self._store.times(ranking.handles[begun:end]))
+                places, created, scores = _scored(ranking, end, times, weights, now)
         if not len(places):
             return places, places
-        created, accessed = np.array([times[handles[place]] for place in places.tolist()], dtype=np.int64).T
-        scores = ranking.relevance[places]
-        if weights is not None:
-            recency = recency_scores(created, accessed, weights, now)
-            scores = weights.semantic_weight * scores + weights.recency_weight * recency
-        scores = np.round(scores, _SCORE_DECIMALS)
         order = np.lexsort((-created, -scores))
         scores, created = scores[order], created[order]
         differs = (scores[1:] != scores[:-1]) | (created[1:] != created[:-1])
@@ -280,6 +291,30 @@ class SearchService:
         return tuple(
             _hit(memories[ranking.handles[place]], ranking, place) for _, _, place in found[start - first : end - first]
         )
+
+
+def _scored(
+    ranking: Ranking,
+    end: int,
+    times: Mapping[Handle, tuple[int, int]],
+    weights: RecencyWeights | None,
+    now: datetime,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Of the first ``end`` places, those that are still there: place, time of creation, and final score."""
+    held = [(place, *times[handle]) for place, handle in enumerate(ranking.handles[:end]) if handle in times]
+    places, created, accessed = np.array(held, dtype=np.int64).reshape(len(held), 3).T
+    scores = ranking.relevance[places]
+    if weights is not None:
+        recency = recency_scores(created, accessed, weights, now)
+        scores = weights.semantic_weight * scores + weights.recency_weight * recency
+    return places, created, np.round(scores, _SCORE_DECIMALS)
+
+
+def _highest(relevance: NDArray[np.float64], weights: RecencyWeights | None) -> NDArray[np.float64]:
+    """What each could score at most, whatever its times."""
+    if weights is None:
+        return relevance
+    return weights.semantic_weight * relevance + max(0.0, weights.recency_weight)
 
 
 def _all_have_vectors(criteria: MemoryFilter, near: VectorCandidates, matches: KeywordCandidates | None) -> bool:

@@ -35,6 +35,10 @@ def run(connection: apsw.Connection, sql: str, parameters: tuple[Any, ...] = ())
     return connection.execute(sql, parameters)  # pyright: ignore[reportUnknownMemberType]
 
 
+class LeaveEventLoop(Exception):
+    """This read is going to be long: it has to be begun anew on a thread."""
+
+
 @dataclass
 class Connected:
     """An open connection with what it has learned and may keep: identities of scopes, which are never removed.
@@ -47,6 +51,12 @@ class Connected:
     tenants: dict[str, int] = field(default_factory=dict[str, int])
     scopes: dict[Owner, int] = field(default_factory=dict[Owner, int])
     spaces: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    on_event_loop: bool = False
+
+    def leave_event_loop(self) -> None:
+        """Called by a read before work that takes long, and that no deadline interrupts. Raises LeaveEventLoop there."""
+        if self.on_event_loop:
+            raise LeaveEventLoop
 
     def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> None:
         """Run a statement to its end."""

@@ -162,6 +162,7 @@ def _nearest_of_many(
     distance_max: float | None,
 ) -> VectorCandidates:
     """Choose by the tenant's packed copy, then compare the stored vectors of what was chosen."""
+    connected.leave_event_loop()
     copy = packed.current(connected, space_id=space_id, tenant_id=selection.tenant_id, dimensions=query.size)
     owned = selection.condition("m")
     allowed: NDArray[np.int64] | None = None

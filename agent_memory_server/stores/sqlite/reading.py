@@ -1,4 +1,9 @@
-"""Reads run on a few threads with a connection each, so that a slow one blocks neither the event loop nor the others."""
+"""Reads: short ones at once on the event loop's own thread, longer ones on a few threads with a connection each.
+
+Handing a read to a thread costs more than most reads do: each of its statements gives up the interpreter lock and waits for
+it again. So every read begins where it was asked for, and one that does not end within ``AT_ONCE_S``, or says that it is going
+to be long (``Connected.leave_event_loop``), is interrupted and begun anew on a thread, where it holds up nothing.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +17,16 @@ from typing import Any, TypeVar
 
 import apsw
 
-from agent_memory_server.errors import MemoryServerError
+from agent_memory_server.errors import MemoryServerError, StoreBusy, StoreTimeout
 from agent_memory_server.stores.sqlite import failures
-from agent_memory_server.stores.sqlite.connections import READ_LIMIT_S, Connected, Link, run
+from agent_memory_server.stores.sqlite.connections import READ_LIMIT_S, Connected, LeaveEventLoop, Link, run
 
 Result = TypeVar("Result")
+AT_ONCE_S = 0.005
+"""How long one read may hold up the event loop."""
 _STEPS_BETWEEN_LOOKS = 50_000
+_STEPS_BETWEEN_LOOKS_AT_ONCE = 500
+"""Some fifty microseconds apart, or a few pages that come from a slow disk."""
 
 
 class _Job:
@@ -32,26 +41,73 @@ class _Job:
 class Deadline:
     """Interrupts the statements of one connection when their time is over."""
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, *, steps_between_looks: int = _STEPS_BETWEEN_LOOKS) -> None:
         self._limit_s = limit_s
+        self._steps_between_looks = steps_between_looks
         self._until = float("inf")
 
     def attach(self, connection: apsw.Connection) -> None:
-        connection.set_progress_handler(self._is_over, _STEPS_BETWEEN_LOOKS)
+        connection.set_progress_handler(self._is_over, self._steps_between_looks)
 
     def start(self) -> None:
         self._until = time.monotonic() + self._limit_s
+
+    def lift(self) -> None:
+        """The end of a transaction is never interrupted: it would stay open."""
+        self._until = float("inf")
 
     def _is_over(self) -> bool:
         return time.monotonic() > self._until
 
 
+class _AtOnce:
+    """The connection of one event loop's thread, for reads that end within ``AT_ONCE_S``."""
+
+    def __init__(self, path: Path) -> None:
+        self._thread: int | None = None
+        self._deadline = Deadline(AT_ONCE_S, steps_between_looks=_STEPS_BETWEEN_LOOKS_AT_ONCE)
+        self._link = Link(path, prepare=self._prepare)
+        self._held_s = 0.0
+
+    def _prepare(self, connection: apsw.Connection) -> None:
+        self._deadline.attach(connection)
+        connection.set_busy_timeout(0)
+
+    def serves_this_thread(self) -> bool:
+        """A connection serves one thread: that of the event loop which asked first."""
+        current = threading.get_ident()
+        if self._thread is None:
+            self._thread = current
+        return self._thread == current
+
+    def answer(self, work: Callable[[Connected], Any]) -> tuple[Any, BaseException | None]:
+        """Outcome and error; the error is LeaveEventLoop when the read has to be begun anew on a thread."""
+        begun = time.perf_counter()
+        outcome, error = answer(self._link, self._deadline, work, on_event_loop=True)
+        self._held_s += time.perf_counter() - begun
+        return outcome, LeaveEventLoop() if isinstance(error, StoreTimeout | StoreBusy) else error
+
+    def has_held_long(self) -> bool:
+        """Whether others should get their turn now: reads that all end at once would never let them in."""
+        if self._held_s < AT_ONCE_S:
+            return False
+        self._held_s = 0.0
+        return True
+
+    def close(self) -> None:
+        self._link.drop()
+
+
 class Readers:
-    """``run`` gives a job one consistent snapshot. Raises the errors of ``failures``; StoreTimeout after ``limit_s``."""
+    """``run`` gives a job one consistent snapshot. Raises the errors of ``failures``; StoreTimeout after ``limit_s``.
+
+    A job may be begun twice, and must do everything through its connection.
+    """
 
     def __init__(self, path: Path, *, threads: int, limit_s: float = READ_LIMIT_S) -> None:
         self._path = path
         self._limit_s = limit_s
+        self._at_once = _AtOnce(path)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._serve, name=f"sqlite-reader-{number}", daemon=True)
@@ -66,12 +122,21 @@ class Readers:
     async def run(self, work: Callable[[Connected], Result]) -> Result:
         if self._closed:
             raise failures.unavailable()
+        if self._at_once.serves_this_thread():
+            outcome, error = self._at_once.answer(work)
+            if self._at_once.has_held_long():
+                await asyncio.sleep(0)
+            if error is None:
+                return outcome
+            if not isinstance(error, LeaveEventLoop):
+                raise error
         job = _Job(work, asyncio.get_running_loop())
         self._jobs.put(job)
         return await job.future
 
     async def close(self) -> None:
         self._closed = True
+        self._at_once.close()
         for _ in self._threads:
             self._jobs.put(None)
         await asyncio.to_thread(self._join)
@@ -86,32 +151,39 @@ class Readers:
         while (job := self._jobs.get()) is not None:
             if job.future.cancelled():
                 continue
-            outcome, error = self._answer(link, deadline, job.work)
+            outcome, error = answer(link, deadline, job.work)
             _tell(job, outcome, error)
         link.drop()
 
-    @staticmethod
-    def _answer(link: Link, deadline: Deadline, work: Callable[[Connected], Any]) -> tuple[Any, BaseException | None]:
-        deadline.start()
+
+def answer(
+    link: Link, deadline: Deadline, work: Callable[[Connected], Any], *, on_event_loop: bool = False
+) -> tuple[Any, BaseException | None]:
+    """Run the job within one read transaction; its outcome, or an error of ours."""
+    deadline.start()
+    try:
+        connected = link.open()
+        connected.on_event_loop = on_event_loop
+        connection = connected.connection
+        run(connection, "BEGIN")
         try:
-            connected = link.open()
-            connection = connected.connection
-            run(connection, "BEGIN")
-            try:
-                return work(connected), None
-            finally:
-                if connection.in_transaction:
-                    run(connection, "COMMIT")
-        except MemoryServerError as error:
-            if failures.wants_new_connection(error):
-                link.drop()
-            return None, error
-        except Exception as error:  # noqa: BLE001 - the boundary: every failure becomes one of ours, and reaches the caller
-            if failures.wants_new_connection(error):
-                link.drop()
-            ours = failures.translated(error)
-            ours.__cause__ = error
-            return None, ours
+            return work(connected), None
+        finally:
+            deadline.lift()
+            if connection.in_transaction:
+                run(connection, "COMMIT")
+    except LeaveEventLoop as leaving:
+        return None, leaving
+    except MemoryServerError as error:
+        if failures.wants_new_connection(error):
+            link.drop()
+        return None, error
+    except Exception as error:  # noqa: BLE001 - the boundary: every failure becomes one of ours, and reaches the caller
+        if failures.wants_new_connection(error):
+            link.drop()
+        ours = failures.translated(error)
+        ours.__cause__ = error
+        return None, ours
 
 
 def _tell(job: _Job, outcome: Any, error: BaseException | None) -> None:

@@ -33,6 +33,9 @@ from agent_memory_server.stores.sqlite.session_rows import (
 )
 from agent_memory_server.stores.sqlite.writing import Writer
 
+_LOADED_AT_ONCE_MAX = 500
+"""Messages that are read on the event loop; more are some milliseconds of work."""
+
 
 class SqliteWorkingMemory:
     """``ports.working_memory.WorkingMemoryStore`` over one file."""
@@ -64,6 +67,8 @@ class SqliteWorkingMemory:
             row = live_session(connected, scope, now=now)
             if row is None:
                 return None
+            if (recent_messages or row.live_count) > _LOADED_AT_ONCE_MAX:
+                connected.leave_event_loop()
             return session_of(row, scope, live_messages(connected, row.id, recent=recent_messages))
 
         return await self._readers.run(work)
