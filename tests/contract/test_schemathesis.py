@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.server_process import ServerProcess
 
-EXAMPLES_PER_OPERATION = 15
+EXAMPLES_PER_OPERATION = 12
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
@@ -40,7 +40,9 @@ def test_check_18_generated_requests_meet_only_documented_answers(
     schema: Any, subtests: pytest.Subtests, mode: GenerationMode
 ) -> None:
     """Every operation of the document, with bounded generated requests, valid and invalid, answers as documented."""
-    operations = [found.ok() for found in schema.get_all_operations()]
+    found = [each.ok() for each in schema.get_all_operations()]
+    # Paths with and without a last slash are one operation: once is enough.
+    operations = {f"{each.method} {each.path.rstrip('/')}": each for each in found}.values()
     assert operations
     for operation in operations:
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Generator
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.faults.traffic import message
 from tests.problem_details import assert_problem
-from tests.server_process import ServerProcess
+from tests.server_process import ServerProcess, servers_on_one_file
 
 CLIENTS, APPENDS = 20, 50
+
+
+@pytest.fixture(scope="module")
+def two_servers(tmp_path_factory: pytest.TempPathFactory) -> Generator[list[ServerProcess]]:
+    """Two server processes on one file."""
+    with servers_on_one_file(tmp_path_factory.mktemp("two") / "data", 2) as servers:
+        yield servers
 
 
 def all_messages(client: httpx.Client, session: str, namespace: str) -> list[dict[str, Any]]:
@@ -32,11 +41,15 @@ def all_messages(client: httpx.Client, session: str, namespace: str) -> list[dic
             return found
 
 
-async def test_check_05_concurrent_appends_lose_nothing(shared_server: ServerProcess, namespace: str) -> None:
-    """20 clients append 50 messages each to one session: 1,000 are stored and each client's order is kept."""
-    async with shared_server.async_client() as http:
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_check_05_concurrent_appends_lose_nothing(
+    two_servers: list[ServerProcess], namespace: str, processes: int
+) -> None:
+    """20 clients append 50 messages each to one session, through one and two processes: 1,000 are stored, in each one's order."""
+    async with two_servers[0].async_client() as first, two_servers[processes - 1].async_client() as second:
 
         async def one_client(number: int) -> None:
+            http = (first, second)[number % 2]
             for index in range(APPENDS):
                 body = {"messages": [message(f"{number}-{index}", f"{number} says {index}")], "namespace": namespace}
                 response = await http.post("/v1/working-memory/shared/messages", json=body)
@@ -44,7 +57,7 @@ async def test_check_05_concurrent_appends_lose_nothing(shared_server: ServerPro
                 assert response.json()["appended"] == 1
 
         await asyncio.gather(*(one_client(number) for number in range(CLIENTS)))
-    with shared_server.client() as client:
+    with two_servers[0].client() as client:
         stored = all_messages(client, "shared", namespace)
         assert len(stored) == CLIENTS * APPENDS
         for number in range(CLIENTS):
@@ -54,18 +67,21 @@ async def test_check_05_concurrent_appends_lose_nothing(shared_server: ServerPro
         assert [each["id"] for each in whole["messages"]] == [each["id"] for each in stored]
 
 
-async def test_check_06_one_of_two_conditional_puts_wins(shared_server: ServerProcess, namespace: str) -> None:
-    """Two PUTs with the same If-Match: one 200 and one 412; the winner's document is what is stored."""
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_check_06_one_of_two_conditional_puts_wins(
+    two_servers: list[ServerProcess], namespace: str, processes: int
+) -> None:
+    """Two PUTs with the same If-Match, at one and at two processes: one 200 and one 412; the winner's document is stored."""
     path = "/v1/working-memory/etag"
-    async with shared_server.async_client() as http:
+    async with two_servers[0].async_client() as http, two_servers[processes - 1].async_client() as other:
         for round_number in range(5):
             body = {"messages": [message("m", "start")], "namespace": namespace}
             etag = (await http.put(path, json=body)).headers["etag"]
             assert not etag.startswith("W/")
             answers = await asyncio.gather(
                 *(
-                    http.put(path, json={"context": word, "namespace": namespace}, headers={"If-Match": etag})
-                    for word in ("left", "right")
+                    connection.put(path, json={"context": word, "namespace": namespace}, headers={"If-Match": etag})
+                    for connection, word in ((http, "left"), (other, "right"))
                 )
             )
             assert sorted(answer.status_code for answer in answers) == [200, 412], f"round {round_number}"
@@ -111,16 +127,19 @@ def test_check_06_stale_patch_of_a_memory(shared_server: ServerProcess, namespac
         assert client.get(path).json()["text"] == "two"
 
 
-async def test_check_07_the_same_message_ten_times_is_stored_once(shared_server: ServerProcess, namespace: str) -> None:
-    """Ten appends of one message, at once: one is counted as appended, nine as duplicates, one is stored."""
+async def test_check_07_the_same_message_ten_times_is_stored_once(
+    two_servers: list[ServerProcess], namespace: str
+) -> None:
+    """Ten appends of one message, at once, through two processes: one counts as appended, nine as duplicates."""
     body = {"messages": [message("once", "only once")], "namespace": namespace}
-    async with shared_server.async_client() as http:
-        answers = await asyncio.gather(*(http.post("/v1/working-memory/dup/messages", json=body) for _ in range(10)))
+    path = "/v1/working-memory/dup/messages"
+    async with two_servers[0].async_client() as first, two_servers[1].async_client() as second:
+        answers = await asyncio.gather(*((first, second)[number % 2].post(path, json=body) for number in range(10)))
         assert [answer.status_code for answer in answers] == [200] * 10
         assert sum(answer.json()["appended"] for answer in answers) == 1
         assert sum(answer.json()["duplicates"] for answer in answers) == 9
         assert {answer.json()["total"] for answer in answers} == {1}
-    with shared_server.client() as client:
+    with two_servers[0].client() as client:
         assert [each["id"] for each in all_messages(client, "dup", namespace)] == ["once"]
 
 

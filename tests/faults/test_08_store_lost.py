@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +177,29 @@ def test_check_08_a_corrupt_file_is_never_started_over(tmp_path: Path) -> None:
     finally:
         server.kill()
     assert (data / "memory.db").read_bytes() == garbage
+
+
+def test_check_08_a_store_that_is_held_up_is_said_too(tmp_path: Path) -> None:
+    """Another program holds the file's write lock: writes are 503 within 5 s, reads go on, and nothing is lost afterwards."""
+    with ServerProcess(tmp_path / "data") as server, server.client() as client:
+        fill(client)
+        with contextlib.closing(sqlite3.connect(server.data_dir / "memory.db", isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            new = {"memories": [memory("held", "written while held", NAMESPACE)]}
+            session = {"messages": [message("b", "held")], "namespace": NAMESPACE}
+            started = time.monotonic()
+            with ThreadPoolExecutor() as pool:
+                answers = [
+                    pool.submit(client.post, "/v1/long-term-memory/", json=new),
+                    pool.submit(client.post, "/v1/working-memory/s/messages", json=session),
+                ]
+                for answer in answers:
+                    assert_problem(answer.result(), 503, 504)
+            assert time.monotonic() - started < ANSWER_TIME_MAX_S
+            assert client.get("/v1/long-term-memory/m").json()["text"] == "tea is green"
+            assert client.get("/v1/working-memory/s", params={"namespace": NAMESPACE}).status_code == 200
+            holder.execute("ROLLBACK")
+        wait_until(
+            lambda: client.post("/v1/long-term-memory/", json=new).status_code == 200, "writes did not work again", 10.0
+        )
+        assert client.get("/v1/long-term-memory/held").json()["text"] == "written while held"

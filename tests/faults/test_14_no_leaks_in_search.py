@@ -81,3 +81,40 @@ def test_check_14_an_empty_namespace_lists_nothing(shared_server: ServerProcess,
         assert client.post("/v1/long-term-memory/search", json={"namespace": {"eq": namespace}}).json()["total"] == 0
         forget = client.post("/v1/long-term-memory/forget", params=query, json={"policy": {"max_age_days": 0.000001}})
         assert forget.json() == {"scanned": 0, "deleted": 0, "deleted_ids": [], "dry_run": True}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_check_14_others_texts_do_not_move_a_score(shared_server: ServerProcess, namespace: str, mode: str) -> None:
+    """Ranking statistics are scoped: however often others use a word, one's own scores and order stay to the last digit."""
+    owner = {"namespace": namespace, "user_id": "alice"}
+    own = [
+        {"id": f"{namespace}-{number}", "text": text, "last_accessed": "2024-01-01T00:00:00Z", **owner}
+        for number, text in enumerate(("A lighthouse by the sea", "The sea was calm that day", "A keeper lit the lamp"))
+    ]
+    query = {
+        "text": "lighthouse keeper by the sea",
+        "search_mode": mode,
+        "recency_boost": False,
+        "namespace": {"eq": namespace},
+        "user_id": {"eq": "alice"},
+    }
+
+    def ranking() -> list[tuple[str, float, float]]:
+        hits = client.post("/v1/long-term-memory/search", json=query).json()["memories"]
+        return [(hit["id"], hit["score"], hit["dist"]) for hit in hits]
+
+    with shared_server.client() as client:
+        assert client.post("/v1/long-term-memory/", json={"memories": own}).status_code == 200
+        before = ranking()
+        assert before
+        noise = [
+            {"id": f"{namespace}-{user}-{number}", "text": "sea sea lighthouse keeper " * (number % 7 + 1), **scope}
+            for user, scope in (
+                ("bob", {"namespace": namespace, "user_id": "bob"}),
+                ("other", {"namespace": f"{namespace}x", "user_id": "alice"}),
+            )
+            for number in range(200)
+        ]
+        body = {"memories": noise, "deduplicate": False}
+        assert client.post("/v1/long-term-memory/", json=body).status_code == 200
+        assert ranking() == before

@@ -227,3 +227,39 @@ def test_an_id_that_several_hold_is_ambiguous_without_scope(shared_server: Serve
         assert client.delete("/v1/long-term-memory", params={"memory_ids": identifier}).status_code == 409
         assert client.delete(f"/v1/working-memory/{identifier}").status_code == 409
         assert client.get(f"/v1/long-term-memory/{identifier}", params={"user_id": "bob-of-409"}).status_code == 200
+
+
+def test_one_id_held_by_everybody_means_ones_own(world: World) -> None:
+    """All owners use the same session id and memory id: each reads its own, and a delete takes only its own."""
+    everyones = f"{world.owners[0].prefix}-everyones"
+
+    def readings(owner: Owner) -> list[tuple[int, bool]]:
+        named = owner.caller.named
+        answers = [
+            world.client.get(f"/v1/working-memory/{everyones}", params=named),
+            world.client.get(f"/v1/long-term-memory/{everyones}", params=named),
+        ]
+        assert all(world.leaks(answer, owner.caller) == [] for answer in answers), owner.caller
+        return [(answer.status_code, owner.canary in answer.text) for answer in answers]
+
+    confined = list(world.confined())
+    for owner in world.owners:
+        session = {"context": owner.canary, **owner.caller.named}
+        assert world.client.put(f"/v1/working-memory/{everyones}", json=session).status_code == 200
+        memory = {"id": everyones, "text": owner.canary, **owner.caller.named}
+        assert world.client.post("/v1/long-term-memory/", json={"memories": [memory]}).status_code == 200
+    for position, owner in enumerate(confined):
+        assert readings(owner) == [(200, True), (200, True)], owner.caller
+        named = owner.caller.named
+        assert world.client.delete(f"/v1/working-memory/{everyones}", params=named).status_code == 200
+        deleted = world.client.delete("/v1/long-term-memory", params={"memory_ids": everyones, **named})
+        assert deleted.json()["status"] == "ok, deleted 1 memories"
+        assert readings(owner) == [(404, False), (404, False)], owner.caller
+        if position + 1 < len(confined):
+            assert readings(confined[position + 1]) == [(200, True), (200, True)]
+    # What named no whole scope is still there: only its owners' writes reach it.
+    for owner in world.owners:
+        if not owner.caller.is_fully_named:
+            read = world.client.get(f"/v1/working-memory/{everyones}", params=owner.caller.named)
+            assert (read.status_code, read.json()["context"]) == (200, owner.canary), owner.caller
+            assert world.client.delete(f"/v1/working-memory/{everyones}", params=owner.caller.named).status_code == 200
