@@ -100,3 +100,37 @@ async def openai_api_base(folder: Path) -> None:
     """An endpoint of one's own needs no key and is what is asked."""
     request = await _asked_by_extraction(folder, openai_api_base="{base}", generation_model="llama3.2")
     assert request.path == "/v1/chat/completions"
+
+
+async def _signed_by_bedrock(folder: Path, **values: Any) -> list[RecordedRequest]:
+    """The requests that a Bedrock model is asked with, at an endpoint that AWS's own variable names."""
+    keys = {"region_name": "eu-west-3", "aws_access_key_id": "AKIATEST", "aws_secret_access_key": "hush"}
+    with pytest.MonkeyPatch.context() as environment:
+        async with ModelServer() as server:
+            environment.setenv("AWS_ENDPOINT_URL", server.base_url.removesuffix("/v1"))
+            environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
+            chosen = settings_of(folder, **{"generation_model": "bedrock/some-model", **keys, **values})
+            await memories_after_append(chosen)
+            return server.requests
+
+
+async def region_name(folder: Path) -> None:
+    """The region that a request is signed for."""
+    assert "/eu-west-3/" in (await _signed_by_bedrock(folder))[0].headers["authorization"]
+
+
+async def aws_access_key_id(folder: Path) -> None:
+    """The key that a request is signed with."""
+    assert "AKIATEST/" in (await _signed_by_bedrock(folder))[0].headers["authorization"]
+
+
+async def aws_secret_access_key(folder: Path) -> None:
+    """Without it the key is only half of one, and nothing is asked."""
+    assert await _signed_by_bedrock(folder / "whole")
+    assert not await _signed_by_bedrock(folder / "half", aws_secret_access_key=None)
+
+
+async def aws_session_token(folder: Path) -> None:
+    """It travels with the request."""
+    request = (await _signed_by_bedrock(folder, aws_session_token="for-a-while"))[0]
+    assert request.headers["x-amz-security-token"] == "for-a-while"
