@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,19 +18,22 @@ import apsw
 
 from agent_memory_server.errors import MemoryServerError, StoreFull
 from agent_memory_server.stores.sqlite import failures
-from agent_memory_server.stores.sqlite.connections import Connected, Link
+from agent_memory_server.stores.sqlite.connections import BUSY_TIMEOUT_MS, Connected, Link
 
 Result = TypeVar("Result")
 GROUP_MAX = 64
 """Jobs in one transaction: bounds how long the first of them waits for the others."""
+BUSY_TIMEOUT_MIN_MS = 50
+"""How long a group waits for another process's lock when its jobs have been waiting already."""
 
 
 class _Job:
-    __slots__ = ("error", "future", "loop", "outcome", "work")
+    __slots__ = ("asked_at", "error", "future", "loop", "outcome", "work")
 
     def __init__(self, work: Callable[[Connected], Any], loop: asyncio.AbstractEventLoop) -> None:
         self.work = work
         self.loop = loop
+        self.asked_at = time.monotonic()
         self.future: asyncio.Future[Any] = loop.create_future()
         self.outcome: Any = None
         self.error: MemoryServerError | None = None
@@ -121,6 +125,7 @@ class Writer:
     def _transact(self, group: Sequence[_Job]) -> None:
         try:
             connected = self._link.open()
+            connected.connection.set_busy_timeout(_patience_ms(group))
             connected.execute("BEGIN IMMEDIATE")
             try:
                 for job in group:
@@ -159,6 +164,13 @@ class Writer:
         except (apsw.Error, MemoryServerError, OSError):
             pass  # what was acknowledged is in the log already; the next start folds it in
         self._link.drop()
+
+
+def _patience_ms(group: Sequence[_Job]) -> int:
+    """What is left of the busy timeout for the job that waits longest: while another program holds the lock, groups queue
+    up behind each other, and each must hear of it in time."""
+    waited_ms = int((time.monotonic() - min(job.asked_at for job in group)) * 1000)
+    return max(BUSY_TIMEOUT_MIN_MS, BUSY_TIMEOUT_MS - waited_ms)
 
 
 def _roll_back(connected: Connected) -> None:
