@@ -241,7 +241,7 @@ async def open_app(
             memories=MemoryService(store=stores.memories, indexer=indexer, now=now, new_id=new_id, wake=woken.set),
             search=search,
             hydration=HydrationService(working_memory=working_memory, search=search),
-            forgetting=ForgettingService(store=stores.memories, now=now, new_id=new_id),
+            forgetting=ForgettingService(store=stores.memories, clock=stores.clock, now=now, new_id=new_id),
             compaction=CompactionService(store=stores.memories, now=now, new_id=new_id),
             reindexing=ReindexingService(store=stores.memories, embedder=embedder),
             pending_work=pending_work,

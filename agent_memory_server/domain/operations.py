@@ -70,10 +70,17 @@ class Put:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supersede:
-    """Mark the memory as replaced by ``by`` (an id in the same owner scope). Pinned or absent ones are left alone."""
+    """Mark the memory as replaced by ``by`` (an id in the same owner scope). Pinned or absent ones are left alone.
+
+    In an operation of kind MERGE it counts as a copy of what it was merged into, and is deleted with it.
+    """
 
     key: MemoryKey
     by: str
+    if_operation: str | None = None
+    """Only if the stored memory's ``operation_id`` is this; else the operation fails as StaleRevision."""
+    if_by_operation: str | None = None
+    """Only if the ``operation_id`` of the memory that takes its place is this, before this operation; else StaleRevision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +137,9 @@ class Operation:
     changes: tuple[Change, ...]
     reason: str = ""
     guard: SessionGuard | None = None
+    extracted: tuple[str, ...] = ()
+    """Ids of messages of the guard's session that get the extracted mark in the same commit, so that work which is
+    delivered twice never extracts from them again."""
     intents: tuple[Intent, ...] = ()
 
 

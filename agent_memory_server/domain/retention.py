@@ -3,19 +3,21 @@
 Rules (wire contract, section 7.9): pinned memories and those named by the caller are spared. With both ages set, a memory
 goes when it is older than ``max_age_days * hard_age_multiplier``, or older than ``max_age_days`` *and* unused for more than
 ``max_inactive_days``. With one set, that condition alone decides. What survives enters the budget: the ``budget`` most
-recent by the recency score stay.
+recent by the recency score stay; of those that tie, the older ones go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from agent_memory_server.domain.recency import RecencyWeights, recency_score
-from agent_memory_server.domain.records import Memory, MemoryType
+import numpy as np
+from numpy.typing import NDArray
 
-_DAY_S = 86_400.0
+from agent_memory_server.domain.recency import RecencyWeights, recency_scores
+from agent_memory_server.domain.records import MemoryType
+
+_DAY_US = 86_400.0 * 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,27 +32,36 @@ class ForgettingPolicy:
 
     @property
     def removes_nothing(self) -> bool:
-        return self.max_age_days is None and self.max_inactive_days is None and self.budget is None
+        return not self.looks_at_age and self.budget is None
+
+    @property
+    def looks_at_age(self) -> bool:
+        return self.max_age_days is not None or self.max_inactive_days is not None
 
 
-def may_forget(memory: Memory, policy: ForgettingPolicy, spared_ids: Collection[str]) -> bool:
-    """Whether the policy may touch this memory at all."""
-    if memory.pinned or memory.id in spared_ids:
-        return False
-    return policy.memory_types is None or memory.memory_type in policy.memory_types
-
-
-def too_old(memory: Memory, policy: ForgettingPolicy, now: datetime) -> bool:
-    """Whether age or inactivity alone removes it."""
-    age_days = max(0.0, (now - memory.created_at).total_seconds() / _DAY_S)
-    inactive_days = max(0.0, (now - memory.last_accessed).total_seconds() / _DAY_S)
-    old = policy.max_age_days is not None and age_days > policy.max_age_days
-    inactive = policy.max_inactive_days is not None and inactive_days > policy.max_inactive_days
+def too_old(
+    created_us: NDArray[np.int64], accessed_us: NDArray[np.int64], policy: ForgettingPolicy, now: datetime
+) -> NDArray[np.bool_]:
+    """For each memory whether age or inactivity alone removes it; times are microseconds since the epoch."""
+    now_us = now.timestamp() * 1e6
+    age_days = np.maximum(0.0, (now_us - created_us) / _DAY_US)
+    inactive_days = np.maximum(0.0, (now_us - accessed_us) / _DAY_US)
+    none = np.zeros(len(created_us), dtype=np.bool_)
+    old = none if policy.max_age_days is None else age_days > policy.max_age_days
+    inactive = none if policy.max_inactive_days is None else inactive_days > policy.max_inactive_days
     if policy.max_age_days is not None and policy.max_inactive_days is not None:
-        return (old and inactive) or age_days > policy.max_age_days * policy.hard_age_multiplier
-    return old or inactive
+        return (old & inactive) | (age_days > policy.max_age_days * policy.hard_age_multiplier)
+    return old | inactive
 
 
-def budget_rank(memory: Memory, now: datetime) -> tuple[float, str]:
-    """Sort key of the budget stage, the first to go first: least recent, then by id so that it is stable."""
-    return recency_score(memory, RecencyWeights(), now), memory.id
+def beyond_budget(
+    created_us: NDArray[np.int64], accessed_us: NDArray[np.int64], budget: int, now: datetime
+) -> NDArray[np.int64]:
+    """Places of those that do not fit into the budget, the first to go first."""
+    surplus = len(created_us) - budget
+    if surplus <= 0:
+        return np.empty(0, dtype=np.int64)
+    scores = recency_scores(created_us, accessed_us, RecencyWeights(), now)
+    # Far in the past all scores are zero: then the plain times decide, and at last the order of the rows.
+    order = np.lexsort((created_us, accessed_us, scores))
+    return order[:surplus].astype(np.int64)

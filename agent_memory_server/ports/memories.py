@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from agent_memory_server.domain.filters import MemoryFilter
-from agent_memory_server.domain.identity import ScopeSelector
+from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Committed, Embedded, Operation, Vector
-from agent_memory_server.domain.records import Memory, MemoryKey
+from agent_memory_server.domain.records import Memory, MemoryKey, MemoryType
 from agent_memory_server.domain.search import Handle, KeywordCandidates, VectorCandidates
 
 
@@ -28,6 +28,17 @@ class Listing(Protocol):
     def total(self) -> int: ...
     @property
     def next_cursor(self) -> str | None: ...
+
+
+class Aged(NamedTuple):
+    """One memory's times, in microseconds since the epoch, and what else decides whether it may be forgotten."""
+
+    handle: Handle
+    id: str
+    created_us: int
+    accessed_us: int
+    pinned: bool
+    memory_type: MemoryType
 
 
 class MemoryStore(Protocol):
@@ -131,4 +142,32 @@ class MemoryStore(Protocol):
         self, criteria: MemoryFilter, /, *, now: datetime, limit: int, after: str | None = None
     ) -> Sequence[Sequence[Memory]]:
         """Groups of two or more live memories with equal owner and ``memory_hash``, in the order of a hash cursor."""
+        ...
+
+    async def ages(
+        self,
+        criteria: MemoryFilter,
+        /,
+        *,
+        now: datetime,
+        limit: int,
+        after: Handle | None = None,
+        owner: Scope | None = None,
+    ) -> Sequence[Aged]:
+        """What forgetting looks at of each matching memory, without its text, in handle order after ``after``.
+
+        ``owner`` keeps to exactly that owner scope, where no namespace or user means none.
+        """
+        ...
+
+    async def owners(self, selector: ScopeSelector, /) -> Sequence[Scope]:
+        """Every owner scope within the selector that holds a live memory."""
+        ...
+
+    async def keys(self, handles: Sequence[Handle], /) -> Mapping[Handle, MemoryKey]:
+        """The keys behind handles; those deleted meanwhile are missing."""
+        ...
+
+    async def tenants(self) -> Sequence[str]:
+        """Every tenant that ever wrote."""
         ...

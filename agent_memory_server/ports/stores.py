@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from agent_memory_server.ports.clock import ClockStore
+from agent_memory_server.ports.comparisons import ComparisonStore
 from agent_memory_server.ports.jobs import JobStore
 from agent_memory_server.ports.journal import Journal
 from agent_memory_server.ports.leases import Leases
@@ -51,3 +53,5 @@ class Stores:
     jobs: JobStore
     summary_views: SummaryViewStore
     schedules: ScheduleStore
+    comparisons: ComparisonStore
+    clock: ClockStore

@@ -1,19 +1,34 @@
-"""Forgetting by policy, over all rows of the selection, spared where the rules say so, recoverable from the journal."""
+"""Forgetting by policy, over all rows of the selection, spared where the rules say so, recoverable from the journal.
+
+What a policy says about age is not acted upon while the clock is in doubt (``domain.clock_guard``): a clock that jumps a year
+ahead makes everything old at once. Budgets go by order, which no clock changes much, and are applied as ever.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from agent_memory_server.domain.filters import MemoryFilter
-from agent_memory_server.domain.operations import Delete, Effect, Operation, OperationKind
-from agent_memory_server.domain.records import Memory, MemoryKey
-from agent_memory_server.domain.retention import ForgettingPolicy, budget_rank, may_forget, too_old
-from agent_memory_server.ports.memories import MemoryStore, Order
+import numpy as np
+import structlog
+from numpy.typing import NDArray
 
-_PAGE = 1_000
+from agent_memory_server.domain import clock_guard
+from agent_memory_server.domain.filters import MemoryFilter
+from agent_memory_server.domain.identity import Scope, ScopeSelector
+from agent_memory_server.domain.limits import LIMITS
+from agent_memory_server.domain.operations import Delete, Effect, Operation, OperationKind
+from agent_memory_server.domain.retention import ForgettingPolicy, beyond_budget, too_old
+from agent_memory_server.domain.search import Handle
+from agent_memory_server.ports.clock import ClockStore
+from agent_memory_server.ports.memories import Aged, MemoryStore
+
+_PAGE = 10_000
 _COMMIT_BATCH = 500
+PERIODIC_ACTOR = "task:periodic_forget_long_term_memories"
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +39,18 @@ class Forgotten:
     deleted: int
     deleted_ids: tuple[str, ...]
     dry_run: bool
+    held_back: int = 0
+    """What is too old by a clock that is in doubt, and therefore stays."""
+    reason: str | None = None
+    """Why something was held back."""
 
 
 class ForgettingService:
-    def __init__(self, *, store: MemoryStore, now: Callable[[], datetime], new_id: Callable[[], str]) -> None:
+    def __init__(
+        self, *, store: MemoryStore, clock: ClockStore, now: Callable[[], datetime], new_id: Callable[[], str]
+    ) -> None:
         self._store = store
+        self._clock = clock
         self._now = now
         self._new_id = new_id
 
@@ -41,66 +63,154 @@ class ForgettingService:
         limit: int,
         dry_run: bool = True,
         pinned_ids: Collection[str] = (),
+        trust_clock: bool = False,
+        owner: Scope | None = None,
     ) -> Forgotten:
         """Apply the policy to every memory that matches; at most ``limit`` are removed, the least recently used first.
 
-        Pinned memories and ``pinned_ids`` are spared. What goes leaves the journal entry that undo reads.
+        Pinned memories and ``pinned_ids`` are spared. What goes leaves the journal entry that undo reads. The budget counts
+        the whole selection, or with ``owner`` exactly that owner's. ``trust_clock``: somebody says that the clock is right.
         """
         at = self._now()
-        spared = frozenset(pinned_ids)
-        scanned = 0
-        doomed: list[MemoryKey] = []
-        ranked: list[tuple[tuple[float, str], MemoryKey]] = []
-        eligible = 0
-        async for memory in self._all(criteria, at):
-            scanned += 1
-            if not may_forget(memory, policy, spared):
-                continue
-            if too_old(memory, policy, at):
-                doomed.append(memory.key)
-                continue
-            eligible += 1
-            if policy.budget is not None:
-                ranked.append((budget_rank(memory, at), memory.key))
-        if policy.budget is not None and eligible > policy.budget:
-            ranked.sort(key=lambda entry: entry[0])
-            doomed.extend(key for _, key in ranked[: eligible - policy.budget])
+        doubt = await self._doubt(at, trust_clock=trust_clock, dry_run=dry_run) if policy.looks_at_age else None
+        scan = await self._scan(criteria, policy, frozenset(pinned_ids), at, owner)
+        old = too_old(scan.created_us, scan.accessed_us, policy, at)
+        held_back = 0
+        if doubt is not None:
+            held_back, old = int(old.sum()), np.zeros_like(old)
+        doomed = _least_recent_first(scan, old)
+        if policy.budget is not None:
+            kept = np.flatnonzero(~old)
+            surplus = beyond_budget(scan.created_us[kept], scan.accessed_us[kept], policy.budget, at)
+            doomed = np.concatenate([doomed, kept[surplus]])
         doomed = doomed[:limit]
-        if not dry_run:
-            doomed = await self._remove(doomed, policy, actor, at)
+        if dry_run:
+            ids = tuple(scan.ids[place] for place in doomed)
+        else:
+            ids = await self._remove(
+                [(scan.handles[place], int(scan.accessed_us[place])) for place in doomed], policy, actor
+            )
+        reason = doubt if held_back else None
         return Forgotten(
-            scanned=scanned, deleted=len(doomed), deleted_ids=tuple(key.id for key in doomed), dry_run=dry_run
+            scanned=scan.scanned, deleted=len(ids), deleted_ids=ids, dry_run=dry_run, held_back=held_back, reason=reason
         )
 
-    async def _all(self, criteria: MemoryFilter, at: datetime) -> AsyncIterator[Memory]:
-        cursor: str | None = None
+    async def forget_for_every_owner(self, tenant: str, *, policy: ForgettingPolicy) -> int:
+        """The periodic run over one tenant; returns how many memories went.
+
+        The budget is each owner's own (tenant, namespace, user): nobody's memories go because somebody else has many.
+        """
+        if policy.removes_nothing:
+            return 0
+        criteria = MemoryFilter(selector=ScopeSelector(tenant))
+        gone = held_back = 0
+        reason: str | None = None
+        owners: Sequence[Scope | None] = [None]
+        if policy.budget is not None:
+            owners = await self._store.owners(criteria.selector)
+        for owner in owners:
+            forgotten = await self.forget(
+                criteria,
+                policy=policy,
+                actor=PERIODIC_ACTOR,
+                limit=LIMITS.forget_limit_max,
+                dry_run=False,
+                owner=owner,
+            )
+            gone += forgotten.deleted
+            held_back += forgotten.held_back
+            reason = reason or forgotten.reason
+        if held_back:
+            _log.warning("forgetting held back", memories=held_back, reason=reason)
+        _log.info("forgetting by policy", forgotten=gone, held_back=held_back)
+        return gone
+
+    async def _doubt(self, at: datetime, *, trust_clock: bool, dry_run: bool) -> str | None:
+        if not trust_clock:
+            return clock_guard.doubt(await self._clock.observe(at))
+        if not dry_run:
+            await self._clock.trust(at)
+        return None
+
+    async def _scan(
+        self,
+        criteria: MemoryFilter,
+        policy: ForgettingPolicy,
+        spared: frozenset[str],
+        at: datetime,
+        owner: Scope | None,
+    ) -> _Scan:
+        scan = _Scan()
+        after: Handle | None = None
         while True:
-            page = await self._store.list(criteria, now=at, limit=_PAGE, cursor=cursor, order=Order.LAST_ACCESSED_ASC)
-            for memory in page.memories:
-                yield memory
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+            page = await self._store.ages(criteria, now=at, limit=_PAGE, after=after, owner=owner)
+            scan.add(page, policy, spared)
+            if len(page) < _PAGE:
+                return scan
+            after = page[-1].handle
 
     async def _remove(
-        self, keys: list[MemoryKey], policy: ForgettingPolicy, actor: str, at: datetime
-    ) -> list[MemoryKey]:
-        removed: list[MemoryKey] = []
-        for start in range(0, len(keys), _COMMIT_BATCH):
-            batch = keys[start : start + _COMMIT_BATCH]
+        self, doomed: Sequence[tuple[Handle, int]], policy: ForgettingPolicy, actor: str
+    ) -> tuple[str, ...]:
+        """Delete in batches; what was used since it was looked at stays."""
+        removed: list[str] = []
+        for start in range(0, len(doomed), _COMMIT_BATCH):
+            batch = dict(doomed[start : start + _COMMIT_BATCH])
+            keys = await self._store.keys(list(batch))
+            times = await self._store.times(list(batch))
+            gone = [handle for handle, accessed in batch.items() if handle in times and times[handle][1] == accessed]
+            changes = tuple(Delete(key=keys[handle], scrub=False) for handle in gone if handle in keys)
+            if not changes:
+                continue
             committed = await self._store.commit(
                 Operation(
                     id=self._new_id(),
-                    tenant=batch[0].tenant,
+                    tenant=changes[0].key.tenant,
                     kind=OperationKind.FORGET,
                     actor=actor,
-                    at=at,
-                    changes=tuple(Delete(key=key, scrub=False) for key in batch),
+                    at=self._now(),
+                    changes=changes,
                     reason=_reason(policy),
                 )
             )
-            removed.extend(each.key for each in committed.outcomes if each.effect is Effect.DELETED)
-        return removed
+            removed.extend(each.key.id for each in committed.outcomes if each.effect is Effect.DELETED)
+        return tuple(removed)
+
+
+class _Scan:
+    """What was looked at: how many in all, and of those that the policy may touch their times side by side."""
+
+    def __init__(self) -> None:
+        self.scanned = 0
+        self.handles: list[Handle] = []
+        self.ids: list[str] = []
+        self._created: list[int] = []
+        self._accessed: list[int] = []
+
+    def add(self, page: Sequence[Aged], policy: ForgettingPolicy, spared: frozenset[str]) -> None:
+        self.scanned += len(page)
+        for each in page:
+            if each.pinned or each.id in spared:
+                continue
+            if policy.memory_types is not None and each.memory_type not in policy.memory_types:
+                continue
+            self.handles.append(each.handle)
+            self.ids.append(each.id)
+            self._created.append(each.created_us)
+            self._accessed.append(each.accessed_us)
+
+    @property
+    def created_us(self) -> NDArray[np.int64]:
+        return np.array(self._created, dtype=np.int64)
+
+    @property
+    def accessed_us(self) -> NDArray[np.int64]:
+        return np.array(self._accessed, dtype=np.int64)
+
+
+def _least_recent_first(scan: _Scan, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    places = np.flatnonzero(chosen)
+    return places[np.argsort(scan.accessed_us[places], kind="stable")]
 
 
 def _reason(policy: ForgettingPolicy) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from agent_memory_server.domain.identity import Scope
@@ -20,19 +20,23 @@ from agent_memory_server.domain.operations import (
 from agent_memory_server.domain.records import EmbeddingStatus, Memory, MemoryKey
 from agent_memory_server.domain.sessions import SessionGuard
 from agent_memory_server.errors import Conflict, InvalidInput, StaleRevision
+from agent_memory_server.ports.comparisons import Stage
+from agent_memory_server.stores.sqlite.comparison_marks import is_compared, mark_due
 from agent_memory_server.stores.sqlite.connections import Connected
-from agent_memory_server.stores.sqlite.encoding import document_of, micros, pack_terms, to_json
+from agent_memory_server.stores.sqlite.deleting import copies_of, delete_stored, scrub_history
+from agent_memory_server.stores.sqlite.encoding import micros, pack_terms
+from agent_memory_server.stores.sqlite.journalling import Journalling, begin_operation
 from agent_memory_server.stores.sqlite.outbox_rows import request_work
 from agent_memory_server.stores.sqlite.rows import (
     Stored,
     insert_memory,
-    remove_memory,
     renew_handle,
     stored_memory,
     update_memory,
 )
 from agent_memory_server.stores.sqlite.scoping import interned_scope, interned_tenant, known_scope
-from agent_memory_server.stores.sqlite.summary_rows import rekey_sources, scrub_summaries
+from agent_memory_server.stores.sqlite.session_background import mark_extracted
+from agent_memory_server.stores.sqlite.summary_rows import rekey_sources
 from agent_memory_server.stores.sqlite.vectors import store_vector
 
 _CHAIN_MAX = 64
@@ -58,6 +62,8 @@ def commit(connected: Connected, operation: Operation) -> Committed:
         reason=operation.reason,
     )
     outcomes = tuple(_apply(journalling, number, change, operation) for number, change in enumerate(operation.changes))
+    if operation.guard is not None and operation.extracted:
+        mark_extracted(connected, operation.guard, message_ids=operation.extracted)
     request_work(connected, operation.intents, at=operation.at)
     return Committed(applied=True, outcomes=outcomes)
 
@@ -72,57 +78,6 @@ def guard_holds(connected: Connected, guard: SessionGuard, *, now: datetime) -> 
         (scope.tenant, scope.session_id, scope_id, guard.epoch, micros(now)),
     )
     return found is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Journalling:
-    """An operation that is being applied; each change goes into the journal beside it."""
-
-    connected: Connected
-    sequence: int
-    tenant: str
-    tenant_id: int
-    operation_id: str
-    kind: OperationKind
-    at: datetime
-
-    def entry(
-        self,
-        number: int,
-        part: int,
-        *,
-        scope_id: int,
-        memory_id: str,
-        effect: Effect,
-        survivor: str,
-        before: Memory | None = None,
-        scrubbed: bool = False,
-    ) -> None:
-        document = None if before is None or scrubbed else to_json(document_of(before))
-        self.connected.execute(
-            "INSERT INTO entries (operation, change, part, scope_id, memory_id, effect, survivor, scrubbed, before) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (self.sequence, number, part, scope_id, memory_id, effect.value, survivor, int(scrubbed), document),
-        )
-
-
-def begin_operation(
-    connected: Connected,
-    *,
-    tenant_id: int,
-    tenant: str,
-    operation_id: str,
-    kind: OperationKind,
-    actor: str,
-    at: datetime,
-    reason: str,
-) -> Journalling:
-    connected.execute(
-        "INSERT INTO operations (tenant_id, id, kind, actor, at, reason) VALUES (?, ?, ?, ?, ?, ?)",
-        (tenant_id, operation_id, kind.value, actor, micros(at), reason),
-    )
-    sequence = connected.last_id
-    return Journalling(connected, sequence, tenant, tenant_id, operation_id, kind, at)
 
 
 def _earlier_outcomes(connected: Connected, tenant: str, sequence: int) -> tuple[Outcome, ...]:
@@ -191,6 +146,8 @@ def _put(journalling: Journalling, number: int, change: Put) -> tuple[Effect, st
         live = memory.superseded_by is None
         if effect is not Effect.UNCHANGED or (stored is not None and _wants_vector(stored)):
             store_vector(connected, change.embedded, handle=handle, tenant_id=tenant_id, scope_id=scope_id, live=live)
+    if change.deduplicate and effect is not Effect.UNCHANGED and is_compared(memory):
+        mark_due(connected, handle, tenant_id=tenant_id, scope_id=scope_id, stage=Stage.NEW)
     if duplicate_of is not None and effect is not Effect.UNCHANGED:
         effect = Effect.DUPLICATE
     before = stored.memory if stored is not None and effect is not Effect.UNCHANGED else None
@@ -292,7 +249,7 @@ def _moved(
         return None
     if change.if_operation is not None and source.memory.operation_id != change.if_operation:
         raise StaleRevision("The memory was changed meanwhile; read it again.")
-    for copy in _copies(connected, source):
+    for copy in copies_of(connected, source):
         taken = stored_memory(connected, tenant_id=tenant_id, scope_id=scope_id, memory_id=copy.memory.id)
         if scope_id != previous_scope and taken is not None:
             raise Conflict("A duplicate of this memory has an id that another memory already has there.")
@@ -338,6 +295,8 @@ def _supersede(journalling: Journalling, number: int, change: Supersede) -> tupl
     stored = stored_memory(connected, tenant_id=journalling.tenant_id, scope_id=scope_id, memory_id=key.id)
     before: Memory | None = None
     survivor = key.id
+    if change.if_operation is not None and (stored is None or stored.memory.operation_id != change.if_operation):
+        raise StaleRevision("A memory that was to be superseded was changed meanwhile; read it again.")
     if stored is None:
         effect = Effect.ABSENT
     elif stored.memory.pinned:
@@ -348,6 +307,8 @@ def _supersede(journalling: Journalling, number: int, change: Supersede) -> tupl
         by = stored_memory(connected, tenant_id=journalling.tenant_id, scope_id=scope_id, memory_id=change.by)
         if by is None or not by.live:
             raise Conflict("The memory that is to take its place is not there.")
+        if change.if_by_operation not in (None, by.memory.operation_id):
+            raise StaleRevision("The memory that is to take its place was changed meanwhile; read it again.")
         effect, survivor, before = Effect.SUPERSEDED, change.by, stored.memory
         memory = replace(
             stored.memory,
@@ -356,7 +317,8 @@ def _supersede(journalling: Journalling, number: int, change: Supersede) -> tupl
             revision=stored.memory.revision + 1,
             operation_id=journalling.operation_id,
         )
-        is_copy = bool(by.memory.memory_hash) and by.memory.memory_hash == stored.memory.memory_hash
+        is_same = bool(by.memory.memory_hash) and by.memory.memory_hash == stored.memory.memory_hash
+        is_copy = is_same or journalling.kind is OperationKind.MERGE
         update_memory(connected, stored, memory, scope_id=scope_id, is_copy=is_copy, terms=stored.terms)
     journalling.entry(number, 0, scope_id=scope_id, memory_id=key.id, effect=effect, survivor=survivor, before=before)
     return effect, survivor
@@ -377,59 +339,3 @@ def _delete(journalling: Journalling, number: int, change: Delete) -> tuple[Effe
         return Effect.ABSENT, key.id
     delete_stored(journalling, number, 0, stored, scrub=change.scrub)
     return Effect.DELETED, key.id
-
-
-def delete_stored(journalling: Journalling, number: int, part: int, stored: Stored, *, scrub: bool) -> int:
-    """Remove a memory; with ``scrub`` also what repeats its text: its history, and the copies it had taken the place of.
-
-    Returns the next free part number of this change.
-    """
-    connected = journalling.connected
-    copies = _copies(connected, stored) if scrub else []
-    for gone in (stored, *copies):
-        remove_memory(connected, gone)
-        if scrub:
-            scrub_history(connected, scope_id=gone.scope_id, memory_id=gone.memory.id)
-        journalling.entry(
-            number,
-            part,
-            scope_id=gone.scope_id,
-            memory_id=gone.memory.id,
-            effect=Effect.DELETED,
-            survivor=gone.memory.id,
-            before=gone.memory,
-            scrubbed=scrub,
-        )
-        part += 1
-    return part
-
-
-def scrub_history(connected: Connected, *, scope_id: int, memory_id: str) -> None:
-    """Take the text out of every journal entry of a memory, and out of summaries; who, when and which stays."""
-    connected.execute(
-        "UPDATE entries SET before = NULL, scrubbed = 1 WHERE scope_id = ? AND memory_id = ? "
-        "AND effect NOT IN ('unchanged', 'absent', 'spared')",
-        (scope_id, memory_id),
-    )
-    scrub_summaries(connected, scope_id=scope_id, memory_id=memory_id)
-
-
-def _copies(connected: Connected, stored: Stored) -> list[Stored]:
-    """The duplicates that step back behind this memory, and behind those, in the same owner scope."""
-    found: list[Stored] = []
-    seen = {stored.memory.id}
-    ahead = [stored.memory.id]
-    while ahead:
-        rows = connected.rows(
-            "SELECT id FROM memories WHERE scope_id = ? AND superseded_by = ? AND is_copy = 1 ORDER BY handle",
-            (stored.scope_id, ahead.pop()),
-        )
-        for (memory_id,) in rows:
-            if memory_id in seen:
-                continue
-            seen.add(memory_id)
-            ahead.append(memory_id)
-            copy = stored_memory(connected, tenant_id=stored.tenant_id, scope_id=stored.scope_id, memory_id=memory_id)
-            if copy is not None:
-                found.append(copy)
-    return found

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from agent_memory_server.errors import MemoryServerError
 from agent_memory_server.ports.stores import Check, Stores
+from agent_memory_server.stores.sqlite.clock import SqliteClock
+from agent_memory_server.stores.sqlite.comparing import SqliteComparisons
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.encoding import micros
 from agent_memory_server.stores.sqlite.jobs import SqliteJobs
@@ -46,9 +48,10 @@ async def open_sqlite(path: Path, *, now: Callable[[], datetime], reader_threads
     except BaseException:
         await engine.close()
         raise
+    packed = PackedVectors()
     return Stores(
         engine=engine,
-        memories=SqliteMemories(readers, writer, PackedVectors()),
+        memories=SqliteMemories(readers, writer, packed),
         working_memory=SqliteWorkingMemory(readers, writer),
         outbox=SqliteOutbox(readers, writer, now=now),
         journal=SqliteJournal(readers),
@@ -56,6 +59,8 @@ async def open_sqlite(path: Path, *, now: Callable[[], datetime], reader_threads
         jobs=SqliteJobs(readers, writer),
         summary_views=SqliteSummaryViews(readers, writer),
         schedules=SqliteSchedules(readers, writer),
+        comparisons=SqliteComparisons(readers, writer, packed),
+        clock=SqliteClock(writer),
     )
 
 

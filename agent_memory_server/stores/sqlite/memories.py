@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from agent_memory_server.domain.filters import MemoryFilter
-from agent_memory_server.domain.identity import ScopeSelector
+from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Committed, Embedded, Operation, Vector
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.domain.search import Handle, KeywordCandidates, VectorCandidates
-from agent_memory_server.ports.memories import Listing, Order
-from agent_memory_server.stores.sqlite import committing, keywords, listing, nearest, vectors
+from agent_memory_server.ports.memories import Aged, Listing, Order
+from agent_memory_server.stores.sqlite import aging, committing, keywords, listing, nearest, vectors
+from agent_memory_server.stores.sqlite.comparison_marks import mark_due
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.encoding import MEMORY_COLUMNS, MEMORY_TABLES, memory_of, micros
 from agent_memory_server.stores.sqlite.packed_vectors import PackedVectors
@@ -192,13 +193,16 @@ class SqliteMemories:
             stored = 0
             for handle, operation_id, embedded in vectors_of:
                 row = connected.one(
-                    "SELECT tenant_id, scope_id, superseded_by IS NULL FROM memories WHERE handle = ? AND operation_id = ?",
+                    "SELECT tenant_id, scope_id, superseded_by IS NULL, memory_type <> 'message' FROM memories "
+                    "WHERE handle = ? AND operation_id = ?",
                     (handle, operation_id),
                 )
                 if row is not None and isinstance(handle, int):
                     vectors.store_vector(
                         connected, embedded, handle=handle, tenant_id=row[0], scope_id=row[1], live=bool(row[2])
                     )
+                    if row[2] and row[3]:
+                        mark_due(connected, handle, tenant_id=row[0], scope_id=row[1])
                     stored += 1
             return stored
 
@@ -235,3 +239,28 @@ class SqliteMemories:
         return await self._readers.run(
             lambda connected: listing.duplicate_groups(connected, criteria, now=now, limit=limit, after=after)
         )
+
+    async def ages(
+        self,
+        criteria: MemoryFilter,
+        /,
+        *,
+        now: datetime,
+        limit: int,
+        after: Handle | None = None,
+        owner: Scope | None = None,
+    ) -> Sequence[Aged]:
+        return await self._readers.run(
+            lambda connected: aging.ages(connected, criteria, now=now, limit=limit, after=after, owner=owner)
+        )
+
+    async def owners(self, selector: ScopeSelector, /) -> Sequence[Scope]:
+        return await self._readers.run(lambda connected: aging.owners(connected, selector))
+
+    async def keys(self, handles: Sequence[Handle], /) -> Mapping[Handle, MemoryKey]:
+        numbers = _numbers(handles)
+        return await self._readers.run(lambda connected: aging.keys(connected, numbers)) if numbers else {}
+
+    async def tenants(self) -> Sequence[str]:
+        rows = await self._readers.run(lambda connected: connected.rows("SELECT name FROM tenants ORDER BY id"))
+        return [name for (name,) in rows]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.stores.sqlite import vectors
+from agent_memory_server.stores.sqlite.comparison_marks import forget_due, is_compared, mark_due
 from agent_memory_server.stores.sqlite.connections import Connected, Row
 from agent_memory_server.stores.sqlite.encoding import (
     COUNT_MAX,
@@ -107,6 +108,8 @@ def insert_memory(
     handle = connected.last_id
     _add_tags(connected, memory, handle=handle, tenant_id=tenant_id, scope_id=scope_id)
     _add_terms(connected, terms, handle=handle, scope_id=scope_id, live=memory.superseded_by is None)
+    if is_compared(memory):
+        mark_due(connected, handle, tenant_id=tenant_id, scope_id=scope_id)
     return handle
 
 
@@ -129,6 +132,22 @@ def update_memory(
         vectors.move_vectors(connected, stored.handle, scope_id=scope_id, live=live)
     values = _values(memory, tenant_id=stored.tenant_id, scope_id=scope_id, is_copy=is_copy, terms=terms)
     connected.execute(_UPDATE, (*values, stored.handle))
+    if not is_compared(memory):
+        forget_due(connected, stored.handle)
+    elif moved or not stored.live or _compares_anew(memory, stored.memory):
+        mark_due(connected, stored.handle, tenant_id=stored.tenant_id, scope_id=scope_id)
+
+
+def _compares_anew(new: Memory, old: Memory) -> bool:
+    """Whether something changed that decides about duplicates."""
+    return (
+        new.text != old.text
+        or new.memory_hash != old.memory_hash
+        or new.memory_type is not old.memory_type
+        or new.name != old.name
+        or new.pinned != old.pinned
+        or (new.event_date, new.valid_from, new.valid_to) != (old.event_date, old.valid_from, old.valid_to)
+    )
 
 
 def renew_handle(connected: Connected, stored: Stored) -> Stored:
@@ -136,6 +155,7 @@ def renew_handle(connected: Connected, stored: Stored) -> Stored:
     vectors.note_changes(connected, stored.handle)
     handle: int = connected.value("SELECT max(seq) FROM sqlite_sequence WHERE name = 'memories'") + 1
     connected.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'memories'", (handle,))
+    forget_due(connected, stored.handle)
     for table in ("memories", "tags", "vectors"):
         connected.execute(f"UPDATE {table} SET handle = ? WHERE handle = ?", (handle, stored.handle))
     connected.execute(
@@ -149,6 +169,7 @@ def renew_handle(connected: Connected, stored: Stored) -> Stored:
 def remove_memory(connected: Connected, stored: Stored) -> None:
     """Take away the record and everything that was made of it."""
     _remove_terms(connected, stored)
+    forget_due(connected, stored.handle)
     vectors.drop_vectors(connected, stored.handle)
     connected.execute("DELETE FROM tags WHERE handle = ?", (stored.handle,))
     connected.execute("DELETE FROM memories WHERE handle = ?", (stored.handle,))

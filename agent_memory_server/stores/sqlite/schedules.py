@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from agent_memory_server.domain.operations import Intent
+from agent_memory_server.stores.sqlite.clock import note_time
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.encoding import instant_or_none, micros, micros_or_none
 from agent_memory_server.stores.sqlite.outbox_rows import request_work
@@ -37,6 +38,7 @@ class SqliteSchedules:
                 noted = connected.changed(_NOTE_NEXT, (micros(at), name, micros_or_none(last)))
             if noted == 0:
                 return False
+            note_time(connected, at)
             request_work(connected, intents, at=at)
             return True
 

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.operations import Intent
-from agent_memory_server.domain.sessions import Backlog, SessionGuard, Summarization
+from agent_memory_server.domain.sessions import Backlog, Message, SessionGuard, Summarization
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.encoding import micros
 from agent_memory_server.stores.sqlite.outbox_rows import request_work
@@ -55,7 +55,7 @@ def archive_messages(
     connected: Connected,
     guard: SessionGuard,
     *,
-    message_ids: Sequence[str],
+    messages: Sequence[Message],
     context: str,
     if_context: str | None,
     tokens: int,
@@ -64,15 +64,21 @@ def archive_messages(
     row = _guarded(connected, guard)
     if row is None or row.context != if_context:
         return False
-    archived = leaving_tokens = 0
-    for message_id in message_ids:
-        found = connected.one(
-            "UPDATE messages SET archived = 1 WHERE session = ? AND id = ? AND archived = 0 RETURNING token_count",
-            (row.id, message_id),
+    found = [
+        connected.one(
+            "SELECT seq, token_count FROM messages WHERE session = ? AND id = ? AND archived = 0 AND role = ? AND content = ?",
+            (row.id, message.id, message.role, message.content),
         )
-        if found is not None:
-            archived += 1
-            leaving_tokens += found[0]
+        for message in messages
+    ]
+    live = [each for each in found if each is not None]
+    if len(live) != len(messages):
+        return False
+    connected.many(
+        "UPDATE messages SET archived = 1 WHERE session = ? AND seq = ?", [(row.id, sequence) for sequence, _ in live]
+    )
+    archived = len(live)
+    leaving_tokens = sum(token_count for _, token_count in live)
     connected.execute(
         "UPDATE sessions SET context = ?, tokens = tokens + ?, revision = revision + 1, updated_at = ?, "
         "live_count = live_count - ?, archived_count = archived_count + ?, live_tokens = live_tokens - ? WHERE id = ?",

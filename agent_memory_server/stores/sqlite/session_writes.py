@@ -21,9 +21,10 @@ from agent_memory_server.domain.sessions import (
     merge_patch,
 )
 from agent_memory_server.errors import InvalidInput, MessageConflict
-from agent_memory_server.stores.sqlite import committing
 from agent_memory_server.stores.sqlite.connections import Connected
+from agent_memory_server.stores.sqlite.deleting import delete_stored
 from agent_memory_server.stores.sqlite.encoding import from_json, mapping_to_json, micros, to_json
+from agent_memory_server.stores.sqlite.journalling import begin_operation
 from agent_memory_server.stores.sqlite.rows import stored_by_handle
 from agent_memory_server.stores.sqlite.scoping import interned_scope, interned_tenant, known_scope
 from agent_memory_server.stores.sqlite.session_rows import (
@@ -95,7 +96,8 @@ def replace_session(
         last_accessed=micros(draft.last_accessed or at),
         expires_at=expiry(at, draft.ttl_seconds),
         ttl_seconds=draft.ttl_seconds,
-        context=draft.context,
+        # Without one the archived messages would lose their summary.
+        context=row.context if draft.context is None and row.archived_count else draft.context,
         tokens=draft.tokens,
         data=mapping_to_json(draft.data),
         strategy=draft.strategy.name,
@@ -271,7 +273,7 @@ def delete_session(
     known = connected.value("SELECT 1 FROM operations WHERE tenant_id = ? AND id = ?", (tenant_id, operation_id))
     if not handles or known is not None:
         return True
-    journalling = committing.begin_operation(
+    journalling = begin_operation(
         connected,
         tenant_id=tenant_id,
         tenant=scope.tenant,
@@ -284,7 +286,7 @@ def delete_session(
     for number, (handle,) in enumerate(handles):
         stored = stored_by_handle(connected, handle)
         if stored is not None:  # a copy may have gone with its survivor already
-            committing.delete_stored(journalling, number, 0, stored, scrub=True)
+            delete_stored(journalling, number, 0, stored, scrub=True)
     return True
 
 

@@ -232,7 +232,7 @@ class SqliteWorkingMemory:
         guard: SessionGuard,
         /,
         *,
-        message_ids: Sequence[str],
+        messages: Sequence[Message],
         context: str,
         if_context: str | None,
         tokens: int,
@@ -242,7 +242,7 @@ class SqliteWorkingMemory:
             lambda connected: session_background.archive_messages(
                 connected,
                 guard,
-                message_ids=message_ids,
+                messages=messages,
                 context=context,
                 if_context=if_context,
                 tokens=tokens,
