@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from urllib.parse import quote
 
 from pydantic import SecretStr
@@ -14,12 +15,15 @@ from ulid import ULID
 
 from agent_memory_server.config import Settings
 from agent_memory_server.domain.identity import Scope, ScopeSelector
-from agent_memory_server.domain.jobs import ClaimedIntent, IntentKind
+from agent_memory_server.domain.jobs import ClaimedIntent, IntentKind, Lane
 from agent_memory_server.embeddings.opening import open_embedder
 from agent_memory_server.errors import ConfigurationError
 from agent_memory_server.llm.access import AwsKeys, ModelAccess
 from agent_memory_server.llm.opening import ModelNames, RoutedLanguageModel, chosen_models
 from agent_memory_server.ports.language_model import LanguageModel
+from agent_memory_server.ports.outbox import Outbox
+from agent_memory_server.ports.task_queue import TaskQueue
+from agent_memory_server.queues.in_process import InProcessQueue
 from agent_memory_server.services.compaction import CompactionService
 from agent_memory_server.services.embedding import EmbeddingService
 from agent_memory_server.services.extraction.by_model import ModelExtractor
@@ -31,9 +35,11 @@ from agent_memory_server.services.indexing import Indexer
 from agent_memory_server.services.jobs import JobService
 from agent_memory_server.services.language import GatePolicy, LanguageGate, ModelChoice, UsageAccount
 from agent_memory_server.services.memories import MemoryService
+from agent_memory_server.services.named_tasks import PERMANENT, NamedTaskService
 from agent_memory_server.services.partition_summaries import ExtractivePartitions, ModelPartitions
 from agent_memory_server.services.pending_work import PendingWorkService
 from agent_memory_server.services.promotion import PromotionService
+from agent_memory_server.services.public_tasks import SUMMARY_VIEWS, PublicTasks
 from agent_memory_server.services.readiness import ReadinessService
 from agent_memory_server.services.reindexing import ReindexingService
 from agent_memory_server.services.schedules import Schedule, ScheduleService
@@ -62,6 +68,10 @@ class MemoryApp:
     summary_views: SummaryViewService
     summary_work: PendingWorkService
     """The lane of summary view runs: they may take long, and must not keep promotions waiting."""
+    lanes: Mapping[Lane, PendingWorkService]
+    """Every lane of pending work. Nothing goes on in them by itself: ``tasks.running`` works through them."""
+    named_tasks: NamedTaskService
+    outbox: Outbox
     schedules: ScheduleService
     jobs: JobService
     readiness: ReadinessService
@@ -99,11 +109,14 @@ async def open_app(
     new_id: Callable[[], str] = new_ulid,
     background: bool = True,
     language_model: LanguageModel | None = None,
+    queue: TaskQueue | None = None,
+    parallel: int = 1,
 ) -> AsyncGenerator[MemoryApp]:
     """Open stores and models and yield the services; close them in reverse order.
 
     ``background``: also work through pending work in this process. ``language_model`` answers in place of the one that the
-    settings name (for tests and embedding applications). Raises ConfigurationError with what to change.
+    settings name (for tests and embedding applications). ``queue`` is told when there is work to do; ``parallel``: how much of
+    one lane is done at a time. Raises ConfigurationError with what to change.
     """
     if settings.wants_authentication:
         raise ConfigurationError(
@@ -119,7 +132,10 @@ async def open_app(
             openai_api_base=settings.openai_api_base,
         )
         stack.push_async_callback(embedder.close)
-        woken = asyncio.Event()
+        here = InProcessQueue()
+        queue = queue or here
+        woken = here.woken(Lane.SESSIONS)
+        timeout_s = settings.llm_task_timeout_minutes * 60
         indexer = Indexer(embedder=embedder)
         model_usage = UsageAccount()
         gate = _open_gate(settings, stack, language_model, model_usage)
@@ -175,8 +191,10 @@ async def open_app(
             },
             now=now,
             wake=woken,
+            parallel=parallel,
+            timeout_s=timeout_s,
         )
-        summaries_woken = asyncio.Event()
+        summaries_woken = here.woken(Lane.SUMMARIES)
         summary_views = SummaryViewService(
             store=stores.summary_views,
             memories=stores.memories,
@@ -185,7 +203,7 @@ async def open_app(
             else ModelPartitions(gate, threshold=settings.summarization_threshold),
             now=now,
             new_id=new_id,
-            wake=summaries_woken.set,
+            wake=partial(queue.wake, Lane.SUMMARIES),
         )
 
         async def refresh(intent: ClaimedIntent) -> None:
@@ -201,23 +219,24 @@ async def open_app(
             now=now,
             wake=summaries_woken,
             batch=1,
+            timeout_s=5 * timeout_s,
         )
         schedules = ScheduleService(
             store=stores.schedules,
             schedules=(
                 Schedule(
-                    name="refresh summary views",
+                    name=SUMMARY_VIEWS,
                     every=timedelta(minutes=settings.summary_view_refresh_every_minutes),
                     intents=summary_views.due_refreshes,
                 ),
             ),
             now=now,
-            wake=summaries_woken.set,
+            wake=partial(queue.wake, Lane.SUMMARIES),
         )
 
         def wake_all() -> None:
-            woken.set()
-            summaries_woken.set()
+            for lane in Lane:
+                queue.wake(lane)
 
         working_memory = WorkingMemoryService(
             store=stores.working_memory,
@@ -233,22 +252,59 @@ async def open_app(
             ),
             now=now,
             new_id=new_id,
-            wake=woken.set,
+            wake=partial(queue.wake, Lane.SESSIONS),
         )
         search = SearchService(store=stores.memories, embedder=embedder, now=now)
+        memories = MemoryService(
+            store=stores.memories, indexer=indexer, now=now, new_id=new_id, wake=partial(queue.wake, Lane.SESSIONS)
+        )
+        forgetting = ForgettingService(store=stores.memories, clock=stores.clock, now=now, new_id=new_id)
+        compaction = CompactionService(store=stores.memories, now=now, new_id=new_id)
+        lanes = {Lane.SESSIONS: pending_work, Lane.SUMMARIES: summary_work}
+        jobs = JobService(store=stores.jobs, now=now, wake=wake_all)
+        named_tasks = NamedTaskService(
+            tasks=PublicTasks(
+                memories=memories,
+                store=stores.memories,
+                outbox=stores.outbox,
+                forgetting=forgetting,
+                compaction=compaction,
+                summary_views=summary_views,
+                schedules=schedules,
+                lanes=lanes,
+                now=now,
+            ),
+            outbox=stores.outbox,
+            jobs=jobs,
+            queue=queue,
+            now=now,
+            new_id=new_id,
+        )
+        lanes[Lane.TASKS] = PendingWorkService(
+            outbox=stores.outbox,
+            handlers={IntentKind.RUN_TASK.value: named_tasks.carry_out},
+            now=now,
+            wake=here.woken(Lane.TASKS),
+            batch=1,
+            timeout_s=timeout_s,
+            permanent=PERMANENT,
+        )
         app = MemoryApp(
             working_memory=working_memory,
-            memories=MemoryService(store=stores.memories, indexer=indexer, now=now, new_id=new_id, wake=woken.set),
+            memories=memories,
             search=search,
             hydration=HydrationService(working_memory=working_memory, search=search),
-            forgetting=ForgettingService(store=stores.memories, clock=stores.clock, now=now, new_id=new_id),
-            compaction=CompactionService(store=stores.memories, now=now, new_id=new_id),
+            forgetting=forgetting,
+            compaction=compaction,
             reindexing=ReindexingService(store=stores.memories, embedder=embedder),
             pending_work=pending_work,
             summary_views=summary_views,
             summary_work=summary_work,
             schedules=schedules,
-            jobs=JobService(store=stores.jobs, now=now, wake=wake_all),
+            lanes=lanes,
+            named_tasks=named_tasks,
+            outbox=stores.outbox,
+            jobs=jobs,
             readiness=ReadinessService(engine=stores.engine, embedding_model=embedder.model),
             model_usage=model_usage,
             long_term_memory=settings.long_term_memory,
@@ -263,6 +319,7 @@ async def open_app(
             for name, running in (
                 ("pending work", pending_work.run_for_ever()),
                 ("summary views", summary_work.run_for_ever()),
+                ("named tasks", lanes[Lane.TASKS].run_for_ever()),
                 ("schedules", schedules.run_for_ever()),
             ):
                 stack.push_async_callback(_stop, asyncio.create_task(running, name=name))

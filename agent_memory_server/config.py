@@ -38,7 +38,22 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(platformdirs.user_data_dir("agent-memory-server", appauthor=False)),
         description="Folder of the embedded engine's data, when STORAGE_URL names no place.",
     )
-    redis_url: str | None = Field(default=None, description="Selects the Redis engine when STORAGE_URL is unset.")
+    redis_url: str | None = Field(
+        default=None,
+        description="Where the queue for separate workers is; selects the Redis engine when STORAGE_URL is unset.",
+    )
+
+    # -- background work
+    use_docket: bool = Field(
+        default=True,
+        description="With REDIS_URL: leave background work to workers that share that Redis. `--task-backend` wins over it.",
+    )
+    docket_name: Annotated[str, Field(min_length=1, max_length=200)] = Field(
+        default="memory-server", description="Name of the queue that the server and its workers share."
+    )
+    llm_task_timeout_minutes: Annotated[float, Field(gt=0, le=1440)] = Field(
+        default=5, description="How long, in minutes, one background task may take before it counts as failed."
+    )
 
     # -- the REST server
     host: str = Field(default="127.0.0.1", description="Address that `agent-memory api` binds to.")
@@ -131,6 +146,11 @@ class Settings(BaseSettings):
         return value.upper() if isinstance(value, str) else value
 
     @property
+    def has_workers(self) -> bool:
+        """Background work is left to workers that share a Redis; else it is done in the server's own process."""
+        return self.use_docket and self.redis_url is not None
+
+    @property
     def wants_authentication(self) -> bool:
         """A setting that asks for authentication always wins over one that leaves it off."""
         return self.auth_mode is not AuthMode.DISABLED or self.token_auth_enabled or self.disable_auth is False
@@ -162,7 +182,6 @@ WITHOUT_EFFECT: Mapping[str, str] = {
     "REDISVL_INDEXING_ALGORITHM": "the engine chooses its index by the size of the scope",
     "REDISVL_VECTOR_DIMENSIONS": "the embedding model says how many dimensions it has",
     "SLOW_MODEL": "no task used it; set GENERATION_MODEL and FAST_MODEL",
-    "USE_DOCKET": "choose with --task-backend",
     "WORKING_MEMORY_INDEX_PREFIX": "the reference server's keys never followed it",
 }
 """Settings of the reference server that mean nothing here, with what to do instead; named at start when somebody sets them."""
@@ -171,9 +190,9 @@ NOT_YET = frozenset(
     """
     COMPACTION_EVERY_MINUTES
     COMPACT_SEMANTIC_DUPLICATES DEDUPLICATION_DISTANCE_THRESHOLD DEFAULT_MCP_NAMESPACE DEFAULT_MCP_USER_ID
-    DOCKET_NAME ENABLE_NER ENABLE_TOPIC_EXTRACTION
+    ENABLE_NER ENABLE_TOPIC_EXTRACTION
     FORGETTING_BUDGET_KEEP_TOP_N FORGETTING_ENABLED FORGETTING_EVERY_MINUTES
-    FORGETTING_MAX_AGE_DAYS FORGETTING_MAX_INACTIVE_DAYS LLM_TASK_TIMEOUT_MINUTES MCP_HOST MCP_PORT
+    FORGETTING_MAX_AGE_DAYS FORGETTING_MAX_INACTIVE_DAYS MCP_HOST MCP_PORT
     MEMORY_VECTOR_DB_FACTORY MIN_OPTIMIZED_QUERY_LENGTH NER_MODEL NER_MODEL_SOURCE OAUTH2_ALGORITHMS OAUTH2_AUDIENCE
     OAUTH2_ISSUER_URL OAUTH2_JWKS_URL PROGRESSIVE_SUMMARIZATION_PROMPT QUERY_OPTIMIZATION_PROMPT_TEMPLATE
     REDISVL_INDEX_NAME REDISVL_INDEX_PREFIX TOPIC_MODEL

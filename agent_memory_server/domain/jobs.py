@@ -40,6 +40,17 @@ class IntentKind(StrEnum):
     """payload: task (the name of one of the public tasks), arguments. Asked for by name, by a person or by another program."""
 
 
+class Lane(StrEnum):
+    """Kinds of work that wait for each other; different lanes go on side by side."""
+
+    SESSIONS = "sessions"
+    """Everything that a write causes: promotion, extraction, summaries of sessions, vectors."""
+    SUMMARIES = "summaries"
+    """Runs of summary views."""
+    TASKS = "tasks"
+    """Tasks that were asked for by name."""
+
+
 SESSION_INTENTS = (
     IntentKind.PROMOTE_WORKING_MEMORY,
     IntentKind.RUN_DELAYED_EXTRACTION,

@@ -26,6 +26,10 @@ class JobService:
             raise AmbiguousScope(f"several tasks have the id {task_id}, of different owners")
         return found[0]
 
+    async def exists(self, caller: Principal, *, task_id: str) -> bool:
+        """Whether the caller can read a task with this id."""
+        return bool(await self._store.find(caller.selector(), task_id=task_id, now=self._now(), limit=1))
+
     async def list(
         self, caller: Principal, *, status: TaskStatus | None = None, limit: int = 20, cursor: str | None = None
     ) -> TaskPage:
