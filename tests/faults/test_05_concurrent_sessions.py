@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.faults.traffic import message
+from tests.faults.traffic import found_by_search, message
 from tests.problem_details import assert_problem
 from tests.server_process import ServerProcess, servers_on_one_file
 
@@ -166,3 +166,28 @@ def test_check_07_duplicate_ids_in_one_body(shared_server: ServerProcess, namesp
         assert_problem(client.put("/v1/working-memory/twice", json={"memories": memories, "namespace": namespace}), 422)
         assert client.get("/v1/working-memory/twice", params={"namespace": namespace}).status_code == 404
         assert client.get(f"/v1/long-term-memory/{namespace}-x").status_code == 404
+
+
+def test_what_one_process_acknowledged_the_other_reads_at_once(
+    two_servers: list[ServerProcess], namespace: str
+) -> None:
+    """P1: created, edited and deleted through one process, seen by the other in the very next request, in every way."""
+    scope = {"namespace": namespace}
+    with two_servers[0].client() as first, two_servers[1].client() as second:
+        for turn in range(12):
+            writer, reader = (first, second) if turn % 2 else (second, first)
+            identifier, text = f"{namespace}-{turn}", f"Parrot number {turn} speaks {turn * 7} words"
+            body = {"memories": [{"id": identifier, "text": text, **scope}], "deduplicate": False}
+            assert writer.post("/v1/long-term-memory/", json=body).status_code == 200
+            assert reader.get(f"/v1/long-term-memory/{identifier}").json()["text"] == text
+            assert reader.get("/v1/long-term-memory", params=scope).json()["total"] == (turn + 1) // 2 + 1
+            for mode in ("semantic", "keyword", "hybrid"):
+                assert identifier in found_by_search(reader, namespace, text, mode), mode
+            edited = writer.patch(f"/v1/long-term-memory/{identifier}", json={"text": f"Iguana {turn}"})
+            assert edited.status_code == 200
+            assert found_by_search(reader, namespace, f"Iguana {turn}", "keyword")[0] == identifier
+            if turn % 2:
+                deleted = reader.delete("/v1/long-term-memory", params={"memory_ids": identifier})
+                assert deleted.json()["status"] == "ok, deleted 1 memories"
+                assert writer.get(f"/v1/long-term-memory/{identifier}").status_code == 404
+                assert identifier not in found_by_search(writer, namespace, f"Iguana {turn}", "semantic")

@@ -130,3 +130,16 @@ def test_a_message_never_overwrites_a_memory_with_the_same_id(shared_server: Ser
         assert client.delete("/v1/working-memory/s", params=scope).status_code == 200
         assert kept().status_code == 200
         assert kept().json()["text"] == explicit["text"]
+
+
+def test_a_corrected_message_replaces_its_memory(shared_server: ServerProcess, namespace: str) -> None:
+    """A PUT that changes a message's words changes what search finds: the old words are not found as current."""
+    identifier, scope = f"{namespace}-m", {"namespace": namespace}
+    with shared_server.client() as client:
+        for words in ("The meeting is on Tuesday", "The meeting is on Thursday"):
+            session = {"messages": [message(identifier, words)], **scope}
+            assert client.put("/v1/working-memory/s", json=session).status_code == 200
+            wait_for_no_pending_work(client)
+        texts = [each["text"] for each in listed(client, namespace, memory_type="message")]
+        assert texts == ["The meeting is on Thursday"]
+        assert found_by_search(client, namespace, "Tuesday", "keyword", memory_type={"eq": "message"}) == []

@@ -118,3 +118,23 @@ def test_check_14_others_texts_do_not_move_a_score(shared_server: ServerProcess,
         body = {"memories": noise, "deduplicate": False}
         assert client.post("/v1/long-term-memory/", json=body).status_code == 200
         assert ranking() == before
+
+
+def test_check_14_what_is_derived_stays_with_its_owner(shared_server: ServerProcess, namespace: str) -> None:
+    """What the background makes of a conversation (message memories, extracted facts) is the owner's alone."""
+    owner = {"namespace": namespace, "user_id": "alice"}
+    said = ["I live in Zanzibar and I own a yellow submarine.", "My favourite dish is lentil soup."]
+    messages = [message(f"{namespace}-{number}", text) for number, text in enumerate(said)]
+    with shared_server.client() as client:
+        assert client.put("/v1/working-memory/talk", json={"messages": messages, **owner}).status_code == 200
+        wait_for_no_pending_work(client)
+        made = client.get("/v1/long-term-memory", params={"namespace": namespace}).json()["memories"]
+        assert {each["text"] for each in made} >= set(said)
+        assert {(each["user_id"], each["session_id"]) for each in made} == {("alice", "talk")}
+        for words in ("Zanzibar", "yellow submarine", "lentil soup"):
+            everywhere = client.post("/v1/long-term-memory/search", json={"text": words, "search_mode": "keyword"})
+            mine = [hit for hit in everywhere.json()["memories"] if hit["namespace"] == namespace]
+            assert mine, "the control finds nothing"
+            for other in ({"user_id": {"ne": "alice"}}, {"user_id": {"eq": "bob"}}, {"session_id": {"eq": "other"}}):
+                body = {"text": words, "search_mode": "hybrid", "namespace": {"eq": namespace}, **other}
+                assert client.post("/v1/long-term-memory/search", json=body).json()["total"] == 0
