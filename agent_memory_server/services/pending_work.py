@@ -169,7 +169,14 @@ class PendingWorkService:
         reason = _reason(error)
         if attempts < ATTEMPTS_MAX and not isinstance(error, self._permanent):
             retry_at = self._now() + timedelta(seconds=min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** (attempts - 1)))
-        _log.warning("pending work failed", kind=intent.kind, attempts=attempts, dead=retry_at is None, reason=reason)
+        _log.warning(
+            "pending work failed",
+            kind=intent.kind,
+            attempts=attempts,
+            dead=retry_at is None,
+            reason=reason,
+            exc_info=None if isinstance(error, MemoryServerError | TimeoutError) else error,
+        )
         await self._outbox.fail(intent, reason=reason, retry_at=retry_at)
 
 
@@ -178,7 +185,8 @@ def _reason(error: Exception) -> str:
         return error.detail
     if isinstance(error, TimeoutError) and not str(error):
         return "it took longer than the time that a task may take"
-    return f"{type(error).__name__}: {error}"
+    # Clients read this: what an unforeseen error says may hold paths or other people's text. The log has it.
+    return f"an unexpected failure ({type(error).__name__}); the server's log says more"
 
 
 async def _cancelled(tasks: Sequence[asyncio.Task[Any]]) -> None:

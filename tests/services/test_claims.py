@@ -136,6 +136,19 @@ async def test_work_that_was_interrupted_once_is_done(stores: Stores, clock: Clo
     assert await status(stores, "task a") == (TaskStatus.SUCCESS, None)
 
 
+async def test_a_task_does_not_repeat_what_an_unforeseen_error_says(stores: Stores, clock: Clock) -> None:
+    """Clients read the reason: paths, statements and others' text stay in the log."""
+
+    async def broken(_: ClaimedIntent) -> None:
+        raise RuntimeError("/var/secret: alice said no")
+
+    await request(stores, "a")
+    work = PendingWorkService(outbox=stores.outbox, handlers={"work": broken}, now=clock, wake=asyncio.Event())
+    assert await work.run_due() == 0
+    _, told = await status(stores, "task a")
+    assert told == "an unexpected failure (RuntimeError); the server's log says more"
+
+
 async def test_the_task_of_a_create_tells_how_its_embedding_ended(stores: Stores, clock: Clock) -> None:
     """A remote embedder that is away: the create has a task, which runs, fails with the reason, and succeeds when replayed."""
     embedder = SwitchableEmbedder()
