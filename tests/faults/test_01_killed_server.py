@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.faults.traffic import assert_readable_everywhere, create, create_all, listed, memory
+from tests.faults.traffic import assert_readable_everywhere, create, create_all, listed, memory, message
 from tests.server_process import ServerProcess, servers_on_one_file, wait_for_no_pending_work
 
 
@@ -102,3 +102,44 @@ def test_check_01_kill_during_background_promotion(tmp_path: Path) -> None:
                 )
                 session, index = query.removeprefix("topic").split("x")
                 assert [hit["id"] for hit in response.json()["memories"]] == [f"s{session}m{index}"]
+
+
+def test_check_01_every_kind_of_acknowledged_write_survives_kill_9(tmp_path: Path) -> None:
+    """P1 and P9: edits, appends, patches, deletes and forgetting, each acknowledged, then kill -9: all of them hold."""
+    scope = {"namespace": "kinds"}
+    with ServerProcess(tmp_path / "data") as server:
+        with server.client() as client:
+
+            def done(response: httpx.Response) -> None:
+                assert response.status_code == 200, response.text
+
+            ids = ("kept", "edited", "deleted", "forgotten")
+            ages = {"forgotten": "2001-01-01T00:00:00Z"}
+            memories = [
+                memory(each, f"memory {each}", "kinds", created_at=ages.get(each, "2030-01-01T00:00:00Z"))
+                for each in ids
+            ]
+            done(client.post("/v1/long-term-memory/", json={"memories": memories}))
+            for name in ("appended", "patched", "ended"):
+                done(client.put(f"/v1/working-memory/{name}", json={"data": {"a": 1}, **scope}))
+            done(client.patch("/v1/long-term-memory/edited", json={"text": "other words", "pinned": True}))
+            done(client.delete("/v1/long-term-memory", params={"memory_ids": "deleted"}))
+            policy = {"policy": {"max_age_days": 3650}}
+            done(client.post("/v1/long-term-memory/forget", params={**scope, "dry_run": "false"}, json=policy))
+            said = {"messages": [message("m", "appended words")], **scope}
+            done(client.post("/v1/working-memory/appended/messages", json=said))
+            done(client.patch("/v1/working-memory/patched", json={"data": {"b": 2}, "context": "c", **scope}))
+            done(client.delete("/v1/working-memory/ended", params=scope))
+        server.kill()
+        server.start()
+        with server.client() as client:
+            wait_for_no_pending_work(client)
+            texts = {each["id"]: each["text"] for each in listed(client, "kinds")}
+            assert texts == {"kept": "memory kept", "edited": "other words", "m": "appended words"}
+            for gone in ("deleted", "forgotten"):
+                assert client.get(f"/v1/long-term-memory/{gone}").status_code == 404
+            assert client.get("/v1/working-memory/ended", params=scope).status_code == 404
+            patched = client.get("/v1/working-memory/patched", params=scope).json()
+            assert (patched["data"], patched["context"]) == ({"a": 1, "b": 2}, "c")
+            appended = client.get("/v1/working-memory/appended", params=scope).json()["messages"]
+            assert [each["content"] for each in appended] == ["appended words"]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.traffic import found_by_search, message
 from tests.problem_details import assert_problem
-from tests.server_process import ServerProcess, servers_on_one_file
+from tests.server_process import ServerProcess, servers_on_one_file, wait_for_no_pending_work
 
 CLIENTS, APPENDS = 20, 50
 
@@ -112,6 +112,23 @@ def test_check_06_conditions_hold_for_every_write(shared_server: ServerProcess, 
         read = client.get(path, params=scope)
         assert read.json()["context"] == "six"
         assert client.get("/v1/working-memory/none-yet", params=scope).status_code == 404
+
+
+def test_check_06_background_work_is_not_a_change(shared_server: ServerProcess, namespace: str) -> None:
+    """Promotion and extraction marks leave the ETag as it is: a client that read before them is not stale."""
+    path, scope = "/v1/working-memory/quiet", {"namespace": namespace}
+    with shared_server.client() as client:
+        said = [message(f"{namespace}-{number}", f"I own {number} boats in Oslo") for number in range(3)]
+        session = {"messages": said, "memories": [{"id": f"{namespace}-f", "text": "Boats"}], **scope}
+        etag = client.put(path, json=session).headers["etag"]
+        wait_for_no_pending_work(client)
+        read = client.get(path, params=scope)
+        assert read.headers["etag"] == etag
+        assert all(each["persisted_at"] for each in read.json()["messages"]), (
+            "nothing was marked: the test shows nothing"
+        )
+        assert client.get(f"{path}/messages", params=scope).headers["etag"] == etag
+        assert client.patch(path, json={"context": "x", **scope}, headers={"If-Match": etag}).status_code == 200
 
 
 def test_check_06_stale_patch_of_a_memory(shared_server: ServerProcess, namespace: str) -> None:
