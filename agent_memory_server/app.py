@@ -22,29 +22,40 @@ from agent_memory_server.llm.access import AwsKeys, ModelAccess
 from agent_memory_server.llm.opening import ModelNames, RoutedLanguageModel, chosen_models
 from agent_memory_server.ports.language_model import LanguageModel
 from agent_memory_server.ports.outbox import Outbox
+from agent_memory_server.ports.summarizer import Summarizer as PartitionSummarizer
 from agent_memory_server.ports.task_queue import TaskQueue
 from agent_memory_server.queues.in_process import InProcessQueue
 from agent_memory_server.services.compaction import CompactionService
 from agent_memory_server.services.embedding import EmbeddingService
+from agent_memory_server.services.enrichment import EnrichmentPolicy, EnrichmentService, ModelEnrichment, RuleEnrichment
+from agent_memory_server.services.extraction.batches import Extractor
 from agent_memory_server.services.extraction.by_model import ModelExtractor
 from agent_memory_server.services.extraction.by_rules import RuleExtractor
+from agent_memory_server.services.extraction.on_request import ExtractionOnRequestService
 from agent_memory_server.services.extraction.thread import ThreadExtractionService
 from agent_memory_server.services.forgetting import ForgettingService
 from agent_memory_server.services.hydration import HydrationService
 from agent_memory_server.services.indexing import Indexer
 from agent_memory_server.services.jobs import JobService
-from agent_memory_server.services.language import GatePolicy, LanguageGate, ModelChoice, UsageAccount
+from agent_memory_server.services.language import IN_REQUEST, GatePolicy, LanguageGate, ModelChoice, UsageAccount
 from agent_memory_server.services.memories import MemoryService
 from agent_memory_server.services.named_tasks import PERMANENT, NamedTaskService
 from agent_memory_server.services.partition_summaries import ExtractivePartitions, ModelPartitions
-from agent_memory_server.services.pending_work import PendingWorkService
+from agent_memory_server.services.pending_work import Handler, PendingWorkService
+from agent_memory_server.services.presence import WorkerPresence
 from agent_memory_server.services.promotion import PromotionService
 from agent_memory_server.services.public_tasks import SUMMARY_VIEWS, PublicTasks
+from agent_memory_server.services.query_optimization import OptimizedSearchService, QueryOptimizer
 from agent_memory_server.services.readiness import ReadinessService
 from agent_memory_server.services.reindexing import ReindexingService
 from agent_memory_server.services.schedules import Schedule, ScheduleService
 from agent_memory_server.services.search import SearchService
-from agent_memory_server.services.summarization import ExtractiveSummarizer, ModelSummarizer, SummarizationService
+from agent_memory_server.services.summarization import (
+    ExtractiveSummarizer,
+    ModelSummarizer,
+    SummarizationService,
+    Summarizer,
+)
 from agent_memory_server.services.summary_views import SummaryViewService
 from agent_memory_server.services.working_memory import WorkingMemoryPolicy, WorkingMemoryService
 from agent_memory_server.stores.opening import open_stores
@@ -60,6 +71,8 @@ class MemoryApp:
     working_memory: WorkingMemoryService
     memories: MemoryService
     search: SearchService
+    optimized_search: OptimizedSearchService
+    extraction: ExtractionOnRequestService
     hydration: HydrationService
     forgetting: ForgettingService
     compaction: CompactionService
@@ -72,6 +85,8 @@ class MemoryApp:
     """Every lane of pending work. Nothing goes on in them by itself: ``tasks.running`` works through them."""
     named_tasks: NamedTaskService
     outbox: Outbox
+    presence: WorkerPresence
+    task_timeout_s: float
     schedules: ScheduleService
     jobs: JobService
     readiness: ReadinessService
@@ -140,9 +155,15 @@ async def open_app(
         model_usage = UsageAccount()
         gate = _open_gate(settings, stack, language_model, model_usage)
         local_mode = gate is None
-        extractor = RuleExtractor() if gate is None else ModelExtractor(gate=gate, top_k_topics=settings.top_k_topics)
+        extractor = _extractor(gate, settings)
         index_all = settings.index_all_messages_in_long_term_memory
         index_messages = local_mode if index_all is None else index_all
+        enriching = EnrichmentPolicy(
+            topics=settings.enable_topic_extraction,
+            entities=settings.enable_ner,
+            top_k_topics=settings.top_k_topics,
+        )
+        enrichment = ModelEnrichment(enriching) if gate else RuleEnrichment(enriching)
         promotion = PromotionService(
             sessions=stores.working_memory,
             memories=stores.memories,
@@ -150,6 +171,7 @@ async def open_app(
             index_messages=index_messages,
             now=now,
             new_id=new_id,
+            enrichment=enrichment,
         )
         embedding = EmbeddingService(store=stores.memories, embedder=embedder)
         extraction = ThreadExtractionService(
@@ -163,7 +185,7 @@ async def open_app(
         tokenizer = open_tokenizer()
         summarization = SummarizationService(
             store=stores.working_memory,
-            summarizer=ExtractiveSummarizer() if gate is None else ModelSummarizer(gate),
+            summarizer=_summarizer(gate, settings),
             tokenizer=tokenizer,
             threshold=settings.summarization_threshold,
             now=now,
@@ -181,14 +203,20 @@ async def open_app(
         async def embed(_: ClaimedIntent) -> None:
             await embedding.embed_pending()
 
+        handlers: dict[str, Handler] = {
+            IntentKind.PROMOTE_WORKING_MEMORY.value: promote,
+            IntentKind.RUN_DELAYED_EXTRACTION.value: extract,
+            IntentKind.SUMMARIZE_SESSION.value: summarize,
+            IntentKind.EMBED_MEMORIES.value: embed,
+        }
+        if gate is not None:
+            enriching_later = EnrichmentService(
+                store=stores.memories, gate=gate, policy=enriching, now=now, new_id=new_id
+            )
+            handlers[IntentKind.EXTRACT_MEMORY_STRUCTURE.value] = _enriched_by(enriching_later)
         pending_work = PendingWorkService(
             outbox=stores.outbox,
-            handlers={
-                IntentKind.PROMOTE_WORKING_MEMORY.value: promote,
-                IntentKind.RUN_DELAYED_EXTRACTION.value: extract,
-                IntentKind.SUMMARIZE_SESSION.value: summarize,
-                IntentKind.EMBED_MEMORIES.value: embed,
-            },
+            handlers=handlers,
             now=now,
             wake=woken,
             parallel=parallel,
@@ -198,9 +226,7 @@ async def open_app(
         summary_views = SummaryViewService(
             store=stores.summary_views,
             memories=stores.memories,
-            summarizer=ExtractivePartitions()
-            if gate is None
-            else ModelPartitions(gate, threshold=settings.summarization_threshold),
+            summarizer=_partitions(gate, settings),
             now=now,
             new_id=new_id,
             wake=partial(queue.wake, Lane.SUMMARIES),
@@ -255,8 +281,30 @@ async def open_app(
             wake=partial(queue.wake, Lane.SESSIONS),
         )
         search = SearchService(store=stores.memories, embedder=embedder, now=now)
+        optimized_search = OptimizedSearchService(
+            search=search,
+            optimizer=QueryOptimizer(
+                gate and gate.with_policy(IN_REQUEST),
+                prompt=settings.query_optimization_prompt_template,
+                length_min=settings.min_optimized_query_length,
+            ),
+        )
         memories = MemoryService(
-            store=stores.memories, indexer=indexer, now=now, new_id=new_id, wake=partial(queue.wake, Lane.SESSIONS)
+            store=stores.memories,
+            indexer=indexer,
+            enrichment=enrichment,
+            now=now,
+            new_id=new_id,
+            wake=partial(queue.wake, Lane.SESSIONS),
+        )
+        extraction_on_request = ExtractionOnRequestService(
+            memories=stores.memories,
+            indexer=indexer,
+            extractor=extractor,
+            tokenizer=tokenizer,
+            now=now,
+            new_id=new_id,
+            wake=partial(queue.wake, Lane.SESSIONS),
         )
         forgetting = ForgettingService(store=stores.memories, clock=stores.clock, now=now, new_id=new_id)
         compaction = CompactionService(store=stores.memories, now=now, new_id=new_id)
@@ -293,7 +341,9 @@ async def open_app(
             working_memory=working_memory,
             memories=memories,
             search=search,
-            hydration=HydrationService(working_memory=working_memory, search=search),
+            optimized_search=optimized_search,
+            extraction=extraction_on_request,
+            hydration=HydrationService(working_memory=working_memory, search=optimized_search),
             forgetting=forgetting,
             compaction=compaction,
             reindexing=ReindexingService(store=stores.memories, embedder=embedder),
@@ -304,6 +354,8 @@ async def open_app(
             lanes=lanes,
             named_tasks=named_tasks,
             outbox=stores.outbox,
+            presence=WorkerPresence(leases=stores.leases, holder=new_id(), now=now),
+            task_timeout_s=timeout_s,
             jobs=jobs,
             readiness=ReadinessService(engine=stores.engine, embedding_model=embedder.model),
             model_usage=model_usage,
@@ -332,6 +384,25 @@ def _session_scope(intent: ClaimedIntent) -> Scope:
 
 def _secret(value: SecretStr | None) -> str | None:
     return value.get_secret_value() if value is not None else None
+
+
+def _enriched_by(service: EnrichmentService) -> Handler:
+    async def enrich(intent: ClaimedIntent) -> None:
+        await service.enrich(Scope(intent.tenant, intent.namespace, intent.user_id), intent.payload["ids"])
+
+    return enrich
+
+
+def _extractor(gate: LanguageGate | None, settings: Settings) -> Extractor:
+    return ModelExtractor(gate=gate, top_k_topics=settings.top_k_topics) if gate else RuleExtractor()
+
+
+def _summarizer(gate: LanguageGate | None, settings: Settings) -> Summarizer:
+    return ModelSummarizer(gate, prompt=settings.progressive_summarization_prompt) if gate else ExtractiveSummarizer()
+
+
+def _partitions(gate: LanguageGate | None, settings: Settings) -> PartitionSummarizer:
+    return ModelPartitions(gate, threshold=settings.summarization_threshold) if gate else ExtractivePartitions()
 
 
 def _open_gate(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agent_memory_server.errors import ConfigurationError
@@ -23,6 +23,12 @@ class AuthMode(StrEnum):
     DISABLED = "disabled"
     TOKEN = "token"  # noqa: S105 - the name of a mode
     OAUTH2 = "oauth2"
+
+
+_PROMPT_VARIABLES: Mapping[str, tuple[str, ...]] = {
+    "progressive_summarization_prompt": ("{prev_summary}", "{messages_joined}"),
+    "query_optimization_prompt_template": ("{query}",),
+}
 
 
 class Settings(BaseSettings):
@@ -103,6 +109,12 @@ class Settings(BaseSettings):
     top_k_topics: Annotated[int, Field(ge=0, le=20)] = Field(
         default=3, description="Most topics that a model gives one memory."
     )
+    enable_topic_extraction: bool = Field(
+        default=True, description="Give memories that a client stored without topics some, by FAST_MODEL or by rules."
+    )
+    enable_ner: bool = Field(
+        default=True, description="Give memories that a client stored without entities some, by FAST_MODEL or by rules."
+    )
     summary_view_refresh_every_minutes: Annotated[int, Field(gt=0, le=525_600)] = Field(
         default=60, description="How often, in minutes, continuous summary views are refreshed."
     )
@@ -116,6 +128,19 @@ class Settings(BaseSettings):
         default=None,
         description="Model for merging, enrichment and summary views. Unset: GENERATION_MODEL, else gpt-5-mini or "
         "claude-haiku-4-5.",
+    )
+    progressive_summarization_prompt: str | None = Field(
+        default=None,
+        description="What a model is told to do when it summarises a session; must name {prev_summary} and "
+        "{messages_joined}. Unset: the built-in prompt.",
+    )
+    query_optimization_prompt_template: str | None = Field(
+        default=None,
+        description="What a model is told to do when it rewrites a query (optimize_query=true); must name {query}. Unset: "
+        "the built-in prompt.",
+    )
+    min_optimized_query_length: Annotated[int, Field(ge=0, le=1_000)] = Field(
+        default=2, description="A rewritten query of fewer characters is not used; the original is searched."
     )
     anthropic_api_key: SecretStr | None = Field(default=None, description="Key of Anthropic's endpoint.")
     anthropic_api_base: str | None = Field(default=None, description="Base URL of Anthropic's endpoint.")
@@ -150,6 +175,14 @@ class Settings(BaseSettings):
         """Background work is left to workers that share a Redis; else it is done in the server's own process."""
         return self.use_docket and self.redis_url is not None
 
+    @field_validator("progressive_summarization_prompt", "query_optimization_prompt_template")
+    @classmethod
+    def _names_its_input(cls, value: str | None, info: ValidationInfo) -> str | None:
+        for variable in _PROMPT_VARIABLES[info.field_name or ""]:
+            if value is not None and variable not in value:
+                raise ValueError(f"must contain {variable}, which stands for what the model is given")
+        return value
+
     @property
     def wants_authentication(self) -> bool:
         """A setting that asks for authentication always wins over one that leaves it off."""
@@ -177,11 +210,15 @@ def is_loopback(host: str) -> bool:
 WITHOUT_EFFECT: Mapping[str, str] = {
     "AUTH0_CLIENT_ID": "only test scripts of the reference server used it",
     "AUTH0_CLIENT_SECRET": "only test scripts of the reference server used it",
+    "NER_MODEL": "entities are found by FAST_MODEL, or by rules without a model",
+    "NER_MODEL_SOURCE": "entities are found by FAST_MODEL, or by rules without a model",
     "REDIS_MEMORY_CONFIG": "configuration files were never loaded; set environment variables or a .env file",
     "REDISVL_DISTANCE_METRIC": "distances are always cosine",
     "REDISVL_INDEXING_ALGORITHM": "the engine chooses its index by the size of the scope",
     "REDISVL_VECTOR_DIMENSIONS": "the embedding model says how many dimensions it has",
     "SLOW_MODEL": "no task used it; set GENERATION_MODEL and FAST_MODEL",
+    "TOPIC_MODEL": "topics are found by FAST_MODEL, or by rules without a model",
+    "TOPIC_MODEL_SOURCE": "topics are found by FAST_MODEL, or by rules without a model",
     "WORKING_MEMORY_INDEX_PREFIX": "the reference server's keys never followed it",
 }
 """Settings of the reference server that mean nothing here, with what to do instead; named at start when somebody sets them."""
@@ -190,13 +227,12 @@ NOT_YET = frozenset(
     """
     COMPACTION_EVERY_MINUTES
     COMPACT_SEMANTIC_DUPLICATES DEDUPLICATION_DISTANCE_THRESHOLD DEFAULT_MCP_NAMESPACE DEFAULT_MCP_USER_ID
-    ENABLE_NER ENABLE_TOPIC_EXTRACTION
     FORGETTING_BUDGET_KEEP_TOP_N FORGETTING_ENABLED FORGETTING_EVERY_MINUTES
     FORGETTING_MAX_AGE_DAYS FORGETTING_MAX_INACTIVE_DAYS MCP_HOST MCP_PORT
-    MEMORY_VECTOR_DB_FACTORY MIN_OPTIMIZED_QUERY_LENGTH NER_MODEL NER_MODEL_SOURCE OAUTH2_ALGORITHMS OAUTH2_AUDIENCE
-    OAUTH2_ISSUER_URL OAUTH2_JWKS_URL PROGRESSIVE_SUMMARIZATION_PROMPT QUERY_OPTIMIZATION_PROMPT_TEMPLATE
-    REDISVL_INDEX_NAME REDISVL_INDEX_PREFIX TOPIC_MODEL
-    TOPIC_MODEL_SOURCE WORKING_MEMORY_INDEX_NAME WORKING_MEMORY_MIGRATION_COMPLETE
+    MEMORY_VECTOR_DB_FACTORY OAUTH2_ALGORITHMS OAUTH2_AUDIENCE
+    OAUTH2_ISSUER_URL OAUTH2_JWKS_URL
+    REDISVL_INDEX_NAME REDISVL_INDEX_PREFIX
+    WORKING_MEMORY_INDEX_NAME WORKING_MEMORY_MIGRATION_COMPLETE
     """.split()  # noqa: SIM905 - half a hundred quoted names read worse
 )
 """Settings of the reference server whose features this version does not have yet; named at start like ``WITHOUT_EFFECT``."""

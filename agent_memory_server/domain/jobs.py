@@ -28,6 +28,8 @@ class IntentKind(StrEnum):
     """payload: session_id, window (tokens)."""
     REFRESH_SUMMARY_VIEW = "refresh_summary_view"
     """payload: view_id, force. The scope is the view's owner."""
+    EXTRACT_MEMORY_STRUCTURE = "extract_memory_structure"
+    """payload: ids of memories of one owner scope that lack topics or entities."""
     DEDUPLICATE_MEMORIES = "deduplicate_memories"
     """No payload: what was written to the tenant with ``deduplicate`` and not compared yet."""
     COMPACT_MEMORIES = "compact_long_term_memories"

@@ -28,7 +28,8 @@ CUSTOM_PROMPT_LENGTH_MAX = 10_000
 SUMMARY_WORDS_DEFAULT = 500
 SUMMARY_WORDS_MAX = 5_000
 TEXT_LENGTH_MAX = 4_000
-"""A longer "memory" is not one statement; the answer is then not usable."""
+"""A longer "memory" is not one statement; the answer is then not usable. Summaries may be as long as they were asked to be."""
+_CHARS_A_WORD_MAX = 16
 MEMORIES_PER_ANSWER_MAX = 200
 
 
@@ -69,14 +70,23 @@ def summary_words(strategy: Strategy) -> int:
     return words
 
 
-_VARIABLE = re.compile(r"\{\{|\}\}|\{([a-z_]+)\}")
+def text_length_max(strategy: Strategy) -> int:
+    """The longest text, in characters, that a memory of this strategy may have."""
+    if strategy.name != StrategyName.SUMMARY:
+        return TEXT_LENGTH_MAX
+    return max(TEXT_LENGTH_MAX, summary_words(strategy) * _CHARS_A_WORD_MAX)
+
+
+_VARIABLE = re.compile(r"\{([a-z_]+)\}")
+_VARIABLE_OR_DOUBLED = re.compile(r"\{\{|\}\}|\{([a-z_]+)\}")
 
 
 def fill_template(template: str, values: Mapping[str, str]) -> str:
-    """Put ``values`` in for ``{name}``; doubled braces become single ones; everything else stays as it is written.
+    """Put ``values`` in for ``{name}``; everything else stays as it is written.
 
     There is no attribute access, no indexing and no format specification, so a template reaches nothing but these values,
-    and a JSON example in a prompt needs no escaping.
+    and a JSON example in a prompt needs no escaping. One that was escaped nevertheless (some ``{{`` is there) has its
+    doubled braces made single ones.
     """
 
     def replaced(match: re.Match[str]) -> str:
@@ -86,7 +96,7 @@ def fill_template(template: str, values: Mapping[str, str]) -> str:
         name = match.group(1)
         return values.get(name, whole)
 
-    return _VARIABLE.sub(replaced, template)
+    return (_VARIABLE_OR_DOUBLED if "{{" in template else _VARIABLE).sub(replaced, template)
 
 
 EXTRACTION_SCHEMA: Mapping[str, Any] = {
@@ -114,7 +124,9 @@ EXTRACTION_SCHEMA: Mapping[str, Any] = {
 }
 
 
-def parse_extraction(answer: Mapping[str, Any], messages: Sequence[Message]) -> tuple[ExtractedDraft, ...]:
+def parse_extraction(
+    answer: Mapping[str, Any], messages: Sequence[Message], *, length_max: int = TEXT_LENGTH_MAX
+) -> tuple[ExtractedDraft, ...]:
     """The drafts in a model's answer; ``messages`` are the new ones that it numbered from 1.
 
     Items without text are skipped, unknown fields ignored, sources that do not exist dropped (none left: all messages).
@@ -126,18 +138,20 @@ def parse_extraction(answer: Mapping[str, Any], messages: Sequence[Message]) -> 
     entries = cast(list[Any], items)
     if len(entries) > MEMORIES_PER_ANSWER_MAX:
         raise ValueError(f"it holds more than {MEMORIES_PER_ANSWER_MAX} memories")
-    drafts = [_draft(cast(Mapping[str, Any], item), messages) for item in entries if isinstance(item, Mapping)]
+    drafts = [
+        _draft(cast(Mapping[str, Any], item), messages, length_max) for item in entries if isinstance(item, Mapping)
+    ]
     if entries and not drafts:
         raise ValueError("none of its memories is an object")
     return tuple(draft for draft in drafts if draft is not None)
 
 
-def _draft(item: Mapping[str, Any], messages: Sequence[Message]) -> ExtractedDraft | None:
+def _draft(item: Mapping[str, Any], messages: Sequence[Message], length_max: int) -> ExtractedDraft | None:
     text = item.get("text")
     if not isinstance(text, str) or not text.strip():
         return None
-    if len(text) > TEXT_LENGTH_MAX:
-        raise ValueError(f"a memory is longer than {TEXT_LENGTH_MAX} characters")
+    if len(text) > length_max:
+        raise ValueError(f"a memory is longer than {length_max} characters")
     event_date = _moment(item.get("event_date"))
     is_episodic = item.get("type") == MemoryType.EPISODIC.value
     return ExtractedDraft(
@@ -158,7 +172,7 @@ def _tags(value: object) -> tuple[str, ...]:
 
 def _sources(value: object, messages: Sequence[Message]) -> tuple[str, ...]:
     numbers = cast(list[Any], value) if isinstance(value, list) else []
-    named = {number for number in numbers if isinstance(number, int) and 1 <= number <= len(messages)}
+    named = {number for number in numbers if type(number) is int and 1 <= number <= len(messages)}
     chosen = sorted(named) or range(1, len(messages) + 1)
     return tuple(messages[number - 1].id for number in chosen)
 

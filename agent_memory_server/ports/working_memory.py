@@ -51,10 +51,11 @@ class WorkingMemoryStore(Protocol):
     ) -> Session:
         """Create the session (with this new ``epoch``) or replace its live messages, memories and attributes.
 
-        Archived messages stay, and an archived message's id in the draft is left out of the live ones. The server's marks
-        (extracted, persisted) of messages that keep id, role and content are kept. ``ttl_seconds`` None removes an earlier
-        time to live. Raises StaleRevision when ``if_match`` (ETags; ``"*"`` = any existing) or ``if_none_match`` (must not
-        exist) does not hold.
+        Archived messages stay, and an archived message's id in the draft is left out of the live ones. While there are
+        archived messages, a draft without context keeps the stored one: it is their summary (a patch can clear it). The
+        server's marks (extracted, persisted) of messages that keep id, role and content are kept. ``ttl_seconds`` None
+        removes an earlier time to live. Raises StaleRevision when ``if_match`` (ETags; ``"*"`` = any existing) or
+        ``if_none_match`` (must not exist) does not hold.
         """
         ...
 
@@ -141,7 +142,7 @@ class WorkingMemoryStore(Protocol):
         guard: SessionGuard,
         /,
         *,
-        message_ids: Sequence[str],
+        messages: Sequence[Message],
         context: str,
         if_context: str | None,
         tokens: int,
@@ -149,7 +150,8 @@ class WorkingMemoryStore(Protocol):
     ) -> bool:
         """Make these messages archived and ``context`` the summary, in one step, as a new content revision.
 
-        False, and nothing changed, when the guard fails or the stored context is no longer ``if_context``.
+        False, and nothing changed, when the guard fails, the stored context is no longer ``if_context``, or one of the
+        messages is not live any more with this role and content: the summary would not be of what is archived.
         """
         ...
 

@@ -16,7 +16,7 @@ from agent_memory_server.domain.prompt_safety import on_one_line, without_headin
 from agent_memory_server.domain.search import Hit, Page, SearchQuery
 from agent_memory_server.domain.sessions import Session
 from agent_memory_server.errors import BadRequest, NotFound
-from agent_memory_server.services.search import SearchService
+from agent_memory_server.services.query_optimization import OptimizedSearchService
 from agent_memory_server.services.working_memory import Window, WorkingMemoryService
 
 PromptRole = Literal["system", "user", "assistant"]
@@ -51,7 +51,7 @@ class Prompt:
 
 
 class HydrationService:
-    def __init__(self, *, working_memory: WorkingMemoryService, search: SearchService) -> None:
+    def __init__(self, *, working_memory: WorkingMemoryService, search: OptimizedSearchService) -> None:
         self._working_memory = working_memory
         self._search = search
 
@@ -62,6 +62,7 @@ class HydrationService:
         query: str,
         session: PromptSession | None,
         search: tuple[MemoryFilter, SearchQuery] | None,
+        optimize: bool = False,
     ) -> Prompt:
         """The prompt's messages in the contract's order; a session that does not exist counts as empty.
 
@@ -78,7 +79,7 @@ class HydrationService:
             criteria, search_query = search
             if found is not None:
                 criteria = _within_owner(criteria, found.scope)
-            page = await self._search.search(criteria, replace(search_query, text=query))
+            page = await self._search.search(criteria, replace(search_query, text=query), optimize=optimize)
             messages.append(PromptMessage(role="system", text=MEMORIES_HEADING + _lines(page.hits)))
         messages.append(PromptMessage(role="user", text=query))
         return Prompt(messages=tuple(messages), page=page)

@@ -37,6 +37,10 @@ class GatePolicy:
     content_length_max: int = 2_000_000
 
 
+IN_REQUEST = GatePolicy(timeout_s=8.0, attempts_max=1)
+"""For questions that somebody waits for and that may fail."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
     """Which model answers what, and which names a client may ask for (summary views carry a ``model_name``)."""
@@ -86,6 +90,12 @@ class LanguageGate:
     @property
     def choice(self) -> ModelChoice:
         return self._choice
+
+    def with_policy(self, policy: GatePolicy) -> LanguageGate:
+        """The same models and accounting with other bounds."""
+        return LanguageGate(
+            model=self._model, choice=self._choice, policy=policy, sleep=self._sleep, account=self._account
+        )
 
     async def ask(
         self,

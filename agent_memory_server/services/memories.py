@@ -17,6 +17,7 @@ from agent_memory_server.domain.operations import Delete, Effect, Operation, Ope
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.errors import AmbiguousScope, BadRequest, InvalidInput, NotFound, StaleRevision
 from agent_memory_server.ports.memories import Listing, MemoryStore
+from agent_memory_server.services.enrichment import Enrichment
 from agent_memory_server.services.indexing import Indexer
 
 _EDIT_ATTEMPTS_MAX = 5
@@ -52,12 +53,14 @@ class MemoryService:
         *,
         store: MemoryStore,
         indexer: Indexer,
+        enrichment: Enrichment,
         now: Callable[[], datetime],
         new_id: Callable[[], str],
         wake: Callable[[], None],
     ) -> None:
         self._store = store
         self._indexer = indexer
+        self._enrichment = enrichment
         self._now = now
         self._new_id = new_id
         self._wake = wake
@@ -73,11 +76,14 @@ class MemoryService:
         at = self._now()
         placed = [self._placed(caller, memory, index) for index, memory in enumerate(memories)]
         _refuse_twice(placed)
-        indexed = await self._indexer.prepare(placed, deduplicate=deduplicate)
-        # Embedding that is still to come is a task of this request, whose end the caller can read.
-        task_id = self._new_id() if indexed.intents else None
-        task = None if task_id is None else TaskRequest(id=task_id, owner=caller.owner())
-        intents = tuple(replace(intent, task=task) for intent in indexed.intents)
+        labelled = self._enrichment.at_once(placed)
+        indexed = await self._indexer.prepare(labelled, deduplicate=deduplicate)
+        # Work that is still to come is a task of this request, whose end the caller can read: the embedding, if there is
+        # one to come, because that is what a caller waits for.
+        intents = (*indexed.intents, *self._enrichment.intents(labelled))
+        task_id = self._new_id() if intents else None
+        if task_id is not None:
+            intents = (replace(intents[0], task=TaskRequest(id=task_id, owner=caller.owner())), *intents[1:])
         operation = Operation(
             id=self._new_id(),
             tenant=caller.tenant,

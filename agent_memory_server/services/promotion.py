@@ -19,6 +19,7 @@ from agent_memory_server.domain.records import MESSAGE_STRATEGY, Memory, MemoryT
 from agent_memory_server.domain.sessions import Message, Session, SessionGuard
 from agent_memory_server.ports.memories import MemoryStore
 from agent_memory_server.ports.working_memory import WorkingMemoryStore
+from agent_memory_server.services.enrichment import Enrichment
 from agent_memory_server.services.indexing import Indexer
 
 _MESSAGE_BATCH = 200
@@ -34,6 +35,7 @@ class PromotionService:
         memories: MemoryStore,
         indexer: Indexer,
         index_messages: bool,
+        enrichment: Enrichment,
         now: Callable[[], datetime],
         new_id: Callable[[], str],
     ) -> None:
@@ -41,6 +43,7 @@ class PromotionService:
         self._memories = memories
         self._indexer = indexer
         self._index_messages = index_messages
+        self._enrichment = enrichment
         self._now = now
         self._new_id = new_id
 
@@ -113,7 +116,8 @@ class PromotionService:
         deduplicate: bool = False,
         if_absent: bool = False,
     ) -> Committed:
-        indexed = await self._indexer.prepare(memories, deduplicate=deduplicate, if_absent=if_absent)
+        labelled = self._enrichment.at_once(memories)
+        indexed = await self._indexer.prepare(labelled, deduplicate=deduplicate, if_absent=if_absent)
         return await self._memories.commit(
             Operation(
                 id=self._new_id(),
@@ -122,7 +126,7 @@ class PromotionService:
                 actor=_ACTOR,
                 at=at,
                 changes=indexed.puts,
-                intents=indexed.intents,
+                intents=(*indexed.intents, *self._enrichment.intents(labelled)),
                 guard=guard,
                 reason=f"session {guard.scope.session_id}",
             )

@@ -25,8 +25,10 @@ from agent_memory_server.domain.sessions import (
     SessionDraft,
     SessionListing,
     SessionPatch,
+    Strategy,
     Summarization,
 )
+from agent_memory_server.domain.strategies import check_strategy
 from agent_memory_server.domain.summarization import passes_threshold
 from agent_memory_server.errors import AmbiguousScope, BadRequest, InvalidInput, NotFound
 from agent_memory_server.ports.tokenizer import Tokenizer
@@ -134,6 +136,7 @@ class WorkingMemoryService:
     ) -> SessionView:
         """Create the session or replace what a client may replace. Raises InvalidInput, BadRequest, StaleRevision."""
         session_id = draft.scope.session_id or ""
+        _check(draft.strategy)
         scope = self._exact(caller, session_id, draft.scope.namespace, draft.scope.user_id)
         for memory in draft.memories:
             self._reachable(caller, memory.scope)
@@ -149,7 +152,7 @@ class WorkingMemoryService:
             intents=self._intents(scope, at, has_messages=bool(messages), has_memories=bool(draft.memories)),
         )
         live_tokens = sum(message.token_count for message in session.messages)
-        if await self._summary_requested(scope, live_tokens, session.summarization, window):
+        if await self._summary_requested(scope, live_tokens, window):
             session = replace(session, summarization=Summarization.PENDING)
         self._wake()
         return self._view(session, window, truncate=False)
@@ -177,7 +180,7 @@ class WorkingMemoryService:
             if_match=precondition.if_match,
             intents=self._intents(scope, at, has_messages=True, has_memories=False),
         )
-        await self._summary_requested(scope, appended.live_tokens, appended.summarization, window)
+        await self._summary_requested(scope, appended.live_tokens, window)
         self._wake()
         return appended
 
@@ -192,7 +195,9 @@ class WorkingMemoryService:
         window: Window = NO_WINDOW,
         precondition: Precondition = UNCONDITIONAL,
     ) -> SessionView:
-        """Change the named attributes of an existing session. Raises NotFound, StaleRevision."""
+        """Change the named attributes of an existing session. Raises InvalidInput, NotFound, StaleRevision."""
+        if patch.strategy is not None:
+            _check(patch.strategy)
         scope = self._exact(caller, session_id, namespace, user_id)
         session = await self._store.patch(scope, patch, at=self._now(), if_match=precondition.if_match)
         if session is None:
@@ -340,11 +345,10 @@ class WorkingMemoryService:
             intents.append(_session_intent(IntentKind.RUN_DELAYED_EXTRACTION, scope, not_before=quiet_at))
         return tuple(intents)
 
-    async def _summary_requested(
-        self, scope: Scope, live_tokens: int, summarization: Summarization, window: Window
-    ) -> bool:
-        """Ask for a summary when the session has passed its threshold and none is on its way."""
-        if not self._policy.summarizes or summarization is Summarization.PENDING:
+    async def _summary_requested(self, scope: Scope, live_tokens: int, window: Window) -> bool:
+        """Ask for a summary when the session has passed its threshold; asking again while one is on its way makes it look
+        again at the end, and wakes one that failed for good."""
+        if not self._policy.summarizes:
             return False
         tokens = window.tokens or DEFAULT_WINDOW_TOKENS
         if not passes_threshold(live_tokens, tokens, self._policy.summarization_threshold):
@@ -386,6 +390,14 @@ def _refuse_twice(memories: Sequence[Memory], scope: Scope) -> None:
                 field=("body", "memories", index, "id"),
             )
         seen.add(key)
+
+
+def _check(strategy: Strategy) -> None:
+    """Raises InvalidInput for a strategy that could not be followed: better now than in the background."""
+    try:
+        check_strategy(strategy)
+    except ValueError as error:
+        raise InvalidInput(str(error), field=("body", "long_term_memory_strategy", "config")) from None
 
 
 def _absent(session_id: str) -> NotFound:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent_memory_server.api.operations import Operation
 from agent_memory_server.api.routes import (
     compaction,
+    extraction,
     forgetting,
     hydration,
     memories,
@@ -21,6 +22,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *working_memory.OPERATIONS,
     *forgetting.OPERATIONS,
     *compaction.OPERATIONS,
+    *extraction.OPERATIONS,
     *memories.OPERATIONS,
     *hydration.OPERATIONS,
     *readiness.OPERATIONS,

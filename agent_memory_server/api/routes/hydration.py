@@ -18,7 +18,7 @@ from agent_memory_server.errors import NotFound
 
 async def memory_prompt(call: Call) -> Answer:
     """The messages to send to a language model: summary, conversation, memories that matter to the query, the query."""
-    call.query(OptimizeQuery)
+    asked = call.query(OptimizeQuery)
     body = await call.body(MemoryPromptRequest)
     searches = asks_for_search(body)
     app = call.long_term if searches else call.app
@@ -30,6 +30,7 @@ async def memory_prompt(call: Call) -> Answer:
         query=body.query,
         session=None if body.session is None else body.session.to_session(),
         search=search,
+        optimize=asked.optimize_query,
     )
     if search is not None and search[1].recency is not None and prompt.page is not None and prompt.page.hits:
         call.runtime.afterwards.run(app.search.note_access(prompt.page), "note access")

@@ -11,11 +11,15 @@ from agent_memory_server.api.schemas.search import NOTHING, OptimizeQuery, Searc
 async def search_memories(call: Call) -> Answer:
     """Find memories by meaning, by words or by both; a blank text lists what the filters leave."""
     app = call.long_term
-    call.query(OptimizeQuery)
+    asked = call.query(OptimizeQuery)
     body = await call.body(SearchRequest)
     query = to_query(body)
     criteria = to_criteria(body, call.caller)
-    page = NOTHING if criteria is None else await app.search.search(criteria, query)
+    page = (
+        NOTHING
+        if criteria is None
+        else await app.optimized_search.search(criteria, query, optimize=asked.optimize_query)
+    )
     if query.recency is not None and page.hits:
         call.runtime.afterwards.run(app.search.note_access(page), "note access")
     return answer(page_wire(page))

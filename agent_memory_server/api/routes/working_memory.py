@@ -81,9 +81,9 @@ async def put_session(call: Call) -> Answer:
     query = call.query(WindowQuery)
     app = call.app
     at = app.now()
-    items, rest = _apart(await call.json(), LIMITS.messages_per_request_max)
+    items, rest = apart(await call.json(), LIMITS.messages_per_request_max)
     attributes = bodies.validated(SessionAttributes, rest, "body")
-    messages, untimed = await _messages(app, items, at)
+    messages, untimed = await messages_of(app, items, at)
     draft = to_draft(attributes, messages, tenant=call.caller.tenant, session_id=session_id, at=at, new_id=app.new_id)
     view = await app.working_memory.put(
         call.caller,
@@ -127,16 +127,18 @@ async def delete_session(call: Call) -> Answer:
 async def append_messages(call: Call) -> Answer:
     """Add messages after those that are there, creating the session. Safe to repeat: a known id is not stored twice."""
     session_id = call.path_id("session_id")
+    query = call.query(WindowQuery)
     app = call.app
-    items, rest = _apart(await call.json(), LIMITS.messages_per_append_max, least=1)
+    items, rest = apart(await call.json(), LIMITS.messages_per_append_max, least=1)
     scope = bodies.validated(AppendScope, rest, "body")
-    messages, untimed = await _messages(app, items, app.now())
+    messages, untimed = await messages_of(app, items, app.now())
     appended = await app.working_memory.append(
         call.caller,
         session_id=session_id,
         messages=messages,
         namespace=scope.namespace,
         user_id=scope.user_id,
+        window=Window(model_name=query.model_name, context_window_max=query.context_window_max),
         precondition=precondition_of(call),
     )
     wire = {
@@ -169,7 +171,7 @@ async def page_messages(call: Call) -> Answer:
     return answer(wire, etag=page.etag)
 
 
-async def _messages(app: MemoryApp, items: Sequence[Any], at: datetime) -> tuple[tuple[Message, ...], bool]:
+async def messages_of(app: MemoryApp, items: Sequence[Any], at: datetime) -> tuple[tuple[Message, ...], bool]:
     """The messages, and whether one came without a time. Raises BadBody, InvalidInput where a time is required."""
     untimed = False
     messages: list[Message] = []
@@ -184,7 +186,7 @@ async def _messages(app: MemoryApp, items: Sequence[Any], at: datetime) -> tuple
     return tuple(messages), untimed
 
 
-def _apart(value: Any, most: int, *, least: int = 0) -> tuple[list[Any], Any]:
+def apart(value: Any, most: int, *, least: int = 0) -> tuple[list[Any], Any]:
     """The messages of a body and the body without them. Raises BadBody when they are no list or too many."""
     if not isinstance(value, dict):
         return [], value
@@ -216,8 +218,8 @@ OPERATIONS = (
         fails=(404, 409), returns_etag=True,
     ),
     Operation(
-        method="POST", path=_SESSION_MESSAGES, handler=append_messages, body=AppendMessagesRequest,
-        answers=AppendResponse, fails=(404, 409, 412), reads_headers=("If-Match",), returns_etag=True,
+        method="POST", path=_SESSION_MESSAGES, handler=append_messages, query=WindowQuery,
+        body=AppendMessagesRequest, answers=AppendResponse, fails=(404, 409, 412), reads_headers=("If-Match",), returns_etag=True,
     ),
     Operation(
         method="PUT", path=_SESSION, handler=put_session, query=WindowQuery, body=UpdateWorkingMemory,

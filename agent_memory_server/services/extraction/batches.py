@@ -1,4 +1,8 @@
-"""What an extractor is given: the new messages of a thread and as much before them as they need to be understood."""
+"""What an extractor is given: the new messages of a thread and as much before them as they need to be understood.
+
+Whatever a conversation's length, each message is new once and context a bounded number of times: the cost grows with the
+conversation, not with its square.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,12 @@ from agent_memory_server.domain.strategies import ExtractedDraft
 
 CONTEXT_MESSAGES = 8
 """Messages before the new ones that go along: enough for pronouns, constant for a conversation of any length."""
+CONTEXT_LENGTH_MAX = 2_000
+"""Characters of one message of the context; of a longer one its end goes along, which the new messages follow."""
 NEW_MESSAGES_MAX = 40
 """New messages in one question to a model; a longer backlog takes several."""
+_NEVER_EXTRACTED = frozenset({"system", "developer"})
+_ASSISTANTS = frozenset({"assistant", "ai"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,16 +46,34 @@ class Extractor(Protocol):
         """``model`` or ``rules``: recorded with each memory."""
         ...
 
+    @property
+    def batch_tokens_max(self) -> int:
+        """How many tokens of new messages it takes at a time; one longer message it takes as well."""
+        ...
+
     async def extract(self, batch: ExtractionBatch, /) -> tuple[ExtractedDraft, ...]:
         """Raises ModelUnavailable (retryable) when a model does not answer; then nothing of the batch is marked done."""
         ...
 
 
-def fenced(batch: ExtractionBatch) -> str:
+def is_part_of_the_talk(message: Message) -> bool:
+    """Instructions to the assistant are neither a source of memories nor context: they say nothing about anybody."""
+    return message.role.lower() not in _NEVER_EXTRACTED
+
+
+def is_assistants(message: Message) -> bool:
+    """The assistant's own words: context for what others say. With a name it is somebody who speaks in that role."""
+    return message.role.lower() in _ASSISTANTS and message.name is None
+
+
+def fenced(batch: ExtractionBatch, *, summary_length_max: int) -> str:
     """The batch as one JSON document: stored text cannot leave its string, so it stays data."""
     document: dict[str, Any] = {
         "now": batch.now.isoformat(),
-        "context": {"summary": batch.summary, "messages": [_line(message) for message in batch.before]},
+        "context": {
+            "summary": batch.summary[-summary_length_max:],
+            "messages": [_line(message, CONTEXT_LENGTH_MAX) for message in batch.before],
+        },
         "messages": [{"n": number, **_line(message)} for number, message in enumerate(batch.messages, start=1)],
     }
     return fenced_json(document)
@@ -58,9 +84,9 @@ def fenced_json(document: object) -> str:
     return json.dumps(document, ensure_ascii=False).replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _line(message: Message) -> dict[str, Any]:
+def _line(message: Message, length_max: int | None = None) -> dict[str, Any]:
     line: dict[str, Any] = {"time": message.created_at.isoformat(), "role": message.role}
     if message.name:
         line["name"] = message.name
-    line["text"] = message.content
+    line["text"] = message.content if length_max is None else message.content[-length_max:]
     return line

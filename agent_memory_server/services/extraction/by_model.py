@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from agent_memory_server import prompts
+from agent_memory_server.domain.context_window import DEFAULT_WINDOW_TOKENS, window_tokens
+from agent_memory_server.domain.sessions import Message
 from agent_memory_server.domain.strategies import (
     EXTRACTION_SCHEMA,
     ExtractedDraft,
@@ -10,29 +15,64 @@ from agent_memory_server.domain.strategies import (
     fill_template,
     parse_extraction,
     summary_words,
+    text_length_max,
 )
+from agent_memory_server.domain.summarization import pieces
 from agent_memory_server.ports.language_model import Purpose
 from agent_memory_server.services.extraction.batches import ExtractionBatch, fenced
 from agent_memory_server.services.language import LanguageGate
+
+BATCH_TOKENS_MAX = 8_000
+"""Of new messages in one question: beyond it models begin to overlook what is in the middle."""
+_WINDOW_SHARE = 4
+"""A small model's batch is this part of its window: rules, context, summary and answer need room as well."""
+_CHARS_A_TOKEN = 4
+_OUTPUT_TOKENS_MAX = 4_096
+"""What every model can; an answer that this cuts makes the batch be asked in halves."""
 
 
 class ModelExtractor:
     def __init__(self, *, gate: LanguageGate, top_k_topics: int) -> None:
         self._gate = gate
         self._top_k_topics = top_k_topics
+        window = window_tokens(gate.choice.generation, None) or DEFAULT_WINDOW_TOKENS
+        self._batch_tokens_max = min(BATCH_TOKENS_MAX, window // _WINDOW_SHARE)
 
     @property
     def name(self) -> str:
         return "model"
 
+    @property
+    def batch_tokens_max(self) -> int:
+        return self._batch_tokens_max
+
     async def extract(self, batch: ExtractionBatch, /) -> tuple[ExtractedDraft, ...]:
+        """A message that is longer than a whole batch is read in pieces, one question each."""
+        drafts: tuple[ExtractedDraft, ...] = ()
+        for messages in self._pieces(batch.messages):
+            part = replace(batch, messages=messages)
+            if drafts and batch.strategy.name == StrategyName.SUMMARY:
+                part = replace(part, summary="\n\n".join(draft.text for draft in drafts))
+                drafts = await self._ask(part)
+            else:
+                drafts += await self._ask(part)
+        return drafts
+
+    def _pieces(self, messages: Sequence[Message]) -> list[Sequence[Message]]:
+        if len(messages) != 1:
+            return [messages]
+        return [(piece,) for piece in pieces(messages[0], self._batch_tokens_max)]
+
+    async def _ask(self, batch: ExtractionBatch) -> tuple[ExtractedDraft, ...]:
+        length_max = text_length_max(batch.strategy)
         return await self._gate.ask(
             Purpose.EXTRACTION,
             instructions=self._instructions(batch),
-            content=fenced(batch),
+            content=fenced(batch, summary_length_max=self._batch_tokens_max * _CHARS_A_TOKEN),
             schema=EXTRACTION_SCHEMA,
             schema_name="memories",
-            parse=lambda answer: parse_extraction(answer, batch.messages),
+            parse=lambda answer: parse_extraction(answer, batch.messages, length_max=length_max),
+            output_tokens_max=max(_OUTPUT_TOKENS_MAX, length_max // _CHARS_A_TOKEN),
         )
 
     def _instructions(self, batch: ExtractionBatch) -> str:

@@ -17,6 +17,8 @@ from agent_memory_server.domain.tags import clean_tags
 from agent_memory_server.services.extraction.batches import ExtractionBatch
 
 _CHARS_A_WORD = 6
+_BATCH_TOKENS_MAX = 100_000
+"""Only so that one batch does not take long: there is no window."""
 _PREFERENCE_RULES = frozenset({"preference", "answer_style"})
 
 
@@ -24,6 +26,10 @@ class RuleExtractor:
     @property
     def name(self) -> str:
         return "rules"
+
+    @property
+    def batch_tokens_max(self) -> int:
+        return _BATCH_TOKENS_MAX
 
     async def extract(self, batch: ExtractionBatch, /) -> tuple[ExtractedDraft, ...]:
         """Never fails, and needs neither model nor network."""
