@@ -122,12 +122,12 @@ class Settings(BaseSettings):
     # -- models
     generation_model: str | None = Field(
         default=None,
-        description="Model for extraction and summaries. Unset: gpt-5 or claude-sonnet-4-5, by the key that is set.",
+        description="Model for extraction and summaries. Unset: gpt-5 or claude-sonnet-5-5, by the key that is set.",
     )
     fast_model: str | None = Field(
         default=None,
         description="Model for merging, enrichment and summary views. Unset: GENERATION_MODEL, else gpt-5-mini or "
-        "claude-haiku-4-5.",
+        "claude-haiku-5-5.",
     )
     progressive_summarization_prompt: str | None = Field(
         default=None,

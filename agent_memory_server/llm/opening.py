@@ -48,7 +48,7 @@ def chosen_models(access: ModelAccess, *, generation: str | None, fast: str | No
             "OPENAI_API_BASE or ANTHROPIC_API_BASE is set, but neither a key nor GENERATION_MODEL: name the model that "
             "this endpoint serves, as in GENERATION_MODEL=llama3.2"
         )
-    defaults = ("gpt-5", "gpt-5-mini") if access.has_openai else ("claude-sonnet-4-5", "claude-haiku-4-5")
+    defaults = ("gpt-5", "gpt-5-mini") if access.has_openai else ("claude-sonnet-5-5", "claude-haiku-5-5")
     # A single named model answers everything: its endpoint need not know our default for the fast one.
     names = ModelNames(generation=generation or defaults[0], fast=fast or generation or defaults[1])
     for name in (names.generation, names.fast):
