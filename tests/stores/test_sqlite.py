@@ -14,6 +14,7 @@ from tests.contract.stores.filter_parity import FilterParityContract
 from tests.contract.stores.jobs import JobStoreContract
 from tests.contract.stores.making import T0
 from tests.contract.stores.memory_store import MemoryStoreContract
+from tests.contract.stores.session_background import SessionBackgroundContract
 from tests.contract.stores.summary_views import ScheduleStoreContract, SummaryViewStoreContract
 from tests.contract.stores.working_memory_store import WorkingMemoryStoreContract
 
@@ -35,6 +36,10 @@ class TestFilters(FilterParityContract):
 
 
 class TestWorkingMemory(WorkingMemoryStoreContract):
+    pass
+
+
+class TestSessionBackground(SessionBackgroundContract):
     pass
 
 
