@@ -53,6 +53,10 @@ def _last_embedded(text: str) -> dict[str, Any] | None:
         try:
             value: Any
             value, end = decoder.raw_decode(text, position)
+        except json.JSONDecodeError as error:
+            # From where it broke off: the objects inside a cut one are not the answer.
+            position = text.find("{", max(position + 1, error.pos))
+            continue
         except (ValueError, RecursionError):
             position = text.find("{", position + 1)
             continue
