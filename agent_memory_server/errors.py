@@ -5,6 +5,7 @@
     ├── NotAuthenticated                   401
     ├── NotPermitted                       403
     ├── NotFound                           404   absent, or another's: the two look alike
+    ├── RequestTimeout                     408   the body did not come in time
     ├── Conflict                           409
     │   ├── AmbiguousScope                 409   several visible records carry that id
     │   └── MessageConflict                409   a known message id with other content
@@ -62,6 +63,13 @@ class NotPermitted(MemoryServerError):
 class NotFound(MemoryServerError):
     status = 404
     title = "Not found"
+
+
+class RequestTimeout(MemoryServerError):
+    """A client took too long to send its body: a slow one must not hold what others need."""
+
+    status = 408
+    title = "Request timeout"
 
 
 class Conflict(MemoryServerError):

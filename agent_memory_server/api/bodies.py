@@ -18,6 +18,8 @@ from pydantic_core import from_json
 from starlette.types import Message, Receive
 
 from agent_memory_server.api.errors import BadBody, BodyTooLarge, ClientGone, UnsupportedMediaType
+from agent_memory_server.domain.limits import LIMITS
+from agent_memory_server.errors import RequestTimeout
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -28,8 +30,16 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _JSON_TYPES = (b"application/json", b"text/json")
 
 
-async def read_body(receive: Receive, *, bytes_max: int) -> bytes:
-    """The whole body. Raises BodyTooLarge as soon as it is, ClientGone."""
+async def read_body(receive: Receive, *, bytes_max: int, seconds_max: float = LIMITS.body_seconds_max) -> bytes:
+    """The whole body. Raises BodyTooLarge as soon as it is, RequestTimeout, ClientGone."""
+    try:
+        async with asyncio.timeout(seconds_max):
+            return await _whole(receive, bytes_max)
+    except TimeoutError:
+        raise RequestTimeout(f"the body did not come within {seconds_max:g} seconds; send it again") from None
+
+
+async def _whole(receive: Receive, bytes_max: int) -> bytes:
     message = await _received(receive)
     first: bytes = message.get("body", b"")
     if not message.get("more_body", False):

@@ -16,7 +16,7 @@ from agent_memory_server.api.schemas.problems import InputProblem, Problem
 REFERENCES = "#/components/schemas/{model}"
 EVERYWHERE = (400, 422, 500, 503, 504)
 """Statuses that any endpoint may answer with: a path that is none, a value that is none, and a store that fails."""
-WITH_BODY = (413, 415)
+WITH_BODY = (408, 413, 415)
 WRITING = (507,)
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
 

@@ -10,6 +10,8 @@ class Limits:
     """Bounds on one request and on one record. Lengths are in characters (code points) unless the name says bytes."""
 
     body_bytes_max: int = 16 * 1024 * 1024
+    body_seconds_max: float = 30.0
+    """How long a client may take to send a body."""
     json_depth_max: int = 64
     id_length_max: int = 512
     """Of ids, session ids, namespaces, users, names, roles and strategies."""
@@ -34,6 +36,8 @@ class Limits:
     search_window_max: int = 10_000
     """offset + limit of a ranked search."""
     forget_limit_max: int = 100_000
+    plan_groups_max: int = 1_000
+    """Groups that a compaction's dry run lists; it counts them all."""
     summary_views_max: int = 1_000
     """Of one owner: callers with the same reach."""
     view_prompt_length_max: int = 20_000
