@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from urllib.parse import quote
@@ -14,8 +14,10 @@ from pydantic import SecretStr
 from ulid import ULID
 
 from agent_memory_server.config import Settings
+from agent_memory_server.domain.duplicate_thresholds import thresholds_for
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.jobs import ClaimedIntent, IntentKind, Lane
+from agent_memory_server.domain.retention import ForgettingPolicy
 from agent_memory_server.embeddings.opening import open_embedder
 from agent_memory_server.errors import ConfigurationError
 from agent_memory_server.llm.access import AwsKeys, ModelAccess
@@ -25,7 +27,8 @@ from agent_memory_server.ports.outbox import Outbox
 from agent_memory_server.ports.summarizer import Summarizer as PartitionSummarizer
 from agent_memory_server.ports.task_queue import TaskQueue
 from agent_memory_server.queues.in_process import InProcessQueue
-from agent_memory_server.services.compaction import CompactionService
+from agent_memory_server.services.compaction import CompactionPolicy, CompactionService
+from agent_memory_server.services.deduplication import NearDuplicates
 from agent_memory_server.services.embedding import EmbeddingService
 from agent_memory_server.services.enrichment import EnrichmentPolicy, EnrichmentService, ModelEnrichment, RuleEnrichment
 from agent_memory_server.services.extraction.batches import Extractor
@@ -39,12 +42,13 @@ from agent_memory_server.services.indexing import Indexer
 from agent_memory_server.services.jobs import JobService
 from agent_memory_server.services.language import IN_REQUEST, GatePolicy, LanguageGate, ModelChoice, UsageAccount
 from agent_memory_server.services.memories import MemoryService
+from agent_memory_server.services.merging import MergingService
 from agent_memory_server.services.named_tasks import PERMANENT, NamedTaskService
 from agent_memory_server.services.partition_summaries import ExtractivePartitions, ModelPartitions
 from agent_memory_server.services.pending_work import Handler, PendingWorkService
 from agent_memory_server.services.presence import WorkerPresence
 from agent_memory_server.services.promotion import PromotionService
-from agent_memory_server.services.public_tasks import SUMMARY_VIEWS, PublicTasks
+from agent_memory_server.services.public_tasks import COMPACTION, FORGETTING, SUMMARY_VIEWS, PublicTasks
 from agent_memory_server.services.query_optimization import OptimizedSearchService, QueryOptimizer
 from agent_memory_server.services.readiness import ReadinessService
 from agent_memory_server.services.reindexing import ReindexingService
@@ -57,6 +61,7 @@ from agent_memory_server.services.summarization import (
     Summarizer,
 )
 from agent_memory_server.services.summary_views import SummaryViewService
+from agent_memory_server.services.upkeep import PURGE_EXPIRED, PURGED_EVERY, UpkeepService
 from agent_memory_server.services.working_memory import WorkingMemoryPolicy, WorkingMemoryService
 from agent_memory_server.stores.opening import open_stores
 from agent_memory_server.tokenizers.opening import open_tokenizer
@@ -76,6 +81,7 @@ class MemoryApp:
     hydration: HydrationService
     forgetting: ForgettingService
     compaction: CompactionService
+    upkeep: UpkeepService
     reindexing: ReindexingService
     pending_work: PendingWorkService
     summary_views: SummaryViewService
@@ -151,10 +157,10 @@ async def open_app(
         queue = queue or here
         woken = here.woken(Lane.SESSIONS)
         timeout_s = settings.llm_task_timeout_minutes * 60
-        indexer = Indexer(embedder=embedder)
         model_usage = UsageAccount()
         gate = _open_gate(settings, stack, language_model, model_usage)
         local_mode = gate is None
+        indexer = Indexer(embedder=embedder, merges=gate is not None and settings.compact_semantic_duplicates)
         extractor = _extractor(gate, settings)
         index_all = settings.index_all_messages_in_long_term_memory
         index_messages = local_mode if index_all is None else index_all
@@ -247,6 +253,30 @@ async def open_app(
             batch=1,
             timeout_s=5 * timeout_s,
         )
+        forgetting = ForgettingService(store=stores.memories, clock=stores.clock, now=now, new_id=new_id)
+        compaction = CompactionService(
+            store=stores.memories,
+            comparisons=stores.comparisons,
+            near_duplicates=NearDuplicates(
+                store=stores.memories, comparisons=stores.comparisons, model=embedder.model, now=now
+            ),
+            merging=gate and MergingService(gate=gate, indexer=indexer, store=stores.memories, now=now, new_id=new_id),
+            policy=_compaction_policy(settings, embedder.model),
+            now=now,
+            new_id=new_id,
+        )
+        upkeep = UpkeepService(
+            compaction=compaction,
+            forgetting=forgetting,
+            embedding=embedding,
+            memories=stores.memories,
+            sessions=stores.working_memory,
+            outbox=stores.outbox,
+            queue=queue,
+            policy=_forgetting_policy(settings),
+            now=now,
+            new_id=new_id,
+        )
         schedules = ScheduleService(
             store=stores.schedules,
             schedules=(
@@ -255,9 +285,10 @@ async def open_app(
                     every=timedelta(minutes=settings.summary_view_refresh_every_minutes),
                     intents=summary_views.due_refreshes,
                 ),
+                *_upkeep_schedules(upkeep, settings),
             ),
             now=now,
-            wake=partial(queue.wake, Lane.SUMMARIES),
+            wake=lambda: wake_all(),
         )
 
         def wake_all() -> None:
@@ -306,9 +337,13 @@ async def open_app(
             new_id=new_id,
             wake=partial(queue.wake, Lane.SESSIONS),
         )
-        forgetting = ForgettingService(store=stores.memories, clock=stores.clock, now=now, new_id=new_id)
-        compaction = CompactionService(store=stores.memories, now=now, new_id=new_id)
-        lanes = {Lane.SESSIONS: pending_work, Lane.SUMMARIES: summary_work}
+        lanes = {
+            Lane.SESSIONS: pending_work,
+            Lane.SUMMARIES: summary_work,
+            Lane.UPKEEP: PendingWorkService(
+                outbox=stores.outbox, handlers=upkeep.handlers, now=now, wake=here.woken(Lane.UPKEEP), batch=1
+            ),
+        }
         jobs = JobService(store=stores.jobs, now=now, wake=wake_all)
         named_tasks = NamedTaskService(
             tasks=PublicTasks(
@@ -346,6 +381,7 @@ async def open_app(
             hydration=HydrationService(working_memory=working_memory, search=optimized_search),
             forgetting=forgetting,
             compaction=compaction,
+            upkeep=upkeep,
             reindexing=ReindexingService(store=stores.memories, embedder=embedder),
             pending_work=pending_work,
             summary_views=summary_views,
@@ -372,6 +408,7 @@ async def open_app(
                 ("pending work", pending_work.run_for_ever()),
                 ("summary views", summary_work.run_for_ever()),
                 ("named tasks", lanes[Lane.TASKS].run_for_ever()),
+                ("upkeep", lanes[Lane.UPKEEP].run_for_ever()),
                 ("schedules", schedules.run_for_ever()),
             ):
                 stack.push_async_callback(_stop, asyncio.create_task(running, name=name))
@@ -380,6 +417,35 @@ async def open_app(
 
 def _session_scope(intent: ClaimedIntent) -> Scope:
     return Scope(intent.tenant, intent.namespace, intent.user_id, intent.payload["session_id"])
+
+
+def _compaction_policy(settings: Settings, embedding_model: str) -> CompactionPolicy:
+    thresholds = thresholds_for(embedding_model)
+    if settings.deduplication_distance_threshold is not None:
+        thresholds = replace(thresholds, at_write=settings.deduplication_distance_threshold)
+    return CompactionPolicy(by_meaning=settings.compact_semantic_duplicates, thresholds=thresholds)
+
+
+def _forgetting_policy(settings: Settings) -> ForgettingPolicy | None:
+    if not settings.forgetting_enabled:
+        return None
+    return ForgettingPolicy(
+        max_age_days=settings.forgetting_max_age_days,
+        max_inactive_days=settings.forgetting_max_inactive_days,
+        budget=settings.forgetting_budget_keep_top_n,
+    )
+
+
+def _upkeep_schedules(upkeep: UpkeepService, settings: Settings) -> tuple[Schedule, ...]:
+    return (
+        Schedule(
+            name=COMPACTION, every=timedelta(minutes=settings.compaction_every_minutes), intents=upkeep.compaction_due
+        ),
+        Schedule(
+            name=FORGETTING, every=timedelta(minutes=settings.forgetting_every_minutes), intents=upkeep.forgetting_due
+        ),
+        Schedule(name=PURGE_EXPIRED, every=PURGED_EVERY, intents=upkeep.purge_due),
+    )
 
 
 def _secret(value: SecretStr | None) -> str | None:

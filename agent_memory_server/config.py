@@ -115,6 +115,30 @@ class Settings(BaseSettings):
     enable_ner: bool = Field(
         default=True, description="Give memories that a client stored without entities some, by FAST_MODEL or by rules."
     )
+    compact_semantic_duplicates: bool = Field(
+        default=True, description="Also compare memories by meaning, when they are written and in compaction."
+    )
+    deduplication_distance_threshold: Annotated[float, Field(ge=0, le=2)] | None = Field(
+        default=None,
+        description="Cosine distance within which a new memory may be a duplicate. Unset: as measured for the embedding "
+        "model, 0.35 for OpenAI's.",
+    )
+    compaction_every_minutes: Annotated[int, Field(gt=0, le=525_600)] = Field(
+        default=10, description="How often, in minutes, memories that changed are compacted."
+    )
+    forgetting_enabled: bool = Field(default=False, description="Forget periodically, by the three settings below.")
+    forgetting_every_minutes: Annotated[int, Field(gt=0, le=525_600)] = Field(
+        default=60, description="How often, in minutes, memories are forgotten by policy."
+    )
+    forgetting_max_age_days: Annotated[float, Field(ge=0, le=1e7)] | None = Field(
+        default=None, description="Forget what is older, in days (with the next one: and unused for that long)."
+    )
+    forgetting_max_inactive_days: Annotated[float, Field(ge=0, le=1e7)] | None = Field(
+        default=None, description="Forget what was not used for longer, in days."
+    )
+    forgetting_budget_keep_top_n: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="Keep so many memories of each owner (namespace and user), the most recent ones."
+    )
     summary_view_refresh_every_minutes: Annotated[int, Field(gt=0, le=525_600)] = Field(
         default=60, description="How often, in minutes, continuous summary views are refreshed."
     )
@@ -225,10 +249,8 @@ WITHOUT_EFFECT: Mapping[str, str] = {
 
 NOT_YET = frozenset(
     """
-    COMPACTION_EVERY_MINUTES
-    COMPACT_SEMANTIC_DUPLICATES DEDUPLICATION_DISTANCE_THRESHOLD DEFAULT_MCP_NAMESPACE DEFAULT_MCP_USER_ID
-    FORGETTING_BUDGET_KEEP_TOP_N FORGETTING_ENABLED FORGETTING_EVERY_MINUTES
-    FORGETTING_MAX_AGE_DAYS FORGETTING_MAX_INACTIVE_DAYS MCP_HOST MCP_PORT
+    DEFAULT_MCP_NAMESPACE DEFAULT_MCP_USER_ID
+    MCP_HOST MCP_PORT
     MEMORY_VECTOR_DB_FACTORY OAUTH2_ALGORITHMS OAUTH2_AUDIENCE
     OAUTH2_ISSUER_URL OAUTH2_JWKS_URL
     REDISVL_INDEX_NAME REDISVL_INDEX_PREFIX

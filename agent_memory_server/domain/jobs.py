@@ -51,6 +51,8 @@ class Lane(StrEnum):
     """Runs of summary views."""
     TASKS = "tasks"
     """Tasks that were asked for by name."""
+    UPKEEP = "upkeep"
+    """Deduplication, compaction, forgetting, and the end of expired sessions."""
 
 
 SESSION_INTENTS = (

@@ -26,6 +26,8 @@ class Stage(IntEnum):
     """To be compared by the next compaction."""
     UNDECIDED = 2
     """Compared as far as it goes without a language model: it has near duplicates, or was never compared by meaning."""
+    REFUSED = 3
+    """A model's answers about it could not be used several times: looked at again when somebody asks, or when it changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,18 +78,17 @@ class ForgettingService:
         held_back = 0
         if doubt is not None:
             held_back, old = int(old.sum()), np.zeros_like(old)
-        doomed = _least_recent_first(scan, old)
+        doomed: NDArray[np.int64] = _least_recent_first(scan, old)
         if policy.budget is not None:
             kept = np.flatnonzero(~old)
             surplus = beyond_budget(scan.created_us[kept], scan.accessed_us[kept], policy.budget, at)
             doomed = np.concatenate([doomed, kept[surplus]])
-        doomed = doomed[:limit]
+        places: list[int] = [int(place) for place in doomed[:limit]]
         if dry_run:
-            ids = tuple(scan.ids[place] for place in doomed)
+            ids = tuple(scan.ids[place] for place in places)
         else:
-            ids = await self._remove(
-                [(scan.handles[place], int(scan.accessed_us[place])) for place in doomed], policy, actor
-            )
+            accessed = scan.accessed_us
+            ids = await self._remove([(scan.handles[place], int(accessed[place])) for place in places], policy, actor)
         reason = doubt if held_back else None
         return Forgotten(
             scanned=scan.scanned, deleted=len(ids), deleted_ids=ids, dry_run=dry_run, held_back=held_back, reason=reason
@@ -209,7 +208,7 @@ class _Scan:
 
 
 def _least_recent_first(scan: _Scan, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
-    places = np.flatnonzero(chosen)
+    places = np.flatnonzero(chosen).astype(np.int64)
     return places[np.argsort(scan.accessed_us[places], kind="stable")]
 
 

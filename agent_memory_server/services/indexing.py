@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.jobs import IntentKind
 from agent_memory_server.domain.operations import Embedded, Intent, Put
-from agent_memory_server.domain.records import Memory, content_hash
+from agent_memory_server.domain.records import Memory, MemoryType, content_hash
 from agent_memory_server.domain.tokens import index_tokens
 from agent_memory_server.ports.embedder import Embedder
 from agent_memory_server.services.embedding import text_to_embed
@@ -16,7 +16,7 @@ from agent_memory_server.services.embedding import text_to_embed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Indexed:
-    """Puts in the order of the memories, and the intent to embed them later when their vectors are not there yet."""
+    """Puts in the order of the memories, and what is to be done about them later: their vectors, and comparing them."""
 
     puts: tuple[Put, ...]
     intents: tuple[Intent, ...]
@@ -25,8 +25,10 @@ class Indexed:
 class Indexer:
     """Prepares memories for ``MemoryStore.commit``; a remote embedder is never waited for (store first, think later)."""
 
-    def __init__(self, *, embedder: Embedder) -> None:
+    def __init__(self, *, embedder: Embedder, merges: bool = False) -> None:
+        """``merges``: what is written with ``deduplicate`` is compared by meaning in the background, soon."""
         self._embedder = embedder
+        self._merges = merges
 
     async def prepare(
         self, memories: Sequence[Memory], *, deduplicate: bool = False, if_absent: bool = False
@@ -43,8 +45,12 @@ class Indexer:
             )
             for memory, vector in zip(hashed, embedded, strict=True)
         )
-        later = bool(puts) and any(put.embedded is None for put in puts)
-        return Indexed(puts=puts, intents=(embedding_intent(hashed[0].scope),) if later else ())
+        intents: list[Intent] = []
+        if any(put.embedded is None for put in puts):
+            intents.append(embedding_intent(hashed[0].scope))
+        if self._merges and deduplicate and any(each.memory_type is not MemoryType.MESSAGE for each in hashed):
+            intents.append(deduplication_intent(hashed[0].scope))
+        return Indexed(puts=puts, intents=tuple(intents))
 
     async def _embed_now(self, texts: Sequence[str]) -> Sequence[Embedded | None]:
         if not self._embedder.is_local or not texts:
@@ -56,3 +62,8 @@ class Indexer:
 def embedding_intent(scope: Scope) -> Intent:
     """One pending "embed what has no vector" a tenant; a second request while one waits is the same request."""
     return Intent(kind=IntentKind.EMBED_MEMORIES.value, key="", tenant=scope.tenant)
+
+
+def deduplication_intent(scope: Scope) -> Intent:
+    """One pending "compare what was written" a tenant: a burst of writes is compared together."""
+    return Intent(kind=IntentKind.DEDUPLICATE_MEMORIES.value, key="", tenant=scope.tenant)

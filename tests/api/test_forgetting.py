@@ -33,7 +33,14 @@ async def test_a_dry_run_is_the_default_and_removes_nothing(client: httpx.AsyncC
     for dry_run in (None, "true", "false"):
         params = {"namespace": namespace, **({} if dry_run is None else {"dry_run": dry_run})}
         forgotten = (await client.post(FORGET, params=params, json=body)).json()
-        assert forgotten == {"scanned": 4, "deleted": 1, "deleted_ids": ["old"], "dry_run": dry_run != "false"}
+        assert forgotten == {
+            "scanned": 4,
+            "deleted": 1,
+            "deleted_ids": ["old"],
+            "dry_run": dry_run != "false",
+            "held_back": 0,
+            "reason": None,
+        }
     left = (await client.get("/v1/long-term-memory", params={"namespace": namespace})).json()
     assert {each["id"] for each in left["memories"]} == {"new", "kept", "pinned"}
 
@@ -80,6 +87,7 @@ async def test_compaction_answers_what_remains(client: httpx.AsyncClient, namesp
     """In the contract's words; duplicates step back but stay readable."""
     await store(client, namespace, *({"id": f"{n}-{namespace}", "text": "the same"} for n in range(3)))
     compacted = await client.post("/v1/long-term-memory/compact", params={"namespace": namespace})
-    assert compacted.json() == {"status": "ok, 1 memories remaining after compaction"}
+    assert compacted.json()["status"] == "ok, 1 memories remaining after compaction"
+    assert compacted.json()["superseded"] == 2
     for n in range(3):
         assert (await client.get(f"/v1/long-term-memory/{n}-{namespace}")).status_code == 200

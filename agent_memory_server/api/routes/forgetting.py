@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from agent_memory_server.api.answers import Answer, answer
 from agent_memory_server.api.operations import Call, Operation
 from agent_memory_server.api.schemas.forgetting import ForgetQuery, ForgetRequest, ForgetResponse
 from agent_memory_server.domain.filters import MemoryFilter, TextFilter
 from agent_memory_server.domain.identity import OutsideReach
+from agent_memory_server.services.forgetting import Forgotten
 
 
 async def forget(call: Call) -> Answer:
-    """Remove memories by policy, pinned ones spared; a dry run unless ``dry_run=false``."""
+    """Remove memories by policy, pinned ones spared; a dry run unless ``dry_run=false``.
+
+    While the clock is in doubt, nothing goes for its age: ``held_back`` counts what stays for that, ``reason`` says why, and
+    ``trust_clock=true`` says that the clock is right.
+    """
     query = call.query(ForgetQuery)
     body = await call.body(ForgetRequest)
     try:
         selector = call.caller.selector(query.namespace, query.user_id)
     except OutsideReach:
-        return answer({"scanned": 0, "deleted": 0, "deleted_ids": [], "dry_run": query.dry_run})
+        return answer(_wire(Forgotten(scanned=0, deleted=0, deleted_ids=(), dry_run=query.dry_run)))
     forgotten = await call.app.forgetting.forget(
         MemoryFilter(
             selector=selector, session_id=None if query.session_id is None else TextFilter(eq=query.session_id)
@@ -26,14 +33,21 @@ async def forget(call: Call) -> Answer:
         limit=query.limit,
         dry_run=query.dry_run,
         pinned_ids=body.pinned_ids or (),
+        trust_clock=query.trust_clock,
     )
-    wire = {
+    return answer(_wire(forgotten))
+
+
+def _wire(forgotten: Forgotten) -> dict[str, Any]:
+    """The fields of ForgetResponse."""
+    return {
         "scanned": forgotten.scanned,
         "deleted": forgotten.deleted,
         "deleted_ids": forgotten.deleted_ids,
         "dry_run": forgotten.dry_run,
+        "held_back": forgotten.held_back,
+        "reason": forgotten.reason,
     }
-    return answer(wire)
 
 
 OPERATIONS = (

@@ -48,6 +48,9 @@ class ForgetQuery(Body):
     session_id: ScopeName | None = None
     limit: Annotated[int, Field(ge=1, le=LIMITS.forget_limit_max)] = 1000
     dry_run: bool = True
+    trust_clock: bool = Field(
+        default=False, description="The clock is right although it jumped: go by age again, from now on."
+    )
 
 
 class ForgetResponse(Body):
@@ -57,3 +60,5 @@ class ForgetResponse(Body):
     deleted: int
     deleted_ids: list[str]
     dry_run: bool
+    held_back: int = Field(description="Too old by a clock that is in doubt: these stay for now.")
+    reason: str | None = Field(description="Why something was held back.")

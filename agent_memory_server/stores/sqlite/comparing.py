@@ -132,8 +132,8 @@ def _due(
 
 def _noted(connected: Connected, stamped: str, stage: Stage | None, failed: bool) -> int:
     these = (
-        "EXISTS (SELECT 1 FROM json_each(?1) AS j WHERE j.value ->> 0 = handle AND j.value ->> 1 = stamp) "
-        "AND handle IN (SELECT value ->> 0 FROM json_each(?1))"
+        "handle IN (SELECT d.handle FROM json_each(?1) AS j CROSS JOIN comparisons_due AS d "
+        "WHERE d.handle = j.value ->> 0 AND d.stamp = j.value ->> 1)"
     )
     if stage is None:
         return connected.changed(f"DELETE FROM comparisons_due WHERE {these}", (stamped,))
