@@ -80,6 +80,10 @@ class ServerProcess:
     def start(self) -> ServerProcess:
         """Start and wait until it is ready; a process that exits instead raises with its log."""
         self.launch()
+        return self.await_ready()
+
+    def await_ready(self) -> ServerProcess:
+        """Wait until the launched process serves; one that exits instead raises with its log."""
         try:
             wait_until(self._ready, "the server did not become ready", START_TIMEOUT_S)
         except BaseException:
@@ -141,14 +145,24 @@ class ServerProcess:
             return 0
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal_number)
-        return process.wait(timeout=STOP_TIMEOUT_S)
+        try:
+            return process.wait(timeout=STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"the server did not end within {STOP_TIMEOUT_S:g} s:\n{self.log[-4000:]}") from None
 
 
 @contextlib.contextmanager
 def servers_on_one_file(data_dir: Path, count: int) -> Generator[list[ServerProcess]]:
-    """So many server processes on one data folder; all are killed at the end."""
+    """So many server processes on one data folder, started at the same moment (the first start makes the file); all are
+    killed at the end."""
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(ServerProcess(data_dir)) for _ in range(count)]
+        servers = [ServerProcess(data_dir) for _ in range(count)]
+        for server in servers:
+            stack.callback(server.kill)
+            server.launch()
+        yield [server.await_ready() for server in servers]
 
 
 def wait_for_no_pending_work(client: httpx.Client, timeout_s: float = 30.0) -> None:

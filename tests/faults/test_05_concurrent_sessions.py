@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
 from typing import Any
 
 import httpx
@@ -11,16 +10,9 @@ import pytest
 
 from tests.faults.traffic import found_by_search, message
 from tests.problem_details import assert_problem
-from tests.server_process import ServerProcess, servers_on_one_file, wait_for_no_pending_work
+from tests.server_process import ServerProcess, wait_for_no_pending_work
 
 CLIENTS, APPENDS = 20, 50
-
-
-@pytest.fixture(scope="module")
-def two_servers(tmp_path_factory: pytest.TempPathFactory) -> Generator[list[ServerProcess]]:
-    """Two server processes on one file."""
-    with servers_on_one_file(tmp_path_factory.mktemp("two") / "data", 2) as servers:
-        yield servers
 
 
 def all_messages(client: httpx.Client, session: str, namespace: str) -> list[dict[str, Any]]:

@@ -23,25 +23,26 @@ def body_of(round_number: int, namespace: str) -> dict[str, object]:
     }
 
 
+@pytest.mark.parametrize("processes", [1, 2])
 async def test_deletes_that_race_with_promotion_bring_nothing_back(
-    shared_server: ServerProcess, namespace: str
+    two_servers: list[ServerProcess], namespace: str, processes: int
 ) -> None:
-    """Sessions are written and deleted at once, some many times over: no message memory of them stays or returns."""
-    async with shared_server.async_client() as http:
+    """Sessions are written and deleted at once, some many times over, while either process promotes: nothing stays."""
+    async with two_servers[0].async_client() as http, two_servers[processes - 1].async_client() as other:
 
         async def write_and_delete(round_number: int) -> None:
             path = f"/v1/working-memory/race-{round_number % 10}"
             scope = {"namespace": namespace, "user_id": "alice"}
             written = await http.put(path, json=body_of(round_number, namespace))
             assert written.status_code == 200, written.text
-            deleted = await http.delete(path, params=scope)
+            deleted = await other.delete(path, params=scope)
             assert deleted.status_code == 200, deleted.text
 
         await asyncio.gather(*(write_and_delete(number) for number in range(ROUNDS)))
         for number in range(10):
             scope = {"namespace": namespace, "user_id": "alice"}
             await http.delete(f"/v1/working-memory/race-{number}", params=scope)
-    with shared_server.client() as client:
+    with two_servers[0].client() as client:
         wait_for_no_pending_work(client)
         assert listed(client, namespace) == []
         for mode in ("keyword", "semantic", "hybrid"):
