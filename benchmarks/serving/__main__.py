@@ -41,7 +41,11 @@ def main(
     progress = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="serving-") as name:
         folder = Path(name)
-        with memory_server(folder) as server, bare_server(folder) as bare, LoadGenerator() as generator:
+        with (
+            memory_server(folder, quiet_s=size.seconds) as server,
+            bare_server(folder) as bare,
+            LoadGenerator() as generator,
+        ):
             outcome = run(
                 size,
                 server=server,

@@ -101,6 +101,7 @@ def run(
     )
     for number in range(size.rounds):
         say(f"round {number + 1} of {size.rounds}")
+        server.wait_for_background()
         outcome.fsyncs_per_s.append(fsync_rate(folder, min(1.0, size.seconds)))
         for rounds in measured:
             _round(rounds, replace(plan, number=number, seconds=size.seconds), server, bare, generator)
@@ -172,7 +173,6 @@ def _big_session(outcome: Outcome, plan: Plan, server: Server, generator: LoadGe
     peak = resident_peak_bytes(server.pid)
     if before is not None and peak is not None:
         outcome.big_session_growth_bytes.append(peak - before)
-    server.wait_for_background()
 
 
 def _highest(*values: int | None) -> int | None:

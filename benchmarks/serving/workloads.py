@@ -62,7 +62,7 @@ def memory(plan: Plan, index: int, *, kind: str = "m") -> JSON:
     return {
         "id": f"{plan.run}-{kind}{index:08d}",
         "text": texts.text(index),
-        "user_id": f"{plan.run}-u{index % plan.users:05d}",
+        "user_id": user_id(plan, index),
         "session_id": f"{plan.run}-past{index % 9973:05d}",
         "memory_type": "semantic",
         "topics": [texts.topic(index)],
@@ -78,24 +78,28 @@ def message(identity: str, index: int, length: int = MESSAGE_LENGTH) -> JSON:
     }
 
 
-def session(plan: Plan, name: str, user: int, messages: int) -> bytes:
+def user_id(plan: Plan, number: int) -> str:
+    return f"{plan.run}-u{number % plan.users:05d}"
+
+
+def session(plan: Plan, name: str, user: str, messages: int) -> bytes:
     """A PUT of a session with this many messages."""
     return encoded(
         "PUT",
         f"/v1/working-memory/{plan.run}-{name}",
         {
-            "user_id": f"{plan.run}-u{user % plan.users:05d}",
+            "user_id": user,
             "messages": [message(f"{plan.run}-{name}-{number}", number) for number in range(messages)],
         },
     )
 
 
 def big_session(plan: Plan, messages: int) -> tuple[bytes, bytes]:
-    """The PUT and the GET of one very long session."""
-    name = f"big{plan.number}"
+    """The PUT and the GET of one very long session, of a user whose memories no other request searches."""
+    name, user = f"big{plan.number}", f"{plan.run}-talkative"
     return (
-        session(plan, name, 0, messages),
-        encoded("GET", f"/v1/working-memory/{plan.run}-{name}?user_id={plan.run}-u00000"),
+        session(plan, name, user, messages),
+        encoded("GET", f"/v1/working-memory/{plan.run}-{name}?user_id={user}"),
     )
 
 
@@ -109,8 +113,8 @@ def _load(plan: Plan) -> Iterator[bytes]:
 def _sessions(plan: Plan) -> Iterator[bytes]:
     """The sessions that later rounds read, each once."""
     for number in range(SESSIONS):
-        yield session(plan, f"read{number}", number, SESSION_MESSAGES)
-        yield session(plan, f"prompt{number}", number, PROMPT_MESSAGES)
+        yield session(plan, f"read{number}", user_id(plan, number), SESSION_MESSAGES)
+        yield session(plan, f"prompt{number}", user_id(plan, number), PROMPT_MESSAGES)
 
 
 def _health(_: Plan) -> Iterator[bytes]:
@@ -120,7 +124,7 @@ def _health(_: Plan) -> Iterator[bytes]:
 def _get(plan: Plan) -> Iterator[bytes]:
     return _repeating(
         [
-            encoded("GET", f"/v1/working-memory/{plan.run}-read{number}?user_id={plan.run}-u{number % plan.users:05d}")
+            encoded("GET", f"/v1/working-memory/{plan.run}-read{number}?user_id={user_id(plan, number)}")
             for number in range(SESSIONS)
         ]
     )
@@ -129,7 +133,7 @@ def _get(plan: Plan) -> Iterator[bytes]:
 def _put(plan: Plan) -> Iterator[bytes]:
     """Sessions of ten messages, replaced again and again, each time with one message more than the last (as chat clients do)."""
     prepared = [
-        session(plan, f"put{plan.number}-{number}", number, 1 + version)
+        session(plan, f"put{plan.number}-{number}", user_id(plan, number), 1 + version)
         for version in range(10)
         for number in range(20)
     ]
@@ -144,7 +148,7 @@ def _append(plan: Plan) -> Iterator[bytes]:
             "POST",
             f"/v1/working-memory/{target}/messages",
             {
-                "user_id": f"{plan.run}-u{number % plan.users:05d}",
+                "user_id": user_id(plan, number),
                 "messages": [message(f"{target}-{number}", number % 1000)],
             },
         )
@@ -166,7 +170,7 @@ def _search(mode: str) -> Callable[[Plan], Iterator[bytes]]:
                     {
                         "text": texts.query(index),
                         "search_mode": mode,
-                        "user_id": {"eq": f"{plan.run}-u{index % plan.users:05d}"},
+                        "user_id": {"eq": user_id(plan, index)},
                         "limit": 10,
                     },
                 )
@@ -182,7 +186,7 @@ def _prompt(plan: Plan) -> Iterator[bytes]:
     prepared: list[bytes] = []
     for index in _sampled(plan):
         number = index % SESSIONS
-        user = f"{plan.run}-u{number % plan.users:05d}"
+        user = user_id(plan, number)
         body = {
             "query": texts.query(index),
             "session": {"session_id": f"{plan.run}-prompt{number}", "user_id": user},
