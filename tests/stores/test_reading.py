@@ -1,0 +1,93 @@
+"""Reads begin on the event loop; what takes long goes on a thread, and nobody waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from agent_memory_server.stores.sqlite import open_sqlite
+from agent_memory_server.stores.sqlite.connections import Connected
+from agent_memory_server.stores.sqlite.reading import Readers
+
+COUNT_FAR = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 300000) SELECT count(*) FROM n"
+
+
+@pytest.fixture
+async def readers(tmp_path: Path) -> AsyncIterator[Readers]:
+    path = tmp_path / "memory.db"
+    stores = await open_sqlite(path, now=lambda: datetime(2026, 5, 1, tzinfo=UTC))
+    opened = Readers(path, threads=2)
+    opened.start()
+    yield opened
+    await opened.close()
+    await stores.engine.close()
+
+
+async def test_a_short_read_stays_where_it_is_asked_for(readers: Readers) -> None:
+    """No thread is involved in a read that ends at once."""
+    here = threading.get_ident()
+    assert await readers.run(lambda connected: (connected.value("SELECT 7"), threading.get_ident())) == (7, here)
+
+
+async def test_a_long_read_goes_on_in_a_thread(readers: Readers) -> None:
+    """A read that does not end at once is begun anew on a thread, and its transaction is not left open behind it."""
+    places: list[int] = []
+
+    def work(connected: Connected) -> int:
+        places.append(threading.get_ident())
+        return connected.value(COUNT_FAR)
+
+    for _ in range(3):
+        assert await readers.run(work) == 300_000
+    assert places[::2] == [threading.get_ident()] * 3
+    assert threading.get_ident() not in places[1::2]
+    assert await readers.run(lambda connected: connected.value("SELECT 7")) == 7
+
+
+async def test_a_read_that_says_it_is_long_leaves_at_once(readers: Readers) -> None:
+    """Work that no deadline interrupts is never done on the event loop."""
+    places: list[int] = []
+
+    def work(connected: Connected) -> int:
+        connected.leave_event_loop()
+        places.append(threading.get_ident())
+        return connected.value("SELECT 7")
+
+    assert await readers.run(work) == 7
+    assert len(places) == 1
+    assert places[0] != threading.get_ident()
+
+
+async def test_others_get_their_turn_between_reads_that_end_at_once(readers: Readers) -> None:
+    """A loop of short reads lets other tasks of the event loop run."""
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    waiting = asyncio.create_task(other())
+    for _ in range(2_000):
+        await readers.run(lambda connected: connected.value("SELECT 7"))
+    waiting.cancel()
+    assert turns > 0
+
+
+async def test_another_event_loop_reads_in_threads(readers: Readers) -> None:
+    """A connection serves one thread only: a second event loop is answered by the reader threads."""
+
+    def elsewhere() -> tuple[int, int]:
+        reader = asyncio.run(readers.run(lambda _: threading.get_ident()))
+        return reader, threading.get_ident()
+
+    here = await readers.run(lambda _: threading.get_ident())
+    reader, other = await asyncio.to_thread(elsewhere)
+    assert here == threading.get_ident()
+    assert reader not in (other, here)
