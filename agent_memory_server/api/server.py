@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
@@ -66,6 +67,9 @@ async def serve(
     """
     bind_to = settings.checked_host(host or settings.host)
     async with open_app(settings) as app:
+        # What start-up made lives as long as the process. Walking it again in every full collection would hold up all
+        # requests for a tenth of a second, again and again.
+        gc.freeze()
         config = uvicorn.Config(
             create_api(app, body_bytes_max=settings.max_body_bytes),
             host=bind_to,
