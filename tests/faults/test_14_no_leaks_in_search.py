@@ -80,7 +80,8 @@ def test_check_14_an_empty_namespace_lists_nothing(shared_server: ServerProcess,
         assert client.get("/v1/working-memory/", params=query).json() == {"sessions": [], "total": 0}
         assert client.post("/v1/long-term-memory/search", json={"namespace": {"eq": namespace}}).json()["total"] == 0
         forget = client.post("/v1/long-term-memory/forget", params=query, json={"policy": {"max_age_days": 0.000001}})
-        assert forget.json() == {"scanned": 0, "deleted": 0, "deleted_ids": [], "dry_run": True}
+        nothing: dict[str, Any] = {"scanned": 0, "deleted": 0, "deleted_ids": [], "dry_run": True}
+        assert nothing.items() <= forget.json().items()
 
 
 @pytest.mark.parametrize("mode", MODES)

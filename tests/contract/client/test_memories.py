@@ -43,7 +43,7 @@ async def ids_found(client: MemoryAPIClient, **filters: Any) -> set[str]:
 
 
 async def fill(client: MemoryAPIClient, namespace: str) -> None:
-    """Four memories that differ in every field which the client can filter by."""
+    """Four memories that differ in every field which the client can filter by; tags are given, so that none are added."""
     await client.create_long_term_memory(
         [
             record(
@@ -74,11 +74,19 @@ async def fill(client: MemoryAPIClient, namespace: str) -> None:
                 user_id="bob",
                 session_id="s1",
                 topics=["travel"],
+                entities=["Prague"],
                 memory_type=MemoryTypeEnum.EPISODIC,
                 created_at=NOW - timedelta(days=1),
                 last_accessed=NOW - timedelta(days=1),
             ),
-            record(f"{namespace}-4", "A memory of nobody in no session", created_at=NOW, last_accessed=NOW),
+            record(
+                f"{namespace}-4",
+                "A memory of nobody in no session",
+                topics=["nothing"],
+                entities=["Nobody"],
+                created_at=NOW,
+                last_accessed=NOW,
+            ),
         ],
         deduplicate=False,
     )

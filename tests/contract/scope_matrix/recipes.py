@@ -190,6 +190,9 @@ RECIPES: Mapping[tuple[str, str], Recipe] = {
     ),
     ("post", "/v1/memory/prompt"): Recipe(_request("POST", "/v1/memory/prompt", body=_prompt_body), target="session"),
     ("post", "/v1/summary-views/{view_id}/partitions/run"): Recipe(_summary_of_ones_own),
+    ("post", "/v1/long-term-memory/extract"): Recipe(
+        _request("POST", "/v1/long-term-memory/extract", body=_session_body), writes=True
+    ),
     ("get", "/v1/pending"): Recipe(_request("GET", "/v1/pending", query=_scope)),
 }
 """By (method, path) of the OpenAPI document, without a last slash: both forms lead to the same place."""
