@@ -32,7 +32,7 @@ $(INSTALLED): pyproject.toml $(VENV)/.python
 
 $(VENV)/.dev: pyproject.toml $(INSTALLED)
 	@echo "Installing development tools into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --group redis-tests
 	@touch $@
 
 run: $(INSTALLED) ## Start the REST server on http://127.0.0.1:8000 with the embedded engine

@@ -36,5 +36,5 @@ def configure_logging(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     # Their INFO lines are one a request and hold addresses; our own say what an operator needs.
-    for noisy in ("httpx", "httpcore", "openai"):
+    for noisy in ("docket", "httpx", "httpcore", "openai"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -24,8 +25,9 @@ from agent_memory_server.api.middleware import Gateway
 from agent_memory_server.api.openapi import document
 from agent_memory_server.api.operations import Operation
 from agent_memory_server.api.routes import OPERATIONS
-from agent_memory_server.app import MemoryApp, open_app
+from agent_memory_server.app import MemoryApp
 from agent_memory_server.config import Settings
+from agent_memory_server.tasks.running import open_working_app
 
 TITLE = "Agent Memory Server"
 DESCRIPTION = "Working memory and long-term memory for AI agents."
@@ -66,10 +68,17 @@ async def serve(
     anything is bound; an address that cannot be bound ends the process as uvicorn does (exit status 3).
     """
     bind_to = settings.checked_host(host or settings.host)
-    async with open_app(settings) as app:
+    begin = asyncio.Event()
+    async with open_working_app(settings, begin=begin) as app:
         # What start-up made lives as long as the process. Walking it again in every full collection would hold up all
         # requests for a tenth of a second, again and again.
         gc.freeze()
+
+        def listening(url: str) -> None:
+            begin.set()
+            if announce is not None:
+                announce(app, url)
+
         config = uvicorn.Config(
             create_api(app, body_bytes_max=settings.max_body_bytes),
             host=bind_to,
@@ -80,7 +89,7 @@ async def serve(
             timeout_graceful_shutdown=SHUTDOWN_S,
             http=_http_protocol(),
         )
-        await _Server(config, announce=None if announce is None else lambda url: announce(app, url)).serve()
+        await _Server(config, announce=listening).serve()
 
 
 def _http_protocol() -> Any:
@@ -96,7 +105,7 @@ def api_from_environment() -> MemoryApi:
     """A factory for ``uvicorn --factory`` and reloading: settings from the environment, services opened by the lifespan."""
     settings = Settings()
     settings.checked_host(settings.host)
-    return create_api(opening=lambda: open_app(settings), body_bytes_max=settings.max_body_bytes)
+    return create_api(opening=lambda: open_working_app(settings), body_bytes_max=settings.max_body_bytes)
 
 
 class MemoryApi(FastAPI):

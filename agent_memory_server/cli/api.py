@@ -36,18 +36,20 @@ FACTORY = "agent_memory_server.api.server:api_from_environment"
 @click.option(
     "--task-backend",
     type=click.Choice(["asyncio", "docket"]),
-    default="docket",
-    help="Accepted for older scripts: with the embedded engine, background work always runs in this process.",
+    help="docket: with REDIS_URL, leave background work to workers that share that Redis; else do it in this process, as "
+    "asyncio always does. Default: docket, or asyncio with USE_DOCKET=false.",
 )
 @click.option("--no-worker", is_flag=True, help="Deprecated; the same as --task-backend asyncio.")
-def api(port: int | None, host: str | None, reload: bool, task_backend: str, no_worker: bool) -> None:  # noqa: ARG001
+def api(port: int | None, host: str | None, reload: bool, task_backend: str | None, no_worker: bool) -> None:
     """Run the REST server until it is told to stop (Ctrl-C or SIGTERM).
 
     Without authentication it listens on this machine only.
     """
     if no_worker:
         click.echo("--no-worker is deprecated; use --task-backend asyncio", err=True)
-    settings = load_settings(port=port, host=host)
+        task_backend = "asyncio"
+    use_docket = None if task_backend is None else task_backend == "docket"
+    settings = load_settings(port=port, host=host, use_docket=use_docket)
     settings.checked_host(settings.host)
     _refuse_taken(settings.host, settings.port)
     if reload:
@@ -104,6 +106,7 @@ def _run_reloading(settings: Settings) -> None:
     import uvicorn
 
     os.environ["HOST"], os.environ["PORT"] = settings.host, str(settings.port)
+    os.environ["USE_DOCKET"] = str(settings.use_docket)
     uvicorn.run(FACTORY, factory=True, host=settings.host, port=settings.port, reload=True, access_log=False)
 
 
@@ -155,6 +158,11 @@ def banner(settings: Settings, app: MemoryApp, url: str) -> str:
         lines += [
             "  Local mode: no model key was found. Everything runs on this machine, by the bundled model and by rules, and",
             "  no text leaves it. OPENAI_API_KEY or ANTHROPIC_API_KEY lets a language model extract facts and summarize.",
+            "",
+        ]
+    if settings.has_workers:
+        lines += [
+            "  Background work waits for workers that share REDIS_URL; start one: agent-memory task-worker",
             "",
         ]
     if not settings.wants_authentication and settings.allow_unauthenticated:

@@ -25,7 +25,7 @@ PERMANENT = (InvalidInput,)
 """What no other attempt can change."""
 
 NAMES = tuple(
-    name for name, value in inspect.getmembers(PublicTasks, inspect.iscoroutinefunction) if not name.startswith("_")
+    member[0] for member in inspect.getmembers(PublicTasks, inspect.iscoroutinefunction) if member[0][0] != "_"
 )
 """Every task that may be asked for."""
 

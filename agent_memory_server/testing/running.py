@@ -18,6 +18,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from agent_memory_server.api.server import MemoryApi, create_api
 from agent_memory_server.app import MemoryApp, new_ulid, open_app, utc_now
 from agent_memory_server.config import Settings
 from agent_memory_server.ports.language_model import LanguageModel
+from agent_memory_server.tasks.running import open_working_app
 
 READY_WITHIN_S = 30.0
 STOPPED_WITHIN_S = 15.0
@@ -71,9 +73,8 @@ async def running_app(
     with contextlib.ExitStack() as folders:
         place = data_dir or Path(folders.enter_context(tempfile.TemporaryDirectory(prefix="agent-memory-")))
         chosen = _Unsurprising(data_dir=place, **settings)
-        async with open_app(
-            chosen, now=now, new_id=new_id, background=background, language_model=language_model
-        ) as app:
+        opening = open_working_app if background else partial(open_app, background=False)
+        async with opening(chosen, now=now, new_id=new_id, language_model=language_model) as app:
             api = create_api(app, body_bytes_max=chosen.max_body_bytes)
             transport = httpx.ASGITransport(app=api)
             async with (
