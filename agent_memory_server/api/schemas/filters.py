@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from agent_memory_server.api.schemas.memories import MemoryTypeName
@@ -121,6 +122,13 @@ class DateFilter(_Filter):
     lte: Time | None = None
     between: Annotated[list[Time], Field(min_length=2, max_length=2)] | None = None
     inclusive: Literal["both", "neither", "left", "right"] | None = "both"
+
+    @field_validator("between")
+    @classmethod
+    def _in_order(cls, ends: list[datetime] | None) -> list[datetime] | None:
+        if ends is not None and ends[0] > ends[1]:
+            raise ValueError("between must have its earlier time first")
+        return ends
 
     def to_filter(self) -> TimeFilter | None:
         """The domain's filter, or None when no operator has a value."""

@@ -278,9 +278,10 @@ async def test_forget_by_age_dry_and_real(client: MemoryAPIClient, namespace: st
     real = await client.forget_long_term_memories(
         policy, namespace=namespace, pinned_ids=[f"{namespace}-1"], limit=100, user_id="alice"
     )
-    # The client sends no dry_run for False, and the server's default is a dry run: the contract of the reference.
-    assert real.dry_run
+    # The client says dry_run=False by sending nothing, and is understood.
+    assert not real.dry_run
     assert real.deleted_ids == [f"{namespace}-2"]
+    assert await ids_found(client) == {f"{namespace}-{number}" for number in (1, 3, 4)}
 
 
 async def test_forget_by_inactivity_budget_and_type(client: MemoryAPIClient, namespace: str) -> None:
