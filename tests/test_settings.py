@@ -12,7 +12,7 @@ import pytest
 
 from agent_memory_server.config import NOT_YET, WITHOUT_EFFECT, Settings
 from tests.server_process import ServerProcess
-from tests.setting_proofs import memory, models, serving
+from tests.setting_proofs import memory, models, serving, upkeep
 
 Proof = Callable[[Path], Any]
 
@@ -26,7 +26,7 @@ def _proofs(*modules: ModuleType) -> Mapping[str, Proof]:
     }
 
 
-PROOFS = _proofs(serving, memory, models)
+PROOFS = _proofs(serving, memory, models, upkeep)
 
 
 def test_every_setting_has_a_proof() -> None:

@@ -16,6 +16,7 @@ from tests.contract.stores.making import T0
 from tests.contract.stores.memory_store import MemoryStoreContract
 from tests.contract.stores.session_background import SessionBackgroundContract
 from tests.contract.stores.summary_views import ScheduleStoreContract, SummaryViewStoreContract
+from tests.contract.stores.upkeep_stores import AgesContract, ClockStoreContract, ComparisonStoreContract
 from tests.contract.stores.working_memory_store import WorkingMemoryStoreContract
 
 
@@ -68,4 +69,16 @@ class TestSummaryViews(SummaryViewStoreContract):
 
 
 class TestSchedules(ScheduleStoreContract):
+    pass
+
+
+class TestComparisons(ComparisonStoreContract):
+    pass
+
+
+class TestAges(AgesContract):
+    pass
+
+
+class TestClock(ClockStoreContract):
     pass
