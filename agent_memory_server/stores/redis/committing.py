@@ -1,0 +1,299 @@
+"""``MemoryStore.commit``: one operation's changes, journal entries and intents, within one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agent_memory_server.domain.operations import (
+    Change,
+    Committed,
+    Delete,
+    Effect,
+    Operation,
+    OperationKind,
+    Outcome,
+    Put,
+    Supersede,
+)
+from agent_memory_server.domain.records import EmbeddingStatus, Memory, MemoryKey
+from agent_memory_server.errors import Conflict, InvalidInput, StaleRevision
+from agent_memory_server.ports.comparisons import Stage
+from agent_memory_server.stores.redis import naming
+from agent_memory_server.stores.redis.deleting import copies_of, delete_stored, scrub_everywhere
+from agent_memory_server.stores.redis.encoding import micros, pack_terms
+from agent_memory_server.stores.redis.intents import request_work, row_digest, row_key
+from agent_memory_server.stores.redis.journalling import Journalling, begin_operation, operation_key
+from agent_memory_server.stores.redis.rows import (
+    FIELDS,
+    Stored,
+    due_of,
+    hash_key,
+    insert_memory,
+    is_compared,
+    rekey_memory,
+    store_vector,
+    stored_memories,
+    stored_memory,
+    touch_memory,
+    update_memory,
+    with_due,
+)
+from agent_memory_server.stores.redis.session_rows import guard_holds
+from agent_memory_server.stores.redis.transactions import Transaction
+
+_CHAIN_MAX = 64
+"""How far a chain of superseded memories is followed to the one that stands for the first."""
+
+
+async def commit(transaction: Transaction, operation: Operation, *, token_key: bytes) -> Committed:
+    """Apply the operation, or return the outcomes it had when it was committed before."""
+    # One round trip for what nearly every operation looks at.
+    digests = [row_digest(each.tenant, each.namespace, each.user_id, each.kind, each.key) for each in operation.intents]
+    known_key = operation_key(operation.tenant, operation.id)
+    await transaction.documents((known_key, naming.CLOCK, *(row_key(digest) for digest in digests)))
+    earlier = await transaction.document(known_key)
+    if earlier is not None:
+        return Committed(applied=True, outcomes=_earlier_outcomes(operation.tenant, earlier))
+    if operation.guard is not None and not await guard_holds(transaction, operation.guard, now=operation.at):
+        return Committed(applied=False, outcomes=())
+    transaction.releases = bool(operation.changes) and all(isinstance(each, Delete) for each in operation.changes)
+    journalling = await begin_operation(
+        transaction,
+        tenant=operation.tenant,
+        operation_id=operation.id,
+        kind=operation.kind,
+        actor=operation.actor,
+        at=operation.at,
+        reason=operation.reason,
+    )
+    keys = [_key_of(change) for change in operation.changes]
+    if keys:
+        await transaction.rows([naming.memory_key(naming.handle_of(*key)) for key in keys], FIELDS)
+    outcomes = [
+        await _apply(journalling, number, change, operation, token_key=token_key)
+        for number, change in enumerate(operation.changes)
+    ]
+    await request_work(transaction, operation.intents, at=operation.at)
+    journalling.finish()
+    return Committed(applied=True, outcomes=tuple(outcomes))
+
+
+def _key_of(change: Change) -> MemoryKey:
+    return change.memory.key if isinstance(change, Put) else change.key
+
+
+def _earlier_outcomes(tenant: str, earlier: dict[str, list[list[str]]]) -> tuple[Outcome, ...]:
+    return tuple(
+        Outcome(key=MemoryKey(tenant, namespace, user_id, memory_id), effect=Effect(effect), survivor=survivor)
+        for namespace, user_id, memory_id, effect, survivor in earlier["outcomes"]
+    )
+
+
+async def _apply(
+    journalling: Journalling, number: int, change: Change, operation: Operation, *, token_key: bytes
+) -> Outcome:
+    key = _key_of(change)
+    if key.tenant != operation.tenant:
+        raise InvalidInput("An operation cannot change memories of another tenant.")
+    if isinstance(change, Put):
+        effect, survivor = await _put(journalling, number, change, token_key=token_key)
+    elif isinstance(change, Supersede):
+        effect, survivor = await _supersede(journalling, number, change)
+    else:
+        effect, survivor = await _delete(journalling, number, change)
+    return Outcome(key=key, effect=effect, survivor=survivor)
+
+
+# -- put --------------------------------------------------------------------------------------------------------------
+
+
+async def _put(journalling: Journalling, number: int, change: Put, *, token_key: bytes) -> tuple[Effect, str]:
+    transaction, key = journalling.transaction, change.memory.key
+    stored = await stored_memory(transaction, key)
+    moved = change.previous_key is not None and change.previous_key != key
+    if change.previous_key is not None and moved:
+        stored = await _moved(journalling, change, change.previous_key, stored)
+    if change.if_operation is not None and (stored is None or stored.memory.operation_id != change.if_operation):
+        raise StaleRevision("The memory was changed meanwhile; read it again.")
+    if stored is not None and change.if_absent:
+        survivor = await _survivor(transaction, stored)
+        journalling.entry(number, 0, key=key, effect=Effect.UNCHANGED, survivor=survivor)
+        return Effect.UNCHANGED, survivor
+    duplicate_of = await _duplicate_of(journalling, change.memory) if change.deduplicate else None
+    memory = _as_stored(journalling, change.memory, stored, duplicate_of=duplicate_of)
+    terms = pack_terms(token_key, change.tokens)
+    survivor = key.id if memory.superseded_by is None else memory.superseded_by
+    if stored is None:
+        effect = Effect.CREATED
+        after = insert_memory(
+            transaction,
+            Stored(
+                handle=naming.handle_of(*key),
+                is_copy=duplicate_of is not None,
+                terms=terms,
+                spaces=(),
+                origin=journalling.kind.value,
+                due="",
+                embedding="",
+                memory=memory,
+            ),
+        )
+    else:
+        is_same = not moved and _same_content(memory, stored.memory) and terms == stored.terms
+        effect, after = (Effect.UNCHANGED, stored) if is_same else (Effect.UPDATED, stored)
+        if effect is Effect.UPDATED:
+            after = update_memory(transaction, stored, memory, is_copy=duplicate_of is not None, terms=terms)
+    wants_vector = stored is not None and stored.memory.embedding is EmbeddingStatus.PENDING
+    if change.embedded is not None and (effect is not Effect.UNCHANGED or wants_vector):
+        after = store_vector(transaction, after, change.embedded)
+    if change.deduplicate and effect is not Effect.UNCHANGED and is_compared(memory):
+        with_due(transaction, after, due_of(Stage.NEW, 0, transaction.token))
+    if duplicate_of is not None and effect is not Effect.UNCHANGED:
+        effect = Effect.DUPLICATE
+    before = stored.memory if stored is not None and effect is not Effect.UNCHANGED else None
+    journalling.entry(number, 0, key=key, effect=effect, survivor=survivor, before=before)
+    return effect, survivor
+
+
+def _as_stored(journalling: Journalling, memory: Memory, stored: Stored | None, *, duplicate_of: str | None) -> Memory:
+    """The record with what the store sets: who wrote it first, when it was copied, its revision."""
+    before = None if stored is None else stored.memory
+    return replace(
+        memory,
+        superseded_by=duplicate_of if duplicate_of is not None else memory.superseded_by,
+        persisted_at=memory.persisted_at if before is None or before.persisted_at is None else before.persisted_at,
+        author=memory.author if before is None else before.author,
+        revision=1 if before is None else before.revision + 1,
+        operation_id=journalling.operation_id,
+        embedding=EmbeddingStatus.PENDING,
+    )
+
+
+def _same_content(new: Memory, old: Memory) -> bool:
+    """Equal but for what changes without the content: access, time of update, and the store's own fields."""
+    return new == replace(
+        old,
+        updated_at=new.updated_at,
+        last_accessed=new.last_accessed,
+        access_count=new.access_count,
+        revision=new.revision,
+        operation_id=new.operation_id,
+        embedding=new.embedding,
+    )
+
+
+async def _duplicate_of(journalling: Journalling, memory: Memory) -> str | None:
+    """The id of the live memory that says the same already; its last access becomes now. None: there is none.
+
+    A pinned memory steps back only behind a pinned one: what is pinned is not to be forgotten.
+    """
+    if not memory.memory_hash:
+        return None
+    transaction, at = journalling.transaction, journalling.at
+    own = naming.handle_of(*memory.key)
+    handles = sorted(await transaction.members(hash_key(memory.scope.owner, memory.memory_hash)) - {own})
+    standing = [
+        each
+        for each in await stored_memories(transaction, handles)
+        if each is not None
+        and each.live
+        and (each.memory.expires_at is None or each.memory.expires_at > at)
+        and each.memory.pinned >= memory.pinned
+    ]
+    if not standing:
+        return None
+    survivor = min(standing, key=lambda each: (each.memory.created_at, each.memory.id))
+    if survivor.memory.last_accessed < at:
+        touch_memory(transaction, survivor, at_us=micros(at), counts=False)
+    return survivor.memory.id
+
+
+async def _survivor(transaction: Transaction, stored: Stored) -> str:
+    """Id of the memory that now stands for this one."""
+    seen = {stored.memory.id}
+    standing, following = stored.memory.id, stored.memory.superseded_by
+    while following is not None and following not in seen and len(seen) < _CHAIN_MAX:
+        found = await stored_memory(transaction, MemoryKey(*stored.memory.key[:3], following))
+        if found is None:
+            break
+        seen.add(following)
+        standing, following = following, found.memory.superseded_by
+    return standing
+
+
+async def _moved(journalling: Journalling, change: Put, previous: MemoryKey, at_target: Stored | None) -> Stored | None:
+    """Move the record under ``previous_key`` (with its history and its copies) to the new key, before the edit."""
+    transaction, key = journalling.transaction, change.memory.key
+    if previous.tenant != key.tenant:
+        raise InvalidInput("A memory cannot move to another tenant.")
+    if at_target is not None:
+        raise Conflict("Another memory already has this id there.")
+    source = await stored_memory(transaction, previous)
+    if source is None:
+        return None
+    if change.if_operation is not None and source.memory.operation_id != change.if_operation:
+        raise StaleRevision("The memory was changed meanwhile; read it again.")
+    for copy in await copies_of(transaction, source):
+        target = MemoryKey(key.tenant, key.namespace, key.user_id, copy.memory.id)
+        if previous[:3] != key[:3] and await stored_memory(transaction, target) is not None:
+            raise Conflict("A duplicate of this memory has an id that another memory already has there.")
+        superseded_by = key.id if copy.memory.superseded_by == previous.id else copy.memory.superseded_by
+        rekey_memory(transaction, copy, target, superseded_by)
+    return rekey_memory(transaction, source, key, source.memory.superseded_by)
+
+
+# -- supersede and delete ---------------------------------------------------------------------------------------------
+
+
+async def _supersede(journalling: Journalling, number: int, change: Supersede) -> tuple[Effect, str]:
+    transaction, key = journalling.transaction, change.key
+    stored = await stored_memory(transaction, key)
+    before: Memory | None = None
+    survivor = key.id
+    if change.if_operation is not None and (stored is None or stored.memory.operation_id != change.if_operation):
+        raise StaleRevision("A memory that was to be superseded was changed meanwhile; read it again.")
+    if stored is None:
+        effect = Effect.ABSENT
+    elif stored.memory.pinned:
+        effect = Effect.SPARED
+    elif stored.memory.superseded_by is not None or change.by == key.id:
+        effect, survivor = Effect.UNCHANGED, await _survivor(transaction, stored)
+    else:
+        await _step_back(journalling, stored, change)
+        effect, survivor, before = Effect.SUPERSEDED, change.by, stored.memory
+    journalling.entry(number, 0, key=key, effect=effect, survivor=survivor, before=before)
+    return effect, survivor
+
+
+async def _step_back(journalling: Journalling, stored: Stored, change: Supersede) -> None:
+    by = await stored_memory(journalling.transaction, MemoryKey(*change.key[:3], change.by))
+    if by is None or not by.live:
+        raise Conflict("The memory that is to take its place is not there.")
+    if change.if_by_operation not in (None, by.memory.operation_id):
+        raise StaleRevision("The memory that is to take its place was changed meanwhile; read it again.")
+    memory = replace(
+        stored.memory,
+        superseded_by=change.by,
+        updated_at=journalling.at,
+        revision=stored.memory.revision + 1,
+        operation_id=journalling.operation_id,
+    )
+    is_same = bool(by.memory.memory_hash) and by.memory.memory_hash == stored.memory.memory_hash
+    is_copy = is_same or journalling.kind is OperationKind.MERGE
+    update_memory(journalling.transaction, stored, memory, is_copy=is_copy, terms=stored.terms)
+
+
+async def _delete(journalling: Journalling, number: int, change: Delete) -> tuple[Effect, str]:
+    transaction, key = journalling.transaction, change.key
+    stored = await stored_memory(transaction, key)
+    if stored is not None and stored.memory.pinned and not change.scrub:
+        journalling.entry(number, 0, key=key, effect=Effect.SPARED, survivor=key.id)
+        return Effect.SPARED, key.id
+    if stored is None:
+        if change.scrub:
+            # Forgotten by policy before: the journal may still hold its text.
+            await scrub_everywhere(transaction, naming.handle_of(*key))
+        journalling.entry(number, 0, key=key, effect=Effect.ABSENT, survivor=key.id)
+        return Effect.ABSENT, key.id
+    await delete_stored(journalling, number, 0, stored, scrub=change.scrub)
+    return Effect.DELETED, key.id

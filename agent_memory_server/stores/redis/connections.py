@@ -1,0 +1,151 @@
+"""Talking to Redis: a bounded pool, time-outs below the promised five seconds, scripts, and durable writes.
+
+Nothing is retried on its own but a read whose connection had been closed meanwhile: a write that may have been applied is
+answered as a failure, and the transaction that comes again finds out what is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
+
+from redis import exceptions
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from agent_memory_server.stores.redis import failures
+
+LIMIT_S = 4.5
+"""A call that takes longer fails: the promise is an answer within five seconds."""
+CONNECTIONS_MAX = 64
+_CONNECT_LIMIT_S = 2.0
+
+Argument = str | bytes | int | float
+Command = tuple[Argument, ...]
+
+
+class Script:
+    """A Lua script of this package. ``allow_oom``: it frees memory, so it also runs when there is none left."""
+
+    def __init__(self, name: str, *, writes: bool = True, allow_oom: bool = False) -> None:
+        text = _text_of(name)
+        flags = "no-writes" if not writes else "allow-oom" if allow_oom else ""
+        self.text = f"#!lua flags={flags}\n{text}" if flags else f"#!lua\n{text}"
+        self.digest = hashlib.sha1(self.text.encode()).hexdigest()  # noqa: S324 - the name that Redis gives it
+
+
+@cache
+def _text_of(name: str) -> str:
+    return (Path(__file__).parent / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
+
+
+class Link:
+    """One Redis as this process reaches it. Raises the errors of ``failures`` and no others."""
+
+    def __init__(self, url: str, *, strict: bool = False) -> None:
+        self.url = url
+        self.strict = strict
+        self.connected = 0
+        """How often a connection was made: what was known of the server may have changed with it."""
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
+            url,
+            max_connections=CONNECTIONS_MAX,
+            timeout=LIMIT_S,
+            socket_timeout=LIMIT_S,
+            socket_connect_timeout=_CONNECT_LIMIT_S,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+            client_name="agent-memory",
+            redis_connect_func=self._count_connection,
+        )
+        self._redis = Redis(connection_pool=pool)
+
+    async def _count_connection(self, connection: AbstractConnection) -> None:
+        await connection.on_connect()
+        self.connected += 1
+
+    def alone(self, name: str) -> asyncio.Lock:
+        """A lock of this process: those that would only make each other begin again wait in line instead."""
+        lock = self._locks.get(name)
+        if lock is None:
+            lock = self._locks[name] = asyncio.Lock()
+        return lock
+
+    async def read(self, *command: Argument) -> Any:
+        return (await self.reads(command))[0]
+
+    async def reads(self, *commands: Command) -> list[Any]:
+        """The answers to several commands in one round trip."""
+        try:
+            return await self._sent(commands)
+        except (exceptions.ConnectionError, OSError) as error:
+            if isinstance(error, TimeoutError | exceptions.TimeoutError | exceptions.AuthenticationError):
+                raise failures.translated(error) from error
+            return await self._ours(commands)
+        except Exception as error:
+            raise failures.translated(error) from error
+
+    async def write(self, *command: Argument) -> Any:
+        """One command that changes something, durable when it returns (as far as this store promises)."""
+        return (await self._ours((command,), durable=True))[0]
+
+    async def script(self, script: Script, arguments: Sequence[Argument], *, durable: bool = False) -> Any:
+        """Run a script, loading it when the server does not know it (any more)."""
+        try:
+            return (await self._ours((("EVALSHA", script.digest, 0, *arguments),), durable=durable))[0]
+        except exceptions.NoScriptError:
+            return (await self._ours((("EVAL", script.text, 0, *arguments),), durable=durable))[0]
+
+    async def raw(self, *command: Argument) -> Any:
+        """One command; the client's own errors come through. For opening and for the search index."""
+        return (await self._sent((command,)))[0]
+
+    async def raws(self, *commands: Command) -> list[Any]:
+        """Several commands; the client's own errors come through."""
+        return await self._sent(commands)
+
+    async def close(self) -> None:
+        await self._redis.aclose(close_connection_pool=True)
+
+    async def _ours(self, commands: Sequence[Command], *, durable: bool = False) -> list[Any]:
+        try:
+            return await self._sent(commands, durable=durable)
+        except exceptions.NoScriptError:
+            raise
+        except Exception as error:
+            raise failures.translated(error) from error
+
+    async def _sent(self, commands: Sequence[Command], *, durable: bool = False) -> list[Any]:
+        waits = durable and self.strict
+        async with asyncio.timeout(LIMIT_S):
+            if len(commands) == 1 and not waits:
+                return [await self._redis.execute_command(*commands[0])]  # pyright: ignore[reportUnknownMemberType]
+            pipeline = self._redis.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)  # pyright: ignore[reportUnknownMemberType]
+            if waits:
+                # On the same connection: it waits for what this connection wrote.
+                pipeline.execute_command("WAITAOF", 1, 0, round(LIMIT_S * 900))  # pyright: ignore[reportUnknownMemberType]
+            answers = cast(list[Any], await pipeline.execute(raise_on_error=False))
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        if waits and answers.pop()[0] < 1:
+            raise failures.not_durable()
+        return answers
+
+
+def place_of(url: str) -> str:
+    """The address without credentials."""
+    parts = urlsplit(url)
+    host = parts.hostname or "localhost"
+    return f"{parts.scheme}://{host}:{parts.port or 6379}{parts.path if parts.path not in ('', '/') else '/0'}"

@@ -1,0 +1,59 @@
+-- Applies a transaction that was prepared outside: every value that a decision was based on is compared first, and only
+-- when all of them are still the same is anything written. So it is atomic, and nothing of it happens otherwise.
+--
+-- ARGV: sequence key, token that stands for the sequence, number of checks, checks, number of commands, commands.
+-- A check:   kind, key, count of values, values
+-- A command: flag ("s" when the token is to be replaced, "-" otherwise), count of arguments, arguments
+-- Beside Redis's own commands: RENAME leaves an absent key alone, HMERGE moves all fields of one hash into another.
+-- Answers {"ok", sequence} or {"changed", number of the check that failed}.
+local at = 4
+local checks = tonumber(ARGV[3])
+local function same(kind, key, values)
+    if kind == "value" then
+        local held = redis.call("GET", key)
+        if #values == 0 then return held == false end
+        return held == values[1]
+    elseif kind == "field" then
+        local held = redis.call("HGET", key, values[1])
+        if #values == 1 then return held == false end
+        return held == values[2]
+    elseif kind == "members" then
+        if redis.call("SCARD", key) ~= #values then return false end
+        for _, member in ipairs(values) do
+            if redis.call("SISMEMBER", key, member) == 0 then return false end
+        end
+        return true
+    end
+    return false
+end
+for number = 1, checks do
+    local kind, key, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+    local values = {}
+    for place = 1, count do values[place] = ARGV[at + 2 + place] end
+    if not same(kind, key, values) then return {"changed", number} end
+    at = at + 3 + count
+end
+local token, sequence = ARGV[2], 0
+if token ~= "" then sequence = redis.call("INCR", ARGV[1]) end
+local commands = tonumber(ARGV[at])
+at = at + 1
+for _ = 1, commands do
+    local flag, count = ARGV[at], tonumber(ARGV[at + 1])
+    local arguments = {}
+    for place = 1, count do
+        local argument = ARGV[at + 1 + place]
+        if flag == "s" then argument = string.gsub(argument, token, tostring(sequence)) end
+        arguments[place] = argument
+    end
+    if arguments[1] == "RENAME" then
+        if redis.call("EXISTS", arguments[2]) == 1 then redis.call("RENAME", arguments[2], arguments[3]) end
+    elseif arguments[1] == "HMERGE" then
+        local held = redis.call("HGETALL", arguments[2])
+        for place = 1, #held, 2 do redis.call("HSET", arguments[3], held[place], held[place + 1]) end
+        redis.call("DEL", arguments[2])
+    else
+        redis.call(unpack(arguments))
+    end
+    at = at + 2 + count
+end
+return {"ok", sequence}

@@ -1,0 +1,198 @@
+"""Changes that depend on what is stored: read, decide, then apply everything at once if nothing of it changed meanwhile.
+
+A decision is made outside Redis, in typed code. Every value that it read goes along with the writes as a check; one script
+compares them all and applies the writes, or applies nothing, and then the decision is made anew. So each transaction is
+atomic and isolated without holding anything, from any number of processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
+
+from agent_memory_server.stores.redis import failures, naming
+from agent_memory_server.stores.redis.connections import LIMIT_S, Argument, Link, Script
+from agent_memory_server.stores.redis.encoding import from_json, to_json
+
+Result = TypeVar("Result")
+APPLY = Script("apply")
+APPLY_RELEASING = Script("apply", allow_oom=True)
+_Check = tuple[str, str, tuple[Argument, ...]]
+
+Fields = dict[str, bytes]
+VERSION = "ver"
+"""The field of a row that every change of it renews."""
+
+
+class Transaction:
+    """One attempt: what was read (with the changes made so far), the checks and the writes."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.token = secrets.token_hex(12)
+        """Stands for the sequence of this transaction, and is the version of every row it changes."""
+        self.releases = False
+        """It frees memory: let it through when there is none left."""
+        self.uses_sequence = False
+        self._documents: dict[str, Any] = {}
+        self._rows: dict[str, Fields | None] = {}
+        self._members: dict[str, set[str]] = {}
+        self._changes: dict[str, dict[str, bool]] = {}
+        """Members added (True) and removed, of sets that were not read yet."""
+        self._checks: dict[tuple[str, str], _Check] = {}
+        self._commands: list[tuple[str, tuple[Argument, ...]]] = []
+
+    # -- documents: one JSON value a key
+
+    async def documents(self, keys: Iterable[str]) -> list[Any]:
+        """The documents (None for absent) as this transaction has left them."""
+        wanted = list(keys)
+        missing = [key for key in dict.fromkeys(wanted) if key not in self._documents]
+        if missing:
+            for key, held in zip(missing, await self.link.read("MGET", *missing), strict=True):
+                self._documents[key] = None if held is None else from_json(held)
+                self._check("value", key, () if held is None else (held,))
+        return [self._documents[key] for key in wanted]
+
+    async def document(self, key: str) -> Any:
+        return (await self.documents((key,)))[0]
+
+    def put(self, key: str, value: object) -> None:
+        self._documents[key] = value
+        self.command("SET", key, to_json(value))
+
+    def drop(self, key: str) -> None:
+        self._documents[key] = None
+        self.command("DEL", key)
+
+    def unchecked(self, key: str) -> None:
+        """A document that was only looked at: its change does not matter."""
+        self._checks.pop(("value", key), None)
+
+    # -- rows: a hash with a version
+
+    async def rows(self, keys: Iterable[str], fields: tuple[str, ...]) -> list[Fields | None]:
+        """The named fields of rows (None for absent rows) as this transaction has left them."""
+        wanted = list(keys)
+        missing = [key for key in dict.fromkeys(wanted) if key not in self._rows]
+        if missing:
+            answers = await self.link.reads(*(("HMGET", key, VERSION, *fields) for key in missing))
+            for key, answer in zip(missing, answers, strict=True):
+                version = answer[0]
+                if version is None:
+                    self._rows[key] = None
+                    self._check("field", key, (VERSION,))
+                else:
+                    self._rows[key] = {
+                        name: value for name, value in zip(fields, answer[1:], strict=True) if value is not None
+                    }
+                    self._check("field", key, (VERSION, version))
+        return [self._rows[key] for key in wanted]
+
+    def put_row(self, key: str, fields: dict[str, Argument], *, known: Fields, without: Iterable[str] = ()) -> None:
+        """Set these fields and remove others. ``known``: how the row reads from now on in this transaction."""
+        self._rows[key] = known
+        gone = tuple(without)
+        if gone:
+            self.command("HDEL", key, *gone)
+        flat: list[Argument] = [VERSION, self.token]
+        for name, value in fields.items():
+            flat += (name, value)
+        self.command("HSET", key, *flat)
+
+    def drop_row(self, key: str) -> None:
+        self._rows[key] = None
+        self.command("DEL", key)
+
+    def move_row(self, key: str, new_key: str) -> None:
+        """Rename a row that this transaction has read; the new place has been read as empty."""
+        self._rows[new_key] = self._rows.get(key)
+        self._rows[key] = None
+        self.command("RENAME", key, new_key)
+
+    # -- sets that a decision depends on
+
+    async def members(self, key: str) -> set[str]:
+        found = self._members.get(key)
+        if found is None:
+            held = {member.decode() for member in await self.link.read("SMEMBERS", key)}
+            self._check("members", key, tuple(held))
+            found = self._members[key] = set(held)
+            for member, added in self._changes.pop(key, {}).items():
+                (found.add if added else found.discard)(member)
+        return set(found)
+
+    def add(self, key: str, member: str) -> None:
+        if key in self._members:
+            self._members[key].add(member)
+        else:
+            self._changes.setdefault(key, {})[member] = True
+        self.command("SADD", key, member)
+
+    def discard(self, key: str, member: str) -> None:
+        if key in self._members:
+            self._members[key].discard(member)
+        else:
+            self._changes.setdefault(key, {})[member] = False
+        self.command("SREM", key, member)
+
+    def forget_members(self, key: str) -> None:
+        """The set moved elsewhere with everything in it."""
+        self._members[key] = set()
+
+    # -- anything else
+
+    def command(self, *arguments: Argument, sequenced: bool = False) -> None:
+        """A write without a decision of its own. ``sequenced``: the token in its arguments becomes the sequence."""
+        self.uses_sequence = self.uses_sequence or sequenced
+        self._commands.append(("s" if sequenced else "-", arguments))
+
+    def rewrite(self, name: str, key: str, change: Callable[[str], str]) -> None:
+        """Change the last argument of the writes of this kind to this key that are still to be applied."""
+        for place, (flag, arguments) in enumerate(self._commands):
+            if arguments[0] == name and arguments[1] == key:
+                self._commands[place] = (flag, (*arguments[:-1], change(str(arguments[-1]))))
+
+    def _check(self, kind: str, key: str, values: tuple[Argument, ...]) -> None:
+        self._checks.setdefault((kind, key), (kind, key, values))
+
+    async def apply(self) -> int | None:
+        """The sequence (0 without one) when everything was applied; None when something had changed meanwhile."""
+        if not self._commands:
+            return 0
+        arguments: list[Argument] = [naming.SEQUENCE, self.token if self.uses_sequence else "", len(self._checks)]
+        for kind, key, values in self._checks.values():
+            arguments += (kind, key, len(values), *values)
+        arguments.append(len(self._commands))
+        for flag, parts in self._commands:
+            arguments += (flag, len(parts), *parts)
+        script = APPLY_RELEASING if self.releases else APPLY
+        outcome, detail = await self.link.script(script, arguments, durable=True)
+        return int(detail) if outcome == b"ok" else None
+
+
+async def transact(link: Link, work: Callable[[Transaction], Awaitable[Result]], *, alone: str | None = None) -> Result:
+    """Run ``work`` until its writes could be applied to exactly what it read. ``alone`` names what it changes: within this
+    process such transactions wait for each other. Raises StoreBusy when others were faster for too long."""
+    if alone is not None:
+        async with link.alone(alone):
+            return await _attempted(link, work)
+    return await _attempted(link, work)
+
+
+async def _attempted(link: Link, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
+    until = time.monotonic() + LIMIT_S
+    attempt = 0
+    while True:
+        transaction = Transaction(link)
+        result = await work(transaction)
+        if await transaction.apply() is not None:
+            return result
+        attempt += 1
+        if time.monotonic() > until:
+            raise failures.busy()
+        await asyncio.sleep(random.uniform(0, min(0.001 * attempt, 0.02)))
