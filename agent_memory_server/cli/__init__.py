@@ -17,7 +17,9 @@ from agent_memory_server.cli.delete import delete
 from agent_memory_server.cli.import_conversation import import_conversation
 from agent_memory_server.cli.migrate_memories import migrate_memories
 from agent_memory_server.cli.rebuild_index import rebuild_index
+from agent_memory_server.cli.schedule_task import schedule_task
 from agent_memory_server.cli.search import search
+from agent_memory_server.cli.task_worker import task_worker
 from agent_memory_server.cli.tasks import tasks
 from agent_memory_server.cli.version import version
 from agent_memory_server.errors import MemoryServerError
@@ -48,7 +50,18 @@ def cli() -> None:
     """
 
 
-for command in (api, search, delete, import_conversation, rebuild_index, migrate_memories, tasks, version):
+for command in (
+    api,
+    search,
+    delete,
+    import_conversation,
+    task_worker,
+    schedule_task,
+    tasks,
+    rebuild_index,
+    migrate_memories,
+    version,
+):
     cli.add_command(command)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import random
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,15 @@ from agent_memory_server.domain.jobs import Lane
 if TYPE_CHECKING:
     from docket import Docket
 
-WAKE_TASK = "work_through_pending_work"
-"""Name of the Docket task that a wake asks for; the task collection holds it."""
 ASKED_MAX = 64
 """Most wakes that wait in the queue for each lane: as many drains can go on at a time."""
 RETRY_S = 2.0
 
 _log = structlog.stdlib.get_logger(__name__)
+
+
+async def work_through_pending_work(lane: str) -> None:
+    """Stands for the task of this name, which only workers have: a queue knows tasks by name."""
 
 
 class DocketQueue:
@@ -36,7 +39,8 @@ class DocketQueue:
         self._url = url
         self._asked: set[Lane] = set()
         self._woken = asyncio.Event()
-        self._sent = 0
+        # From anywhere, so that several servers do not all ask under the same keys.
+        self._sent = random.randrange(ASKED_MAX)
         self._failing = False
 
     def wake(self, lane: Lane, /) -> None:
@@ -45,7 +49,7 @@ class DocketQueue:
 
     @contextlib.asynccontextmanager
     async def sending(self) -> AsyncGenerator[None]:
-        """Send what is asked for, until the end; what is asked for last is still sent where Redis answers."""
+        """Send what is asked for, until the end; what is asked for then, the workers' sweep finds."""
         sender = asyncio.create_task(self._run(), name="waking workers")
         try:
             yield
@@ -73,8 +77,8 @@ class DocketQueue:
             self._woken.clear()
             for lane in tuple(self._asked):
                 # Keys go round: one that still waits is not doubled, so no more than ASKED_MAX ever wait.
-                key = f"{WAKE_TASK}:{lane.value}:{self._sent % ASKED_MAX}"
-                await docket.add(WAKE_TASK, key=key)(lane.value)
+                key = f"{work_through_pending_work.__name__}:{lane.value}:{self._sent % ASKED_MAX}"
+                await docket.add(work_through_pending_work, key=key)(lane.value)
                 self._sent += 1
                 self._asked.discard(lane)
             if self._failing:

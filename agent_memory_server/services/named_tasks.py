@@ -15,13 +15,13 @@ from typing import Any, get_args, get_type_hints
 from agent_memory_server.domain.identity import Principal
 from agent_memory_server.domain.jobs import ClaimedIntent, IntentKind, Lane, Task
 from agent_memory_server.domain.operations import Intent, TaskRequest
-from agent_memory_server.errors import InvalidInput
+from agent_memory_server.errors import BadRequest, Conflict, InvalidInput, NotFound
 from agent_memory_server.ports.outbox import Outbox
 from agent_memory_server.ports.task_queue import TaskQueue
 from agent_memory_server.services.jobs import JobService
 from agent_memory_server.services.public_tasks import PublicTasks, Report
 
-PERMANENT = (InvalidInput,)
+PERMANENT = (BadRequest, InvalidInput, NotFound, Conflict)
 """What no other attempt can change."""
 
 NAMES = tuple(

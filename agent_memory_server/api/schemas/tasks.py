@@ -32,6 +32,7 @@ class TaskResponse(Body):
     started_at: Time | None
     completed_at: Time | None
     error_message: str | None = Field(description="Why it failed; while it runs, why the last attempt failed.")
+    result: dict[str, Any] | None = Field(description="The report of work that succeeded and has one: counts and ids.")
 
 
 class TaskListResponse(Body):
@@ -52,4 +53,5 @@ def task_wire(task: Task) -> dict[str, Any]:
         "started_at": task.started_at,
         "completed_at": task.completed_at,
         "error_message": task.error_message,
+        "result": task.result,
     }
