@@ -37,4 +37,4 @@ def configure_logging(level: str) -> None:
     root.setLevel(level)
     # Their INFO lines are one a request and hold addresses; our own say what an operator needs.
     for noisy in ("docket", "httpx", "httpcore", "openai"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
