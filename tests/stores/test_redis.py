@@ -13,7 +13,9 @@ from tests.contract.stores.filter_parity import FilterParityContract
 from tests.contract.stores.jobs import JobStoreContract
 from tests.contract.stores.making import T0
 from tests.contract.stores.memory_store import MemoryStoreContract
+from tests.contract.stores.session_background import SessionBackgroundContract
 from tests.contract.stores.summary_views import ScheduleStoreContract, SummaryViewStoreContract
+from tests.contract.stores.upkeep_stores import AgesContract, ClockStoreContract, ComparisonStoreContract
 from tests.contract.stores.working_memory_store import WorkingMemoryStoreContract
 from tests.redis_server import RedisServer, running_redis
 
@@ -29,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 async def stores(server: RedisServer) -> AsyncIterator[Stores]:
     """An empty store."""
     with server.client() as client:
-        client.flushall()
+        client.execute_command("FLUSHALL")  # pyright: ignore[reportUnknownMemberType]
     opened = await open_redis(server.url, now=lambda: T0)
     yield opened
     await opened.engine.close()
@@ -44,6 +46,10 @@ class TestFilters(FilterParityContract):
 
 
 class TestWorkingMemory(WorkingMemoryStoreContract):
+    pass
+
+
+class TestSessionBackground(SessionBackgroundContract):
     pass
 
 
@@ -72,4 +78,16 @@ class TestSummaryViews(SummaryViewStoreContract):
 
 
 class TestSchedules(ScheduleStoreContract):
+    pass
+
+
+class TestComparisons(ComparisonStoreContract):
+    pass
+
+
+class TestAges(AgesContract):
+    pass
+
+
+class TestClock(ClockStoreContract):
     pass

@@ -38,6 +38,7 @@ from agent_memory_server.stores.redis.rows import (
     update_memory,
     with_due,
 )
+from agent_memory_server.stores.redis.session_background import mark_extracted
 from agent_memory_server.stores.redis.session_rows import guard_holds
 from agent_memory_server.stores.redis.transactions import Transaction
 
@@ -73,6 +74,8 @@ async def commit(transaction: Transaction, operation: Operation, *, token_key: b
         await _apply(journalling, number, change, operation, token_key=token_key)
         for number, change in enumerate(operation.changes)
     ]
+    if operation.guard is not None and operation.extracted:
+        await mark_extracted(transaction, operation.guard, message_ids=operation.extracted)
     await request_work(transaction, operation.intents, at=operation.at)
     journalling.finish()
     return Committed(applied=True, outcomes=tuple(outcomes))

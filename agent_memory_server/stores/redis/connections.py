@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
@@ -135,7 +135,7 @@ class Link:
             if waits:
                 # On the same connection: it waits for what this connection wrote.
                 pipeline.execute_command("WAITAOF", 1, 0, round(LIMIT_S * 900))  # pyright: ignore[reportUnknownMemberType]
-            answers = cast(list[Any], await pipeline.execute(raise_on_error=False))
+            answers = await pipeline.execute(raise_on_error=False)
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer

@@ -148,7 +148,7 @@ class Index:
     async def prepare(self, embedded: Sequence[Embedded | None]) -> None:
         """See to it that vectors of these models will be found: before they are stored."""
         wanted = {
-            space_token(each.model, each.vector.size): (each.model, each.vector.size)
+            space_token(each.model, each.vector.size, each.kind): (each.model, each.vector.size)
             for each in embedded
             if each is not None and each.vector is not None
         }

@@ -19,12 +19,15 @@ from agent_memory_server.stores.redis.queries import scope_clause
 from agent_memory_server.stores.redis.rows import (
     PLAIN_FIELDS,
     drop_vectors,
+    is_compared,
+    marked_due,
     memory_of_fields,
     model_token,
     statistics_key,
     store_vector,
     stored_memories,
     touch_memory,
+    with_due,
 )
 from agent_memory_server.stores.redis.scopes import owners, pairs_of
 from agent_memory_server.stores.redis.transactions import Transaction, transact
@@ -139,7 +142,8 @@ class RedisMemories:
         for handle, row in rows:
             if b"doc" in row:
                 document = from_json(row[b"doc"])
-                key = MemoryKey(*document["scope"][:3], document["id"])
+                tenant_name, namespace, user_id, _ = document["scope"]
+                key = MemoryKey(tenant_name, namespace, user_id, document["id"])
                 found.append((handle, key, document["text"], document["operation_id"]))
         return found
 
@@ -158,7 +162,10 @@ class RedisMemories:
             put = 0
             for stored, (_, operation_id, embedded) in zip(found, wanted, strict=True):
                 if stored is not None and stored.memory.operation_id == operation_id:
-                    store_vector(transaction, stored, embedded)
+                    after = store_vector(transaction, stored, embedded)
+                    if embedded.vector is not None and is_compared(stored.memory):
+                        # It may have been looked at in vain before.
+                        with_due(transaction, after, marked_due(after, transaction).due)
                     put += 1
             return put
 

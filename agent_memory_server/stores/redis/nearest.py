@@ -64,7 +64,7 @@ async def nearest(
 def _unit(vector: Vector) -> Vector:
     query = np.ascontiguousarray(vector, dtype="<f4")
     norm = float(np.linalg.norm(query))
-    return query / np.float32(norm) if norm > 0 else query
+    return np.asarray(query / np.float32(norm), dtype="<f4") if norm > 0 else query
 
 
 async def vectors_of(link: Link, index: Index, handles: Sequence[str], *, model: str) -> Mapping[Handle, Vector]:

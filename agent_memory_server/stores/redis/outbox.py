@@ -96,16 +96,17 @@ class RedisOutbox:
             if row["dead"]:
                 return
             asked_again = row["generation"] > intent.generation
-            failed = {
+            for_good = retry is None and not asked_again
+            failed: Row = {
                 **row,
                 "attempts": row["attempts"] + 1,
                 "claimed_until": None,
                 "reason": reason,
-                "dead": retry is None and not asked_again,
+                "dead": for_good,
                 "not_before": row["not_before"] if retry is None or asked_again else retry,
             }
             put_row(transaction, digest, failed, before=row)
-            await tasks_failed(transaction, row, reason=reason, for_good=failed["dead"], at=at)
+            await tasks_failed(transaction, row, reason=reason, for_good=for_good, at=at)
 
         await self._changed(intent, work)
 

@@ -300,20 +300,29 @@ def touch_memory(transaction: Transaction, stored: Stored, *, at_us: int, counts
     return after
 
 
+TEXT_KIND = "text"
+"""Vectors of the whole text: what search compares, and what says whether a memory is embedded."""
+
+
 def store_vector(transaction: Transaction, stored: Stored, embedded: Embedded) -> Stored:
     """The vector of this model for the text as it stands, or the mark that there is nothing to embed."""
+    is_text = embedded.kind == TEXT_KIND
     asked = model_token(embedded.model)
-    spaces = {space for space in stored.spaces if space != asked}
+    spaces = set(stored.spaces)
     fields: dict[str, Argument] = {}
     if embedded.vector is None:
         status = EmbeddingStatus.NONE
     else:
         status = EmbeddingStatus.READY
-        space = space_token(embedded.model, embedded.vector.size)
+        space = space_token(embedded.model, embedded.vector.size, embedded.kind)
         spaces.add(space)
         fields[space] = np.ascontiguousarray(embedded.vector, dtype="<f4").tobytes()
-    after = replace(stored, spaces=tuple(sorted({*spaces, asked})), embedding=status.value)
-    fields |= {"sp": ",".join(after.spaces), "emb": after.embedding}
+    if is_text:
+        spaces.add(asked)
+    after = replace(stored, spaces=tuple(sorted(spaces)), embedding=status.value if is_text else stored.embedding)
+    fields["sp"] = ",".join(after.spaces)
+    if after.embedding:
+        fields["emb"] = after.embedding
     transaction.put_row(naming.memory_key(stored.handle), fields, known=_known(after))
     return after
 
@@ -334,9 +343,9 @@ def model_token(model: str) -> str:
     return "m" + naming.digest(model)
 
 
-def space_token(model: str, dimensions: int) -> str:
-    """A model's vectors of one size: a field of the index, and a token in the memories that have one."""
-    return "v" + naming.digest(model, str(dimensions))
+def space_token(model: str, dimensions: int, kind: str = TEXT_KIND) -> str:
+    """A model's vectors of one size and kind: a field of the index, and a token in the memories that have one."""
+    return "v" + naming.digest(model, str(dimensions), kind)
 
 
 def _known(stored: Stored) -> Fields:

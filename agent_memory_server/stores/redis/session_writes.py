@@ -87,7 +87,8 @@ async def replace_session(
         live_tokens=sum(message.token_count for message in messages),
     )
     body = {
-        "context": draft.context,
+        # While messages are archived the context is their summary, and a draft without one keeps it.
+        "context": body.get("context") if draft.context is None and head.archived_count else draft.context,
         "data": None if draft.data is None else dict(draft.data),
         "strategy_config": dict(draft.strategy.config) or None,
         "memories": memories_to(_with_persisted(memory, kept) for memory in draft.memories),

@@ -32,5 +32,11 @@ async def scrub_summaries(transaction: Transaction, handle: str) -> None:
         if row is None:
             continue
         untie(transaction, place, row)
-        emptied = {"summary": "", "memory_count": 0, "fingerprint": None, "empty_reason": SOURCE_DELETED, "sources": []}
+        emptied: PartitionRow = {
+            "summary": "",
+            "memory_count": 0,
+            "fingerprint": None,
+            "empty_reason": SOURCE_DELETED,
+            "sources": [],
+        }
         transaction.put(key, {**row, **emptied})

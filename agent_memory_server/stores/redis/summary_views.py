@@ -235,7 +235,7 @@ class RedisSummaryViews:
                 if row is None or (row["empty_reason"], row["fingerprint"]) == (NO_MATCHING_MEMORIES, fingerprint):
                     continue
                 untie(transaction, _place(view, key), row)
-                changed = {
+                changed: PartitionRow = {
                     "summary": "",
                     "memory_count": 0,
                     "computed_at": micros(at),

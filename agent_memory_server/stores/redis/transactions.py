@@ -12,6 +12,7 @@ import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from agent_memory_server.stores.redis import failures, naming
@@ -26,6 +27,28 @@ _Check = tuple[str, str, tuple[Argument, ...]]
 Fields = dict[str, bytes]
 VERSION = "ver"
 """The field of a row that every change of it renews."""
+
+
+_Command = tuple[str, tuple[Argument, ...]]
+
+
+@dataclass(slots=True)
+class _RowWrite:
+    """Everything that a transaction changes of one row."""
+
+    key: str
+    fields: dict[str, Argument]
+    gone: set[str]
+
+
+def _flat(command: _Command | _RowWrite) -> list[_Command]:
+    if not isinstance(command, _RowWrite):
+        return [command]
+    pairs = [part for pair in command.fields.items() for part in pair]
+    writes: list[_Command] = [("-", ("HSET", command.key, *pairs))]
+    if command.gone:
+        writes.append(("-", ("HDEL", command.key, *sorted(command.gone))))
+    return writes
 
 
 class Transaction:
@@ -44,7 +67,8 @@ class Transaction:
         self._changes: dict[str, dict[str, bool]] = {}
         """Members added (True) and removed, of sets that were not read yet."""
         self._checks: dict[tuple[str, str], _Check] = {}
-        self._commands: list[tuple[str, tuple[Argument, ...]]] = []
+        self._commands: list[_Command | _RowWrite] = []
+        self._row_writes: dict[str, _RowWrite] = {}
 
     # -- documents: one JSON value a key
 
@@ -95,21 +119,27 @@ class Transaction:
 
     def put_row(self, key: str, fields: dict[str, Argument], *, known: Fields, without: Iterable[str] = ()) -> None:
         """Set these fields and remove others. ``known``: how the row reads from now on in this transaction."""
+        is_new = self._rows.get(key) is None
         self._rows[key] = known
-        gone = tuple(without)
-        if gone:
-            self.command("HDEL", key, *gone)
-        flat: list[Argument] = [VERSION, self.token]
-        for name, value in fields.items():
-            flat += (name, value)
-        self.command("HSET", key, *flat)
+        write = self._row_writes.get(key)
+        if write is None:
+            # However often a row changes in a transaction, the search index sees one change.
+            write = self._row_writes[key] = _RowWrite(key, {VERSION: self.token}, set())
+            self._commands.append(write)
+        for name in () if is_new else without:
+            write.fields.pop(name, None)
+            write.gone.add(name)
+        write.fields.update(fields)
+        write.gone.difference_update(fields)
 
     def drop_row(self, key: str) -> None:
         self._rows[key] = None
+        self._row_writes.pop(key, None)
         self.command("DEL", key)
 
     def move_row(self, key: str, new_key: str) -> None:
         """Rename a row that this transaction has read; the new place has been read as empty."""
+        self._row_writes.pop(key, None)
         self._rows[new_key] = self._rows.get(key)
         self._rows[key] = None
         self.command("RENAME", key, new_key)
@@ -153,7 +183,10 @@ class Transaction:
 
     def rewrite(self, name: str, key: str, change: Callable[[str], str]) -> None:
         """Change the last argument of the writes of this kind to this key that are still to be applied."""
-        for place, (flag, arguments) in enumerate(self._commands):
+        for place, command in enumerate(self._commands):
+            if isinstance(command, _RowWrite):
+                continue
+            flag, arguments = command
             if arguments[0] == name and arguments[1] == key:
                 self._commands[place] = (flag, (*arguments[:-1], change(str(arguments[-1]))))
 
@@ -167,8 +200,9 @@ class Transaction:
         arguments: list[Argument] = [naming.SEQUENCE, self.token if self.uses_sequence else "", len(self._checks)]
         for kind, key, values in self._checks.values():
             arguments += (kind, key, len(values), *values)
-        arguments.append(len(self._commands))
-        for flag, parts in self._commands:
+        commands = [each for command in self._commands for each in _flat(command)]
+        arguments.append(len(commands))
+        for flag, parts in commands:
             arguments += (flag, len(parts), *parts)
         script = APPLY_RELEASING if self.releases else APPLY
         outcome, detail = await self.link.script(script, arguments, durable=True)

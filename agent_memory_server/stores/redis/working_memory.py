@@ -55,7 +55,8 @@ class RedisWorkingMemory:
         if not owners:
             return []
         named = await self._link.read("HMGET", scopes_key(selector.tenant), *owners)
-        scopes = [Scope(selector.tenant, *from_json(parts), session_id) for parts in named if parts is not None]
+        parted = [from_json(parts) for parts in named if parts is not None]
+        scopes = [Scope(selector.tenant, namespace, user_id, session_id) for namespace, user_id in parted]
         admitted = [scope for scope in scopes if selector.admits(scope)]
         if not admitted:
             return []
