@@ -8,7 +8,7 @@ costs a little room, a wrong one costs a fact.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from agent_memory_server.domain.extraction_rules import lexicon
@@ -30,9 +30,10 @@ _NEGATIONS = _words(
 _NEGATING_CHARACTERS = "不没沒無无未别別非"
 _CHANGES = _words(
     "longer anymore stopped stops stop quit quits ceased former formerly previously ex ended ends instead switched "
-    "switches replaced replaces until till changed changes cancelled canceled cancels resumed left abandoned dropped "
-    "sold lost retired gave divorced separated broke recovered nicht-mehr mehr früher ehemals plus ancien ya antes più"
+    "switches replaced replaces until till changed changes cancelled canceled cancels resumed abandoned dropped "
+    "sold lost retired divorced separated recovered mehr früher ehemals plus ancien ya antes più"
 )
+_CHANGING = re.compile(r"\b(?:used to|gave up|moved out|broke up)\b", re.IGNORECASE)
 _REPORTS = _words(
     "says said say claims claimed claim according told tells reports reported believes believed thinks thought "
     "assumes assumed suspects guesses heard rumour rumor allegedly apparently supposedly reportedly insists insisted "
@@ -63,13 +64,12 @@ _NUMBERS = {word: str(number) for number, word in enumerate(_NUMBER_WORDS.split(
 _CALENDAR = _words(
     "monday tuesday wednesday thursday friday saturday sunday january february april june july august september october "
     "november december spring summer autumn winter today yesterday tomorrow tonight morning afternoon evening night noon "
-    "weekend week month year easter christmas birthday"
+    "weekend week month year easter christmas"
 )
 _MONTHS_WHEN_CAPITALISED = frozenset({"march", "may", "fall", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep"})
 _OPPOSITES = tuple(
     tuple(_words(side) for side in pair.split("|"))
     for pair in (
-        "like likes liked love loves loved enjoy enjoys adore adores prefer prefers|dislike dislikes hate hates despise despises",
         "buy buys bought|sell sells sold", "arrive arrives arrived|leave leaves left depart departs", "start starts started "
         "begin begins began|stop stops stopped end ends ended finish finishes finished", "mother mom mum|father dad",
         "brother|sister", "son|daughter", "husband|wife", "boyfriend|girlfriend", "uncle|aunt", "nephew|niece", "boy|girl",
@@ -77,12 +77,30 @@ _OPPOSITES = tuple(
         "more|less fewer", "increase increased raised|decrease decreased reduced lowered", "left|right", "early|late",
         "open opens opened|close closes closed", "win wins won|lose loses lost", "borrow borrowed|lend lent|give gave",
         "single|married", "engaged|divorced", "vegan|vegetarian", "tea|coffee", "black|white|green|red|blue|yellow|brown",
-        "north|south|east|west", "morning|evening|night", "young younger|old older", "learn learns learning|teach teaches "
+        "long|short brief", "afraid scared|fond", "piano|violin|guitar", "north|south|east|west", "morning|evening|night",
+        "young younger|old older", "learn learns learning|teach teaches "
         "teaching", "import imports|export exports", "accept accepted|reject rejected declined", "up|down", "in|out",
-        "to|from", "with|without", "before|after", "best|worst", "good|bad", "high|low", "dark|light", "aunt|cousin",
+        "to|from", "before|after", "best|worst", "good|bad", "high|low", "dark|light", "aunt|cousin",
         "husband|brother", "wife|sister", "mother|sister", "father|brother", "son|nephew", "allergic|intolerant",
     )
 )  # fmt: skip
+_RELATIVES = _words(
+    "wife husband girlfriend boyfriend partner spouse mother mom mum mama father dad papa parents brother brothers sister "
+    "sisters sibling siblings son sons daughter daughters kid kids child children grandmother grandma grandfather grandpa aunt "
+    "uncle cousin niece nephew boss manager supervisor colleague coworker friend friends neighbor neighbour roommate flatmate "
+    "doctor teacher landlord"
+)
+_ONE_WORD = {
+    "mom": "mother", "mum": "mother", "mama": "mother", "dad": "father", "papa": "father", "kid": "child", "kids": "children",
+    "grandma": "grandmother", "grandpa": "grandfather", "boss": "manager", "supervisor": "manager", "coworker": "colleague",
+    "neighbour": "neighbor", "flatmate": "roommate", "spouse": "partner",
+}  # fmt: skip
+_SIDES_BY_WORD = {
+    word: tuple(
+        (pair, side) for pair, sides in enumerate(_OPPOSITES) for side, said in enumerate(sides) if word in said
+    )
+    for word in {word for sides in _OPPOSITES for said in sides for word in said}
+}
 _NO_NAMES = lexicon.FUNCTION_WORDS | lexicon.FILLER_ADVERBS | lexicon.RELATIONS | lexicon.ATTRIBUTES | _words(
     "user users assistant mr mrs ms dr currently user's there according yes no their every since despite although"
 )  # fmt: skip
@@ -90,41 +108,61 @@ _NO_NAMES = lexicon.FUNCTION_WORDS | lexicon.FILLER_ADVERBS | lexicon.RELATIONS 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:
-    """What must be equal in two texts that say the same."""
+    """What must be equal in two texts that say the same. Read once a text; compared many times."""
 
     negations: int
-    changes: frozenset[str]
+    changes: bool
     reports: bool
     uncertain: bool
     frequencies: frozenset[str]
     numbers: frozenset[str]
     dates: frozenset[str]
+    relatives: frozenset[str]
+    """Whose: a fact about somebody's sister is none about them."""
     names: frozenset[str]
+    maybe_names: frozenset[str]
+    """Capitalised words at the start of a sentence that are no known words: names, unless another text has them small."""
     words: frozenset[str]
+    small_words: frozenset[str]
+    """Words that stand in lower case."""
+    sides: frozenset[tuple[int, int]]
+    """(pair, side) of the opposites that it holds."""
+
+    def names_beside(self, other: Marks) -> frozenset[str]:
+        return self.names | (self.maybe_names - other.small_words)
 
 
-def marks_of(text: str, *, also_lower: Collection[str] = ()) -> Marks:
-    """The marks of one text. ``also_lower``: words that stand in lower case in a text beside it, and so are no names."""
+def marks_of(text: str) -> Marks:
+    """The marks of one text, in time linear in its length."""
     tokens = [(match.group(), _starts_sentence(text, match.start())) for match in _TOKEN.finditer(text)]
     lowered = [token.lower().replace("’", "'") for token, _ in tokens]
     plain = frozenset(lowered)
-    lower_case = frozenset(token for token, _ in tokens if token[0].islower()) | frozenset(also_lower)
+    small = frozenset(token for token, _ in tokens if token[0].islower())
     negated = sum(word in _NEGATIONS or word.endswith("n't") for word in lowered)
+    named = dict(_names(tokens))
+    dates = frozenset(_dates(tokens))
     return Marks(
         negations=negated + sum(text.count(character) for character in _NEGATING_CHARACTERS),
-        changes=_CHANGES & plain | frozenset(["used to"] if "used to" in text.lower() else []),
+        changes=not _CHANGES.isdisjoint(plain) or _CHANGING.search(text) is not None,
         reports=not _REPORTS.isdisjoint(plain),
-        uncertain=not _UNCERTAIN.isdisjoint(plain),
+        uncertain=not _UNCERTAIN.isdisjoint(plain - dates),
         frequencies=_FREQUENCIES & plain,
         numbers=frozenset(_numbers(lowered)),
-        dates=frozenset(_dates(tokens)),
-        names=frozenset(_names(tokens, lower_case)),
+        dates=dates,
+        relatives=frozenset(_ONE_WORD.get(word, word) for word in plain & _RELATIVES),
+        names=frozenset(word for word, is_sure in named.items() if is_sure),
+        maybe_names=frozenset(word for word, is_sure in named.items() if not is_sure) - small,
         words=plain,
+        small_words=small,
+        sides=frozenset(side for word in plain for side in _SIDES_BY_WORD.get(word, ())),
     )
 
 
-def difference(one: Memory, other: Memory) -> str | None:
-    """Why these two are not the same by rule, in words for a report; None: the rules see nothing that parts them."""
+def difference(one: Memory, other: Memory, read: Callable[[str], Marks] = marks_of) -> str | None:
+    """Why these two are not the same by rule, in words for a report; None: the rules see nothing that parts them.
+
+    ``read`` is ``marks_of``, or what remembers its answers.
+    """
     if one.scope.owner != other.scope.owner:
         return "they have different owners"
     if one.memory_type is not other.memory_type:
@@ -134,13 +172,18 @@ def difference(one: Memory, other: Memory) -> str | None:
     times = ((one.event_date, other.event_date), (one.valid_from, other.valid_from), (one.valid_to, other.valid_to))
     if any(mine is not None and theirs is not None and mine != theirs for mine, theirs in times):
         return "they happened at different times"
-    return difference_of_texts(one.text, other.text)
+    return difference_of_marks(read(one.text), read(other.text))
 
 
 def difference_of_texts(one: str, other: str) -> str | None:
     """As ``difference``, by the texts alone."""
-    mine = marks_of(one, also_lower=_lower_words(other))
-    theirs = marks_of(other, also_lower=_lower_words(one))
+    return difference_of_marks(marks_of(one), marks_of(other))
+
+
+def difference_of_marks(mine: Marks, theirs: Marks) -> str | None:
+    """As ``difference``, by what was read of the texts."""
+    if mine.numbers != theirs.numbers:
+        return "their numbers differ"
     if mine.negations != theirs.negations:
         return "one negates what the other says"
     if mine.changes != theirs.changes:
@@ -149,15 +192,15 @@ def difference_of_texts(one: str, other: str) -> str | None:
         return "one tells who says so"
     if mine.uncertain != theirs.uncertain:
         return "one is a wish or a guess"
-    if mine.numbers != theirs.numbers:
-        return "their numbers differ"
     if mine.dates != theirs.dates:
         return "their dates differ"
     if mine.frequencies != theirs.frequencies:
         return "they differ in how often or how many"
-    if mine.names != theirs.names:
+    if mine.relatives != theirs.relatives:
+        return "they are about different people"
+    if mine.names_beside(theirs) != theirs.names_beside(mine):
         return "their names differ"
-    if _opposed(mine.words, theirs.words):
+    if _opposed(mine, theirs):
         return "they say opposite things"
     return None
 
@@ -165,35 +208,27 @@ def difference_of_texts(one: str, other: str) -> str | None:
 def loses(sources: Iterable[str], merged: str) -> str | None:
     """What a merged text would lose or invent of its sources, by rule; None: nothing that the rules can see."""
     after = marks_of(merged)
-    heard = after.words
+    heard = {word.removesuffix("'s") for word in after.words}
     for text in sources:
-        before = marks_of(text, also_lower=_lower_words(merged))
-        if bool(before.negations) != bool(after.negations) or bool(before.changes) != bool(after.changes):
+        before = marks_of(text)
+        if bool(before.negations) != bool(after.negations) or before.changes != after.changes:
             return "it turns what a memory says into its opposite"
         if before.reports != after.reports or before.uncertain != after.uncertain:
             return "it makes a report or a guess of a fact, or the reverse"
         if before.numbers != after.numbers or before.dates != after.dates:
             return "its numbers or dates are not those of the memories"
-        if any(not heard.issuperset(name.split("-")) and name not in heard for name in _whole_names(before, heard)):
+        if before.relatives != after.relatives:
+            return "it is about somebody else"
+        if not heard.issuperset(before.names_beside(after)):
             return "it leaves out a name"
-        if _opposed(before.words, heard):
+        if _opposed(before, after):
             return "it says the opposite of a memory"
     return None
-
-
-def _whole_names(before: Marks, heard: frozenset[str]) -> Iterable[str]:
-    """The names that have to be in the merged text; "Ana's" there names Ana."""
-    bare = {word.removesuffix("'s") for word in heard}
-    return (name for name in before.names if name not in bare)
 
 
 def _starts_sentence(text: str, position: int) -> bool:
     before = text[:position]
     return not before.strip(" \t\n\"'“”(") or _SENTENCE_END.search(before) is not None
-
-
-def _lower_words(text: str) -> frozenset[str]:
-    return frozenset(match.group() for match in _TOKEN.finditer(text) if match.group()[0].islower())
 
 
 def _numbers(lowered: Iterable[str]) -> Iterable[str]:
@@ -211,24 +246,25 @@ def _dates(tokens: Iterable[tuple[str, bool]]) -> Iterable[str]:
             yield word
 
 
-def _names(tokens: Iterable[tuple[str, bool]], lower_case: frozenset[str]) -> Iterable[str]:
-    """Capitalised words that are no ordinary words. At the start of a sentence any unknown word may be a name."""
+def _names(tokens: Iterable[tuple[str, bool]]) -> Iterable[tuple[str, bool]]:
+    """Capitalised words that are no ordinary words, and whether they are names for sure: at the start of a sentence any
+    unknown word may be one."""
     for token, starts in tokens:
         if not token[0].isupper():
             continue
         word = token.lower().replace("’", "'").removesuffix("'s")
         if word in _NO_NAMES or word in _CALENDAR or word in _MONTHS_WHEN_CAPITALISED or len(word) == 1:
             continue
-        if starts and (word in lower_case or readings(word) or word in _NEGATIONS or word in _NUMBERS):
+        if starts and (readings(word) or word in _NEGATIONS or word in _NUMBERS):
             continue
-        yield word
+        yield word, not starts
 
 
-def _opposed(mine: frozenset[str], theirs: frozenset[str]) -> bool:
+def _opposed(mine: Marks, theirs: Marks) -> bool:
     """One says one side of a pair and not the other, where the other text says the other side alone."""
-    for sides in _OPPOSITES:
-        here = {number for number, side in enumerate(sides) if not side.isdisjoint(mine)}
-        there = {number for number, side in enumerate(sides) if not side.isdisjoint(theirs)}
-        if here and there and here.isdisjoint(there):
+    for pair in {pair for pair, _ in mine.sides} & {pair for pair, _ in theirs.sides}:
+        here = {side for each, side in mine.sides if each == pair}
+        there = {side for each, side in theirs.sides if each == pair}
+        if here.isdisjoint(there):
             return True
     return False

@@ -6,13 +6,15 @@ common would be hidden by a search that fuses both.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 from agent_memory_server.domain.cohesion import Near, cohesive_groups
 from agent_memory_server.domain.records import Memory
-from agent_memory_server.domain.sameness import difference
+from agent_memory_server.domain.sameness import difference, marks_of
 from agent_memory_server.domain.search import Handle
 from agent_memory_server.ports.comparisons import ComparisonStore
 from agent_memory_server.ports.memories import MemoryStore
@@ -58,15 +60,8 @@ class NearDuplicates:
         near |= await self._near(sorted(others, key=str), distance_max)
         crowded = [handle for handle, around in near.items() if around]
         memories = await self._store.get_many(crowded)
-        parted = {
-            handle: {
-                other: distance
-                for other, distance in around.items()
-                if handle in memories and other in memories and difference(memories[handle], memories[other]) is None
-            }
-            for handle, around in near.items()
-        }
-        return Neighbourhood(memories=memories, near=parted)
+        # Some ten thousands of pairs in a crowd: not on the event loop, where requests wait.
+        return await asyncio.to_thread(_parted, memories, near)
 
     async def _near(self, handles: Sequence[Handle], distance_max: float) -> dict[Handle, Mapping[Handle, float]]:
         if not handles:
@@ -75,3 +70,23 @@ class NearDuplicates:
             handles, model=self._model, now=self._now(), distance_max=distance_max, limit=NEIGHBOURS_MAX
         )
         return dict(found)
+
+
+def _parted(memories: Mapping[Handle, Memory], near: Near) -> Neighbourhood:
+    """The neighbourhood without the pairs that a rule parts, and without what is gone meanwhile."""
+    read = cache(marks_of)
+    verdicts: dict[frozenset[Handle], bool] = {}
+
+    def together(one: Handle, other: Handle) -> bool:
+        pair = frozenset((one, other))
+        if pair not in verdicts:
+            verdicts[pair] = (
+                one in memories and other in memories and difference(memories[one], memories[other], read) is None
+            )
+        return verdicts[pair]
+
+    kept = {
+        handle: {other: distance for other, distance in around.items() if together(handle, other)}
+        for handle, around in near.items()
+    }
+    return Neighbourhood(memories=memories, near=kept)
