@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -130,14 +130,16 @@ async def open_app(
     new_id: Callable[[], str] = new_ulid,
     background: bool = True,
     language_model: LanguageModel | None = None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     queue: TaskQueue | None = None,
     parallel: int = 1,
 ) -> AsyncGenerator[MemoryApp]:
     """Open stores and models and yield the services; close them in reverse order.
 
     ``background``: also work through pending work in this process. ``language_model`` answers in place of the one that the
-    settings name (for tests and embedding applications). ``queue`` is told when there is work to do; ``parallel``: how much of
-    one lane is done at a time. Raises ConfigurationError with what to change.
+    settings name (for tests and embedding applications), and ``sleep`` is how the gate to it waits between attempts. ``queue``
+    is told when there is work to do; ``parallel``: how much of one lane is done at a time. Raises ConfigurationError with
+    what to change.
     """
     if settings.wants_authentication:
         raise ConfigurationError(
@@ -145,7 +147,7 @@ async def open_app(
             "start open instead. Unset them to run on loopback without authentication."
         )
     async with contextlib.AsyncExitStack() as stack:
-        stores = await open_stores(storage_url(settings), now=now)
+        stores = await open_stores(storage_url(settings), now=now, strict=settings.durability == "strict")
         stack.push_async_callback(stores.engine.close)
         embedder = await open_embedder(
             model=settings.embedding_model,
@@ -158,7 +160,7 @@ async def open_app(
         woken = here.woken(Lane.SESSIONS)
         timeout_s = settings.llm_task_timeout_minutes * 60
         model_usage = UsageAccount()
-        gate = _open_gate(settings, stack, language_model, model_usage)
+        gate = _open_gate(settings, stack, language_model, _Asking(model_usage, sleep))
         local_mode = gate is None
         indexer = Indexer(embedder=embedder, merges=gate is not None and settings.compact_semantic_duplicates)
         extractor = _extractor(gate, settings)
@@ -471,14 +473,22 @@ def _partitions(gate: LanguageGate | None, settings: Settings) -> PartitionSumma
     return ModelPartitions(gate, threshold=settings.summarization_threshold) if gate else ExtractivePartitions()
 
 
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """What every gate shares."""
+
+    usage: UsageAccount
+    sleep: Callable[[float], Awaitable[None]]
+
+
 def _open_gate(
-    settings: Settings, stack: contextlib.AsyncExitStack, given: LanguageModel | None, usage: UsageAccount
+    settings: Settings, stack: contextlib.AsyncExitStack, given: LanguageModel | None, asking: _Asking
 ) -> LanguageGate | None:
     """The gate to the given model or the configured ones, or None: local mode."""
     if given is not None:
         name = settings.generation_model or "given"
         names = ModelNames(generation=name, fast=settings.fast_model or name)
-        return _gate(given, names, stack, usage)
+        return _gate(given, names, stack, asking)
     access = ModelAccess(
         openai_api_key=_secret(settings.openai_api_key),
         openai_api_base=settings.openai_api_base,
@@ -494,19 +504,17 @@ def _open_gate(
     names = chosen_models(access, generation=settings.generation_model, fast=settings.fast_model)
     if names is None:
         return None
-    return _gate(RoutedLanguageModel(access), names, stack, usage)
+    return _gate(RoutedLanguageModel(access), names, stack, asking)
 
 
-def _gate(
-    model: LanguageModel, names: ModelNames, stack: contextlib.AsyncExitStack, usage: UsageAccount
-) -> LanguageGate:
+def _gate(model: LanguageModel, names: ModelNames, stack: contextlib.AsyncExitStack, asking: _Asking) -> LanguageGate:
     stack.push_async_callback(model.close)
     return LanguageGate(
         model=model,
         choice=ModelChoice(generation=names.generation, fast=names.fast),
         policy=GatePolicy(),
-        sleep=asyncio.sleep,
-        account=usage.add,
+        sleep=asking.sleep,
+        account=asking.usage.add,
     )
 
 

@@ -86,6 +86,9 @@ class LanguageGate:
         self._policy = policy
         self._sleep = sleep
         self._account = account
+        self._is_failing = False
+        """The last question ended without any answer: until one gets through again, each is tried once. Whoever asks in the
+        background comes again by itself, and must not hold up everybody else's work with waiting meanwhile."""
 
     @property
     def choice(self) -> ModelChoice:
@@ -127,14 +130,18 @@ class LanguageGate:
             timeout_s=self._policy.timeout_s,
             purpose=purpose,
         )
-        for attempt in range(1, self._policy.attempts_max + 1):
+        attempts_max = 1 if self._is_failing else self._policy.attempts_max
+        for attempt in range(1, attempts_max + 1):
             try:
-                return await self._attempt(purpose, call, parse)
+                answer = await self._attempt(purpose, call, parse)
+                self._is_failing = False
+                return answer
             except ModelUnavailable as error:
+                self._is_failing = not isinstance(error, ModelAnswerUnusable) and attempt == attempts_max
                 _log.warning(
                     "model call failed", purpose=purpose, model=call.model, attempt=attempt, reason=error.detail
                 )
-                if not error.retryable or attempt == self._policy.attempts_max:
+                if not error.retryable or attempt == attempts_max:
                     raise
                 backoff_s = self._policy.backoff_first_s * 2 ** (attempt - 1)
                 asked_s = float(error.retry_after_s) if error.retry_after_s > 1 else 0.0

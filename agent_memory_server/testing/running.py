@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -62,19 +62,20 @@ async def running_app(
     new_id: Callable[[], str] = new_ulid,
     background: bool = True,
     language_model: LanguageModel | None = None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     **settings: Any,
 ) -> AsyncGenerator[RunningApp]:
     """The real app on the real embedded engine, in this process. ``settings`` are fields of Settings.
 
     ``language_model`` (a ``ScriptedLanguageModel``) takes the place of local mode. ``background=False`` leaves pending work
-    for the test to run (``app.pending_work.run_due()``). The client raises nothing
-    for error statuses, and an exception that leaves the API fails the test.
+    for the test to run (``app.pending_work.run_due()``), and ``sleep`` is how the wait between two attempts at a model is
+    spent. The client raises nothing for error statuses, and an exception that leaves the API fails the test.
     """
     with contextlib.ExitStack() as folders:
         place = data_dir or Path(folders.enter_context(tempfile.TemporaryDirectory(prefix="agent-memory-")))
         chosen = _Unsurprising(data_dir=place, **settings)
         opening = open_working_app if background else partial(open_app, background=False)
-        async with opening(chosen, now=now, new_id=new_id, language_model=language_model) as app:
+        async with opening(chosen, now=now, new_id=new_id, language_model=language_model, sleep=sleep) as app:
             api = create_api(app, body_bytes_max=chosen.max_body_bytes)
             transport = httpx.ASGITransport(app=api)
             async with (
