@@ -9,7 +9,7 @@ EXTRAS := $(if $(strip $(KEYED)),[$(subst openai anthropic,openai$(comma)anthrop
 INSTALLED := $(VENV)/.run$(if $(OPENAI_API_KEY)$(OPENAI_API_BASE),-openai)$(if $(ANTHROPIC_API_KEY),-anthropic)
 .DEFAULT_GOAL := help
 
-.PHONY: help run test check demo docs format clean bench-startup bench-serving bench-scale
+.PHONY: help run test check demo docs format clean bench-startup bench-serving bench-scale bench-background bench-thresholds
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -67,6 +67,12 @@ bench-serving: $(VENV)/.dev ## Requests per second and latency of a real server
 
 bench-scale: $(VENV)/.dev ## Growth from 10k to 1M memories
 	@$(BIN)/python -m benchmarks.scale
+
+bench-background: $(VENV)/.dev ## Compaction of 10k and 100k memories; messages that become memories
+	@$(BIN)/python -m benchmarks.background
+
+bench-thresholds: $(VENV)/.dev ## How well distances tell paraphrases from look-alikes
+	@$(BIN)/python -m benchmarks.thresholds
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist

@@ -49,3 +49,27 @@ def test_scale_measures_every_size(tmp_path: Path) -> None:
     for step in found["steps"]:
         assert all(each["found"] > 0 for kind in ("user", "everything") for each in step["search"][kind].values())
         assert step["file_bytes"] > 0
+
+
+def test_background_compacts_without_embedding_and_counts_calls(tmp_path: Path) -> None:
+    """Every duplicate goes without a text being embedded, an idle run looks at nothing, and messages become memories."""
+    found = _run(tmp_path, "benchmarks.background", "--quick")
+    for run in found["compaction"]:
+        assert run["superseded"] >= run["memories"] // 100
+        assert run["texts_embedded"] == 0
+        assert run["idle_ms"] < 50
+    for flow in found["flow"]:
+        assert flow["memories"] > flow["messages"] // 2
+        assert flow["messages_per_s"] > 0
+
+
+def test_thresholds_judges_every_installed_model(tmp_path: Path) -> None:
+    """The rules part most look-alikes and few paraphrases, and the thresholds in use find most duplicates."""
+    found = _run(tmp_path, "benchmarks.thresholds", "--model", "wordllama")
+    assert found["pairs"] >= 80
+    assert found["rules"]["parted"] > 0.75
+    assert found["rules"]["by_mistake"] < 0.15
+    (lines,) = (value for name, value in found.items() if name.startswith("wordllama"))
+    in_use = next(line for line in lines if line["threshold"] == 0.4)
+    assert in_use["recall"] > 0.9
+    assert in_use["precision_with_rules"] > 0.8
