@@ -7,12 +7,17 @@ an address that is refused or taken, data that cannot be opened.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import shlex
+import shutil
 import signal
 import socket
 import sys
+import sysconfig
 from collections.abc import Coroutine
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
     from agent_memory_server.app import MemoryApp
     from agent_memory_server.config import Settings
 
+EXAMPLE = Path("examples/conversation.json")
+"""In the working directory when the server is started from a clone."""
 FACTORY = "agent_memory_server.api.server:api_from_environment"
 
 
@@ -167,12 +174,25 @@ def banner(settings: Settings, app: MemoryApp, url: str) -> str:
         ]
     if not settings.wants_authentication and settings.allow_unauthenticated:
         lines += ["  ALLOW_UNAUTHENTICATED is set: whoever reaches this address can read and change every memory.", ""]
+    example = " import-conversation examples/conversation.json --url " + url if EXAMPLE.is_file() else " --help"
     lines += [
         "  Try this in another terminal:",
         f"    curl {url}/v1/ready",
-        f"    agent-memory import-conversation examples/conversation.json --url {url}",
+        f"    {_command()}{example}",
         "",
         "  Stop with Ctrl-C.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _command() -> str:
+    """How the next command is typed here: by its name where a shell would find this installation's, else by its path, as
+    after ``make run``, whose virtual environment is not active in another terminal."""
+    installed = Path(sysconfig.get_path("scripts")) / "agent-memory"
+    found = shutil.which("agent-memory")
+    if not installed.exists() or (found is not None and Path(found).resolve() == installed.resolve()):
+        return "agent-memory"
+    with contextlib.suppress(ValueError):
+        installed = installed.relative_to(Path.cwd())
+    return shlex.quote(str(installed))

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import httpx
@@ -28,10 +28,25 @@ def test_the_banner_says_what_a_newcomer_needs(tmp_path: Path) -> None:
             "Model  wordllama",
             "Local mode: no model key was found.",
             f"curl {server.url}/v1/ready",
-            "agent-memory import-conversation ",
+            f"{command()} --help\n",
         ):
             assert part in server.log
         assert httpx.get(f"{server.url}/docs").status_code == 200
+
+
+def test_the_banner_s_next_command_can_be_typed_as_it_stands(tmp_path: Path) -> None:
+    """In a clone it loads the example, by the command's path where no shell would find it; where one would, by its name."""
+    clone = tmp_path / "clone"
+    (clone / "examples").mkdir(parents=True)
+    (clone / "examples" / "conversation.json").write_text('[{"role": "user", "content": "I moved to Lisbon"}]')
+    with _started(clone, [command(), "api", "--port", "0"]) as (_, printed):
+        line = printed.partition("/v1/ready\n")[2].split("\n")[0]
+        done = subprocess.run(line, shell=True, cwd=clone, capture_output=True, text=True, timeout=30)
+        assert done.stdout == "Imported 1 messages into 1 sessions.\n"
+        assert line.split()[0] == command()
+    on_path = {"PATH": f"{Path(command()).parent}:/usr/bin:/bin"}
+    with _started(clone, [command(), "api", "--port", "0"], on_path) as (_, printed):
+        assert "    agent-memory import-conversation examples/conversation.json --url http://" in printed
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -101,10 +116,12 @@ def test_options_of_the_reference_are_accepted(tmp_path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _started(folder: Path, arguments: list[str]) -> Generator[tuple[subprocess.Popen[bytes], str]]:
+def _started(
+    folder: Path, arguments: list[str], extra: Mapping[str, str] | None = None
+) -> Generator[tuple[subprocess.Popen[bytes], str]]:
     """The server's process and all that it printed until its banner was complete."""
     log = folder / "log"
-    environment = bare_environment(folder, {"DATA_DIR": str(folder / "data")})
+    environment = bare_environment(folder, {"PATH": "/usr/bin:/bin", "DATA_DIR": str(folder / "data"), **(extra or {})})
     with log.open("wb") as output:
         process = subprocess.Popen(arguments, env=environment, cwd=folder, stdout=output, stderr=output)
     try:
