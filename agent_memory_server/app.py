@@ -143,8 +143,8 @@ async def open_app(
     """
     if settings.wants_authentication:
         raise ConfigurationError(
-            "AUTH_MODE or TOKEN_AUTH_ENABLED asks for authentication, which this version does not have yet; it will not "
-            "start open instead. Unset them to run on loopback without authentication."
+            "AUTH_MODE, TOKEN_AUTH_ENABLED or DISABLE_AUTH=false asks for authentication, which this version does not have "
+            "yet; it will not start open instead. Unset them to run on loopback without authentication."
         )
     async with contextlib.AsyncExitStack() as stack:
         stores = await open_stores(storage_url(settings), now=now, strict=settings.durability == "strict")
@@ -356,6 +356,8 @@ async def open_app(
                 compaction=compaction,
                 summary_views=summary_views,
                 schedules=schedules,
+                enrichment=enrichment,
+                configured_policy=_forgetting_policy(settings),
                 lanes=lanes,
                 now=now,
             ),

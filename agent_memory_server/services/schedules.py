@@ -87,7 +87,7 @@ class ScheduleService:
         intents = await schedule.intents()
         if not await self._store.tick(schedule.name, last=last, at=at, intents=intents):
             return False
-        _log.info("schedule was due", schedule=schedule.name, asked_for=len(intents))
+        _log.debug("schedule was due", schedule=schedule.name, asked_for=len(intents))
         if intents:
             self._wake()
         return True
