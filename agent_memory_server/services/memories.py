@@ -13,7 +13,8 @@ from typing import Any
 
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import OutsideReach, Principal, Scope
-from agent_memory_server.domain.operations import Delete, Effect, Operation, OperationKind, TaskRequest
+from agent_memory_server.domain.jobs import IntentKind
+from agent_memory_server.domain.operations import Delete, Effect, Intent, Operation, OperationKind, TaskRequest
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.errors import AmbiguousScope, BadRequest, InvalidInput, NotFound, StaleRevision
 from agent_memory_server.ports.memories import Listing, MemoryStore
@@ -78,9 +79,8 @@ class MemoryService:
         _refuse_twice(placed)
         labelled = self._enrichment.at_once(placed)
         indexed = await self._indexer.prepare(labelled, deduplicate=deduplicate)
-        # Work that is still to come is a task of this request, whose end the caller can read: the embedding, if there is
-        # one to come, because that is what a caller waits for.
-        intents = (*indexed.intents, *self._enrichment.intents(labelled))
+        # Work that is still to come is a task of this request, whose end the caller can read: the first of what it may wait for.
+        intents = tuple(sorted((*indexed.intents, *self._enrichment.intents(labelled)), key=_waited_for))
         task_id = self._new_id() if intents else None
         if task_id is not None:
             intents = (replace(intents[0], task=TaskRequest(id=task_id, owner=caller.owner())), *intents[1:])
@@ -237,6 +237,14 @@ class MemoryService:
                 f"several memories have the id {memory_id}: name the one you mean with user_id or namespace"
             )
         return found[0] if found else None
+
+
+_WAITED_FOR = (IntentKind.EMBED_MEMORIES.value, IntentKind.EXTRACT_MEMORY_STRUCTURE.value)
+
+
+def _waited_for(intent: Intent) -> int:
+    """Being found by meaning comes first, then the labels, then looking for duplicates."""
+    return _WAITED_FOR.index(intent.kind) if intent.kind in _WAITED_FOR else len(_WAITED_FOR)
 
 
 def _refuse_twice(memories: Sequence[Memory]) -> None:
