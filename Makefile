@@ -9,7 +9,7 @@ EXTRAS := $(if $(strip $(KEYED)),[$(subst openai anthropic,openai$(comma)anthrop
 INSTALLED := $(VENV)/.run$(if $(OPENAI_API_KEY)$(OPENAI_API_BASE),-openai)$(if $(ANTHROPIC_API_KEY),-anthropic)
 .DEFAULT_GOAL := help
 
-.PHONY: help run test check demo docs format clean bench-startup bench-serving bench-scale bench-background bench-thresholds
+.PHONY: help run test check demo demo-strategies docs format clean bench-startup bench-serving bench-scale bench-background bench-thresholds
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -58,6 +58,9 @@ docs: $(INSTALLED) ## Write the generated pages of docs/reference anew
 
 demo: $(INSTALLED) ## A real conversation in, five questions out
 	@$(BIN)/python -m examples.demo
+
+demo-strategies: $(VENV)/.dev ## The four extraction strategies, answered by a scripted model
+	@$(BIN)/python -m examples.strategies
 
 bench-startup: $(VENV)/.dev ## Install size, start time, idle memory
 	@$(BIN)/python -m benchmarks.startup

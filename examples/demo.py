@@ -3,7 +3,8 @@
     python -m examples.demo [FILE]
 
 It starts a server of its own on a temporary store, appends the sessions of a conversation (LoCoMo format), waits until
-every message has become a searchable memory, and asks questions by search and by memory prompt.
+every message has become a searchable memory, shows the memories that formed of them, and asks questions by search and by
+memory prompt.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ SETTINGS = {"EXTRACTION_DEBOUNCE_SECONDS": "1"}
 """Extraction waits until a conversation pauses, half a minute by default; nobody wants to watch that."""
 QUESTIONS_ASKED = 5
 HITS_ASKED = 5
+FORMED_SHOWN = 5
 SEARCHABLE_WITHIN_S = 60.0
 
 
@@ -63,6 +65,11 @@ class MemoryApi:
             "long_term_search": self._asked(limit),
         }
         return self._call("POST", "/v1/memory/prompt", body)["messages"]
+
+    def formed(self, limit: int) -> dict[str, Any]:
+        """What was extracted from the messages: a page of memories, newest first, and how many there are."""
+        user = urllib.parse.quote(self._user_id)
+        return self._call("GET", f"/v1/long-term-memory?user_id={user}&memory_type=semantic&limit={limit}")
 
     def _asked(self, limit: int) -> dict[str, Any]:
         """By meaning and by words, for this user alone. The questions are about years ago: what is recent is no better."""
@@ -173,6 +180,7 @@ def run(path: Path, url: str) -> list[Asked]:
     _say(
         f"Appended {stored} messages of {len(sessions)} sessions, searchable in {time.perf_counter() - started:.1f} s."
     )
+    show_formed(api.formed(FORMED_SHOWN))
     return [ask(api, question, sessions[-1].session_id) for question in questions]
 
 
@@ -182,6 +190,14 @@ def _is_single(path: Path) -> bool:
 
 def _say(text: str) -> None:
     Console(highlight=False).print(text, soft_wrap=True)
+
+
+def show_formed(page: dict[str, Any]) -> None:
+    _say(f"{page['total']} facts formed in the background, without a language model. The newest:")
+    for memory in page["memories"]:
+        topics = f"  [dim]{escape(', '.join(memory['topics']))}[/dim]" if memory["topics"] else ""
+        _say(f"   {escape(memory['text'])}{topics}")
+    _say("")
 
 
 def show(asked: Sequence[Asked]) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from examples import demo
+from agent_memory_server.domain.strategies import StrategyName
+from examples import demo, strategies
 from examples.own_server import server_process
 
 
@@ -23,6 +24,7 @@ def test_the_shipped_conversation_is_searchable_and_its_questions_are_answered(
     printed = capsys.readouterr().out
     assert "Appended 45 messages of 3 sessions" in printed
     assert "5 of 5 answers' sources are among the first 5 hits." in printed
+    assert "facts formed in the background" in printed
     assert "Henrik" in printed
 
 
@@ -33,3 +35,19 @@ def test_loading_the_conversation_twice_stores_it_once(tmp_path: Path) -> None:
         sessions = demo.read_sessions(demo.SHIPPED)
         assert demo.load(api, sessions) == 45
         assert demo.load(api, sessions) == 0
+
+
+async def test_every_strategy_forms_its_own_memories(tmp_path: Path) -> None:
+    """The same messages through each strategy: what the model answers is stored for the owner, with its sources."""
+    formed = await strategies.run(tmp_path)
+    assert {strategy: len(memories) for strategy, memories in formed.items()} == {
+        StrategyName.DISCRETE: 3,
+        StrategyName.PREFERENCES: 1,
+        StrategyName.SUMMARY: 1,
+        StrategyName.CUSTOM: 1,
+    }
+    for strategy, memories in formed.items():
+        for memory in memories:
+            assert memory["user_id"] == strategy.value
+            assert memory["extraction_strategy"] == strategy.value
+            assert memory["extracted_from"]
