@@ -21,10 +21,12 @@ from benchmarks.serving.servers import LoadGenerator, bare_server, memory_server
 @click.option("--rounds", default=5, show_default=True, help="Interleaved rounds; figures are their medians.")
 @click.option("--seconds", default=2.0, show_default=True, help="Length of one scenario's round.")
 @click.option(
-    "--only", default="", help="Only scenarios whose workload begins so: get, put, append, create, search, prompt."
+    "--only",
+    default="",
+    help="Only scenarios whose workload begins so (several with commas): get, put, append, create, search, prompt.",
 )
 @click.option(
-    "--quick", is_flag=True, help="2,000 memories of 20 users and one short round: does everything still run?"
+    "--quick", is_flag=True, help="A few hundred memories and one very short round: does everything still run?"
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write all figures to this file.")
 def main(
@@ -36,7 +38,7 @@ def main(
     """
     size = Size(memories=memories, users=users, rounds=rounds, seconds=seconds, only=only)
     if quick:
-        size = Size(memories=2_000, users=20, rounds=1, seconds=0.3, only=only)
+        size = Size(memories=300, users=10, rounds=1, seconds=0.1, only=only, sessions=2, big_session_messages=500)
     console = Console()
     progress = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="serving-") as name:

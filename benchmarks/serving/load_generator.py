@@ -20,7 +20,6 @@ from benchmarks.serving.connections import Answer, ClosedLoop, ask
 from benchmarks.serving.workloads import Plan, big_session, encoded, requests
 
 BIG_SESSION = "big_session"
-BIG_SESSION_MESSAGES = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +82,8 @@ async def measure(plan: Plan) -> Measured:
 
 
 async def measure_big_session(plan: Plan) -> BigSession:
-    """One client writes and reads ten thousand messages, another asks for health all the while."""
-    put, get = big_session(plan, BIG_SESSION_MESSAGES)
+    """One client writes and reads ``plan.big_session_messages``, another asks for health all the while."""
+    put, get = big_session(plan)
     health = ClosedLoop(plan.port, 1, _repeated(encoded("GET", "/v1/health")))
     health.recording = True
     running = asyncio.ensure_future(health.run())

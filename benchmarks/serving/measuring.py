@@ -30,7 +30,9 @@ class Size:
     rounds: int = 5
     seconds: float = 2.0
     only: str = ""
-    """Only scenarios whose workload begins so."""
+    """Only scenarios whose workload begins so; several with commas between."""
+    sessions: int = 50
+    big_session_messages: int = 10_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,10 +85,12 @@ def run(
         run=f"b{secrets.token_hex(3)}",
         memories=size.memories,
         users=size.users,
+        sessions=size.sessions,
+        big_session_messages=size.big_session_messages,
     )
     load = _loaded(plan, generator, say)
     background_s = server.wait_for_background()
-    measured = [Rounds(scenario=each) for each in SCENARIOS if each.workload.startswith(size.only)]
+    measured = [Rounds(scenario=each) for each in SCENARIOS if each.workload.startswith(tuple(size.only.split(",")))]
     outcome = Outcome(
         ready_s=server.ready_s,
         load=load,

@@ -32,7 +32,7 @@ def document(size: Size, outcome: Outcome) -> JSON:
         },
         "fsyncs_per_s": fsyncs,
         "scenarios": [_scenario(each, fsyncs) for each in outcome.scenarios],
-        "big_session": _big_session(outcome),
+        "big_session": _big_session(size, outcome),
         "resident_idle_bytes": outcome.resident_idle_bytes,
         "resident_peak_bytes": outcome.resident_peak_bytes,
         "file_bytes": outcome.file_bytes,
@@ -94,13 +94,14 @@ def _scenario(rounds: Rounds, fsyncs: float) -> JSON:
     }
 
 
-def _big_session(outcome: Outcome) -> JSON | None:
+def _big_session(size: Size, outcome: Outcome) -> JSON | None:
     if not outcome.big_sessions:
         return None
     growth = middle([float(each) for each in outcome.big_session_growth_bytes])
     put, get = (middle([getattr(each, name) for each in outcome.big_sessions]) or 0.0 for name in ("put_s", "get_s"))
     health = max(each.health_max_ms for each in outcome.big_sessions)
     return {
+        "messages": size.big_session_messages,
         "put_s": put,
         "get_s": get,
         "get_bytes": outcome.big_sessions[0].get_bytes,
@@ -159,7 +160,7 @@ def _scenarios_table(found: JSON) -> Table:
 
 def _big_session_line(big: JSON) -> str:
     return (
-        f"10,000 messages of 200 bytes: PUT {big['put_s']:.2f} s, GET {big['get_s']:.2f} s, peak growth "
+        f"{big['messages']:,} messages of 200 bytes: PUT {big['put_s']:.2f} s, GET {big['get_s']:.2f} s, peak growth "
         f"{_mib(big['growth_bytes'])}, health meanwhile at most {big['health_max_ms']:.0f} ms, errors {big['errors']}  "
         + _verdict(big["holds"], "within 1 s, ≤ 80 MiB, < 100 ms", None)
     )

@@ -15,7 +15,6 @@ from benchmarks import texts
 JSON = dict[str, Any]
 
 LOAD_BATCH = 100
-SESSIONS = 50
 SESSION_MESSAGES = 100
 PROMPT_MESSAGES = 20
 MESSAGE_LENGTH = 200
@@ -40,6 +39,9 @@ class Plan:
     count: int | None = None
     memories: int = 0
     users: int = 1
+    sessions: int = 50
+    """Sessions that are there to be read."""
+    big_session_messages: int = 10_000
     request_bytes: int = 0
     response_bytes: int = 0
 
@@ -94,11 +96,11 @@ def session(plan: Plan, name: str, user: str, messages: int) -> bytes:
     )
 
 
-def big_session(plan: Plan, messages: int) -> tuple[bytes, bytes]:
+def big_session(plan: Plan) -> tuple[bytes, bytes]:
     """The PUT and the GET of one very long session, of a user whose memories no other request searches."""
     name, user = f"big{plan.number}", f"{plan.run}-talkative"
     return (
-        session(plan, name, user, messages),
+        session(plan, name, user, plan.big_session_messages),
         encoded("GET", f"/v1/working-memory/{plan.run}-{name}?user_id={user}"),
     )
 
@@ -112,7 +114,7 @@ def _load(plan: Plan) -> Iterator[bytes]:
 
 def _sessions(plan: Plan) -> Iterator[bytes]:
     """The sessions that later rounds read, each once."""
-    for number in range(SESSIONS):
+    for number in range(plan.sessions):
         yield session(plan, f"read{number}", user_id(plan, number), SESSION_MESSAGES)
         yield session(plan, f"prompt{number}", user_id(plan, number), PROMPT_MESSAGES)
 
@@ -125,7 +127,7 @@ def _get(plan: Plan) -> Iterator[bytes]:
     return _repeating(
         [
             encoded("GET", f"/v1/working-memory/{plan.run}-read{number}?user_id={user_id(plan, number)}")
-            for number in range(SESSIONS)
+            for number in range(plan.sessions)
         ]
     )
 
@@ -185,7 +187,7 @@ def _prompt(plan: Plan) -> Iterator[bytes]:
     """A session's messages and a hybrid search of its user's memories."""
     prepared: list[bytes] = []
     for index in _sampled(plan):
-        number = index % SESSIONS
+        number = index % plan.sessions
         user = user_id(plan, number)
         body = {
             "query": texts.query(index),
