@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 
-from agent_memory_server.domain.cohesion import Near, cohesive_groups
+from agent_memory_server.domain.cohesion import GROUP_SIZE_MAX, Near, cohesive_groups
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.sameness import difference, marks_of
 from agent_memory_server.domain.search import Handle
 from agent_memory_server.ports.comparisons import ComparisonStore
 from agent_memory_server.ports.memories import MemoryStore
 
-NEIGHBOURS_MAX = 64
+NEIGHBOURS_MAX = 32
 """Nearest memories that are looked at for each: beyond a cluster of this size, compaction takes several rounds."""
 
 
@@ -56,12 +56,20 @@ class NearDuplicates:
     async def around(self, handles: Sequence[Handle], *, distance_max: float) -> Neighbourhood:
         """The neighbourhood of these memories: they, their neighbours, and the neighbours of those."""
         near = await self._near(handles, distance_max)
-        others = {other for around in near.values() for other in around}.difference(near)
-        near |= await self._near(sorted(others, key=str), distance_max)
-        crowded = [handle for handle, around in near.items() if around]
-        memories = await self._store.get_many(crowded)
+        memories = dict(await self._store.get_many(_standing_in(near)))
+        rules = _Rules(memories)
         # Some ten thousands of pairs in a crowd: not on the event loop, where requests wait.
-        return await asyncio.to_thread(_parted, memories, near)
+        kept = await asyncio.to_thread(rules.kept, near)
+        others = {
+            other
+            for around in kept.values()
+            for other in sorted(around, key=lambda each: around[each])[:GROUP_SIZE_MAX]
+            if other not in kept
+        }
+        beyond = await self._near(sorted(others, key=str), distance_max)
+        memories |= await self._store.get_many([handle for handle in _standing_in(beyond) if handle not in memories])
+        kept |= await asyncio.to_thread(rules.kept, beyond)
+        return Neighbourhood(memories=memories, near=kept)
 
     async def _near(self, handles: Sequence[Handle], distance_max: float) -> dict[Handle, Mapping[Handle, float]]:
         if not handles:
@@ -72,21 +80,31 @@ class NearDuplicates:
         return dict(found)
 
 
-def _parted(memories: Mapping[Handle, Memory], near: Near) -> Neighbourhood:
-    """The neighbourhood without the pairs that a rule parts, and without what is gone meanwhile."""
-    read = cache(marks_of)
-    verdicts: dict[frozenset[Handle], bool] = {}
+def _standing_in(near: Near) -> list[Handle]:
+    """Whoever has a neighbour, and the neighbours."""
+    return list(dict.fromkeys(each for handle, around in near.items() if around for each in (handle, *around)))
 
-    def together(one: Handle, other: Handle) -> bool:
+
+class _Rules:
+    """Parts pairs by rule, each once, and reads each text once."""
+
+    def __init__(self, memories: Mapping[Handle, Memory]) -> None:
+        self._memories = memories
+        self._read = cache(marks_of)
+        self._verdicts: dict[frozenset[Handle], bool] = {}
+
+    def kept(self, near: Near) -> dict[Handle, Mapping[Handle, float]]:
+        """The pairs that no rule parts; what is gone meanwhile is left out."""
+        return {
+            handle: {other: distance for other, distance in around.items() if self._are_kept(handle, other)}
+            for handle, around in near.items()
+        }
+
+    def _are_kept(self, one: Handle, other: Handle) -> bool:
         pair = frozenset((one, other))
-        if pair not in verdicts:
-            verdicts[pair] = (
-                one in memories and other in memories and difference(memories[one], memories[other], read) is None
+        if pair not in self._verdicts:
+            here, there = self._memories.get(one), self._memories.get(other)
+            self._verdicts[pair] = (
+                here is not None and there is not None and difference(here, there, self._read) is None
             )
-        return verdicts[pair]
-
-    kept = {
-        handle: {other: distance for other, distance in around.items() if together(handle, other)}
-        for handle, around in near.items()
-    }
-    return Neighbourhood(memories=memories, near=kept)
+        return self._verdicts[pair]

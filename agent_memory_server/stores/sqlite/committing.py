@@ -135,6 +135,7 @@ def _put(journalling: Journalling, number: int, change: Put) -> tuple[Effect, st
             is_copy=duplicate_of is not None,
             terms=terms,
             origin=journalling.kind.value,
+            due=Stage.NEW if change.deduplicate else Stage.CHANGED,
         )
     else:
         handle = stored.handle
@@ -146,7 +147,7 @@ def _put(journalling: Journalling, number: int, change: Put) -> tuple[Effect, st
         live = memory.superseded_by is None
         if effect is not Effect.UNCHANGED or (stored is not None and _wants_vector(stored)):
             store_vector(connected, change.embedded, handle=handle, tenant_id=tenant_id, scope_id=scope_id, live=live)
-    if change.deduplicate and effect is not Effect.UNCHANGED and is_compared(memory):
+    if change.deduplicate and effect is Effect.UPDATED and is_compared(memory):
         mark_due(connected, handle, tenant_id=tenant_id, scope_id=scope_id, stage=Stage.NEW)
     if duplicate_of is not None and effect is not Effect.UNCHANGED:
         effect = Effect.DUPLICATE

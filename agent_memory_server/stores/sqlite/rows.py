@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent_memory_server.domain.records import Memory
+from agent_memory_server.ports.comparisons import Stage
 from agent_memory_server.stores.sqlite import vectors
 from agent_memory_server.stores.sqlite.comparison_marks import forget_due, is_compared, mark_due
 from agent_memory_server.stores.sqlite.connections import Connected, Row
@@ -100,16 +101,24 @@ def _values(memory: Memory, *, tenant_id: int, scope_id: int, is_copy: bool, ter
 
 
 def insert_memory(
-    connected: Connected, memory: Memory, *, tenant_id: int, scope_id: int, is_copy: bool, terms: bytes, origin: str
+    connected: Connected,
+    memory: Memory,
+    *,
+    tenant_id: int,
+    scope_id: int,
+    is_copy: bool,
+    terms: bytes,
+    origin: str,
+    due: Stage,
 ) -> int:
-    """A new record; returns its handle."""
+    """A new record, to be compared at this stage; returns its handle."""
     values = _values(memory, tenant_id=tenant_id, scope_id=scope_id, is_copy=is_copy, terms=terms)
     connected.execute(_INSERT, (*values, origin))
     handle = connected.last_id
     _add_tags(connected, memory, handle=handle, tenant_id=tenant_id, scope_id=scope_id)
     _add_terms(connected, terms, handle=handle, scope_id=scope_id, live=memory.superseded_by is None)
     if is_compared(memory):
-        mark_due(connected, handle, tenant_id=tenant_id, scope_id=scope_id)
+        mark_due(connected, handle, tenant_id=tenant_id, scope_id=scope_id, stage=due)
     return handle
 
 
