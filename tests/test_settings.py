@@ -12,7 +12,7 @@ import pytest
 
 from agent_memory_server.config import NOT_YET, WITHOUT_EFFECT, Settings
 from tests.server_process import ServerProcess
-from tests.setting_proofs import memory, models, serving, upkeep
+from tests.setting_proofs import background, language, memory, models, serving, upkeep
 
 Proof = Callable[[Path], Any]
 
@@ -26,7 +26,7 @@ def _proofs(*modules: ModuleType) -> Mapping[str, Proof]:
     }
 
 
-PROOFS = _proofs(serving, memory, models, upkeep)
+PROOFS = _proofs(serving, memory, models, upkeep, background, language)
 
 
 def test_every_setting_has_a_proof() -> None:
@@ -52,11 +52,11 @@ def test_a_setting_is_either_read_or_named_as_without_effect() -> None:
 def test_settings_without_effect_are_named_at_start(tmp_path: Path) -> None:
     """From the environment and from .env, each with the reason; values, which may be secrets, are not shown."""
     (tmp_path / ".env").write_text("auth0_client_secret=hush\nSLOW_MODEL=\n", encoding="utf-8")
-    environment = {"USE_DOCKET": "true", sorted(NOT_YET)[0]: "hush"}
+    environment = {"REDISVL_DISTANCE_METRIC": "L2", sorted(NOT_YET)[0]: "hush"}
     with ServerProcess(tmp_path / "data", environment=environment) as server:
         server.stop()
         named = [line for line in server.log.splitlines() if "this setting has no effect" in line]
     assert len(named) == 3
-    for name in ("AUTH0_CLIENT_SECRET", "USE_DOCKET", sorted(NOT_YET)[0]):
+    for name in ("AUTH0_CLIENT_SECRET", "REDISVL_DISTANCE_METRIC", sorted(NOT_YET)[0]):
         assert any(f'"{name}"' in line for line in named)
     assert "hush" not in "".join(named)

@@ -23,6 +23,7 @@ from agent_memory_server.errors import InvalidInput
 from agent_memory_server.ports.memories import MemoryStore
 from agent_memory_server.ports.outbox import Outbox
 from agent_memory_server.services.compaction import CompactionService
+from agent_memory_server.services.enrichment import Enrichment
 from agent_memory_server.services.forgetting import ForgettingService
 from agent_memory_server.services.indexing import embedding_intent
 from agent_memory_server.services.memories import MemoryService
@@ -52,6 +53,9 @@ class PublicTasks:
     compaction: CompactionService
     summary_views: SummaryViewService
     schedules: ScheduleService
+    enrichment: Enrichment
+    configured_policy: ForgettingPolicy | None
+    """What FORGETTING_* settings say; None when forgetting is off."""
     lanes: Mapping[Lane, PendingWorkService]
     now: Any
 
@@ -104,9 +108,9 @@ class PublicTasks:
         return {"sessions": len(sessions)}
 
     async def extract_memory_structure(self, memory_id: str) -> Report:
-        """Add topics and entities: extraction gives every memory its own, so that only a missing vector is left to do."""
+        """Add topics and entities where they are missing and a model is to find them; rules have found theirs at once."""
         found = await self._all_of([memory_id])
-        await self._ask(Lane.SESSIONS, embedding_intent(found[0].scope) if found else None)
+        await self._ask(Lane.SESSIONS, *self.enrichment.intents(found))
         return {"found": len(found)}
 
     async def index_long_term_memories(
@@ -169,9 +173,25 @@ class PublicTasks:
         )
         return {"scanned": forgotten.scanned, "deleted": forgotten.deleted, "dry_run": forgotten.dry_run}
 
-    async def periodic_forget_long_term_memories(self) -> Report:
-        """A round of forgetting by the configured policy, if one is due."""
-        return await self._round(FORGETTING)
+    async def periodic_forget_long_term_memories(
+        self,
+        namespace: str | None = None,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        limit: int = 1000,
+        dry_run: bool = False,
+    ) -> Report:
+        """Forget by the configured policy now, in this scope; nothing unless FORGETTING_ENABLED."""
+        if self.configured_policy is None:
+            return {"scanned": 0, "deleted": 0, "dry_run": dry_run}
+        forgotten = await self.forgetting.forget(
+            _criteria(namespace, user_id, session_id),
+            policy=self.configured_policy,
+            actor="task:periodic_forget_long_term_memories",
+            limit=limit,
+            dry_run=dry_run,
+        )
+        return {"scanned": forgotten.scanned, "deleted": forgotten.deleted, "dry_run": forgotten.dry_run}
 
     # -- summary views
 
@@ -183,20 +203,15 @@ class PublicTasks:
 
     async def periodic_refresh_summary_views(self) -> Report:
         """A round of the continuous views, if one is due."""
-        return await self._round(SUMMARY_VIEWS)
+        return {"due": await self.schedules.run_due(name=SUMMARY_VIEWS)}
 
     # -- how
-
-    async def _round(self, schedule: str) -> Report:
-        return {"due": await self.schedules.run_due(name=schedule)}
 
     async def _of_session(
         self, kind: IntentKind, session_id: str, namespace: str | None, user_id: str | None, **payload: object
     ) -> Report:
         await self._ask(Lane.SESSIONS, _session_intent(kind, session_id, namespace, user_id, **payload))
-        selector = TASKS.selector(namespace, user_id)
-        waiting = await self.outbox.pending(selector, now=self.now())
-        return {"session_id": session_id, "still_pending": waiting.pending}
+        return {"session_id": session_id}
 
     async def _ask(self, lane: Lane, *intents: Intent | None) -> None:
         """Note the work durably, then do what is due. What fails stays pending in its own right, with its own retries."""
