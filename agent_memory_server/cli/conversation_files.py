@@ -41,6 +41,14 @@ class FileSession:
     blank: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Whose sessions they become; a file does not say."""
+
+    namespace: str | None
+    user_id: str | None
+
+
 def read_sessions(
     path: Path, *, session_id: str | None = None, conversation: str | None = None
 ) -> tuple[FileSession, ...]:

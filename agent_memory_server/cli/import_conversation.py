@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from agent_memory_server.cli.conversation_files import FileMessage, FileSession, read_sessions
+from agent_memory_server.cli.conversation_files import FileMessage, FileSession, Owner, read_sessions
 from agent_memory_server.cli.running import OPERATOR, opened_app, parsed
 
 if TYPE_CHECKING:
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
 
 BATCH_SIZE_MAX = 1_000
 """Messages an append; the API's own limit."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
-    """Whose sessions these become."""
-
-    namespace: str | None
-    user_id: str | None
 
 
 class Destination(Protocol):

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 from agent_memory_server.errors import DependencyUnavailable, InvalidInput, MemoryServerError
 
 if TYPE_CHECKING:
-    from agent_memory_server.cli.conversation_files import FileMessage
-    from agent_memory_server.cli.import_conversation import Owner
+    from agent_memory_server.cli.conversation_files import FileMessage, Owner
 
 TIMEOUT_S = 60.0
 
