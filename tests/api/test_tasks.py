@@ -45,8 +45,9 @@ async def endpoint() -> AsyncGenerator[ModelServer]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def cut_off(tmp_path: Path, clock: Clock, endpoint: ModelServer) -> AsyncGenerator[RunningApp]:
-    """An app that embeds at the endpoint; the test does the background work."""
+    """An app that embeds at the endpoint, and leaves nothing else for later; the test does the background work."""
     models: dict[str, Any] = {"embedding_model": "m", "generation_model": "m", "openai_api_base": endpoint.base_url}
+    models |= {"enable_topic_extraction": False, "enable_ner": False, "compact_semantic_duplicates": False}
     async with running_app(data_dir=tmp_path, now=clock, background=False, **models) as opened:
         yield opened
 
