@@ -18,6 +18,11 @@ _PACKAGES: dict[Provider, str] = {
     "bedrock": "boto3",
     "litellm": "litellm",
 }
+DEFAULTS: dict[Provider, tuple[str, str]] = {
+    "openai": ("gpt-5", "gpt-5-mini"),
+    "anthropic": ("claude-sonnet-5-5", "claude-haiku-5-5"),
+}
+"""Models for generation and for what has to be fast, when none is named."""
 LITELLM_PREFIXES = frozenset(
     {
         *("azure", "azure_ai", "cohere", "databricks", "deepseek", "fireworks_ai", "gemini", "groq", "hosted_vllm"),
@@ -48,7 +53,7 @@ def chosen_models(access: ModelAccess, *, generation: str | None, fast: str | No
             "OPENAI_API_BASE or ANTHROPIC_API_BASE is set, but neither a key nor GENERATION_MODEL: name the model that "
             "this endpoint serves, as in GENERATION_MODEL=llama3.2"
         )
-    defaults = ("gpt-5", "gpt-5-mini") if access.has_openai else ("claude-sonnet-5-5", "claude-haiku-5-5")
+    defaults = DEFAULTS["openai" if access.has_openai else "anthropic"]
     # A single named model answers everything: its endpoint need not know our default for the fast one.
     names = ModelNames(generation=generation or defaults[0], fast=fast or generation or defaults[1])
     for name in (names.generation, names.fast):
