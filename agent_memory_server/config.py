@@ -38,7 +38,9 @@ class Settings(BaseSettings):
 
     # -- where data lives
     storage_url: str | None = Field(
-        default=None, description="Engine and place of the data: sqlite:///path. Unset: a file in DATA_DIR."
+        default=None,
+        description="Engine and place of the data: sqlite:///path or redis://host:port/0. "
+        "Unset: REDIS_URL, else a file in DATA_DIR.",
     )
     data_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("agent-memory-server", appauthor=False)),
@@ -47,6 +49,10 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(
         default=None,
         description="Where the queue for separate workers is; selects the Redis engine when STORAGE_URL is unset.",
+    )
+    durability: Literal["standard", "strict"] = Field(
+        default="standard",
+        description="strict: Redis answers a write when it is in its append-only file on disk (WAITAOF). SQLite always does.",
     )
 
     # -- background work

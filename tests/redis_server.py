@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +75,18 @@ class RedisServer:
         modules = ("--loadmodule", str(self.modules / "redisearch.so")) if self._search else ()
         self._process = subprocess.Popen(
             [
-                str(self.program), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder),
-                "--save", "", *modules, *self._options,
-            ],  # fmt: skip
+                str(self.program),
+                "--port",
+                str(self.port),
+                "--bind",
+                "127.0.0.1",
+                "--dir",
+                str(self.folder),
+                "--save",
+                "",
+                *modules,
+                *self._options,
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -89,7 +98,7 @@ class RedisServer:
         until = time.monotonic() + _START_LIMIT_S
         while True:
             with contextlib.suppress(redis.RedisError), self.client() as client:
-                if client.ping():
+                if client.ping():  # pyright: ignore[reportUnknownMemberType]
                     return
             assert self._process is not None
             assert self._process.poll() is None, "Redis stopped while it was starting"
@@ -111,7 +120,7 @@ class RedisServer:
 
 
 @contextlib.contextmanager
-def running_redis(folder: Path, *options: str, search: bool = True) -> Iterator[RedisServer]:
+def running_redis(folder: Path, *options: str, search: bool = True) -> Generator[RedisServer]:
     """A server of the caller's own, stopped at the end."""
     server = RedisServer(folder, *options, search=search)
     server.start()

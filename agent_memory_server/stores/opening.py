@@ -34,15 +34,24 @@ def sqlite_path(url: str) -> Path:
     return Path(path).expanduser()
 
 
-async def open_stores(url: str, *, now: Callable[[], datetime]) -> Stores:
-    """Open the engine that ``url`` names, bringing its schema up to date.
+async def open_stores(url: str, *, now: Callable[[], datetime], strict: bool = False) -> Stores:
+    """Open the engine that ``url`` names, bringing its schema up to date. ``strict``: Redis confirms each write from its disk,
+    which the embedded engine always does.
 
     Raises ConfigurationError with a sentence that says what to change.
     """
     scheme = url.partition("://")[0].lower()
     if scheme == "sqlite":
         return await open_sqlite(sqlite_path(url), now=now)
+    if scheme in _REDIS:
+        # Only who uses it pays for loading its client.
+        from agent_memory_server.stores.redis import open_redis
+
+        return await open_redis(url, now=now, strict=strict)
     raise _unknown(url, scheme)
+
+
+_REDIS = frozenset({"redis", "rediss"})
 
 
 def open_migrator(url: str) -> Migrator:
@@ -50,18 +59,21 @@ def open_migrator(url: str) -> Migrator:
     scheme = url.partition("://")[0].lower()
     if scheme == "sqlite":
         return SqliteMigrator(sqlite_path(url))
+    if scheme in _REDIS:
+        from agent_memory_server.stores.redis.migrator import RedisMigrator
+
+        return RedisMigrator(url)
     raise _unknown(url, scheme)
 
 
 def _unknown(url: str, scheme: str) -> ConfigurationError:
-    if scheme in {"redis", "rediss", "redis+cluster"}:
+    if "cluster" in scheme or "sentinel" in scheme:
         return ConfigurationError(
-            "The Redis engine is not in this version yet. Unset REDIS_URL and STORAGE_URL to use the embedded engine, "
-            "or set STORAGE_URL=sqlite:////path/to/memory.db."
+            f"{scheme}:// is not supported yet: this version knows one Redis, redis://host:port/0 or rediss:// with TLS."
         )
     return ConfigurationError(
         f"STORAGE_URL {_without_credentials(url)!r} names no engine that this version has; "
-        "use sqlite:////absolute/path.db or sqlite:///relative/path.db."
+        "use sqlite:////absolute/path.db, sqlite:///relative/path.db or redis://host:port/0."
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from agent_memory_server.app import open_app
 from agent_memory_server.errors import ConfigurationError
+from tests.redis_server import running_redis
 from tests.server_process import ServerProcess
 from tests.setting_proofs.running import refused, settings_of
 
@@ -41,10 +42,20 @@ async def data_dir(folder: Path) -> None:
 
 
 async def redis_url(folder: Path) -> None:
-    """It selects the Redis engine, which this version refuses instead of taking another engine silently."""
-    with pytest.raises(ConfigurationError, match="Redis engine"):
-        async with open_app(settings_of(folder, redis_url="redis://localhost:6379")):
-            pass
+    """It selects the Redis engine where STORAGE_URL names no other."""
+    with running_redis(folder) as redis:
+        async with open_app(settings_of(folder, redis_url=redis.url), background=False):
+            with redis.client() as looking:
+                assert looking.exists("ams:schema")  # pyright: ignore[reportUnknownMemberType]
+
+
+async def durability(folder: Path) -> None:
+    """strict: a Redis without an append-only file is not ready, because it cannot confirm a write from its disk."""
+    with running_redis(folder) as redis:
+        for wanted, ready in (("standard", True), ("strict", False)):
+            settings = settings_of(folder, redis_url=redis.url, durability=wanted)
+            async with open_app(settings, background=False) as app:
+                assert (await app.readiness.check()).ready is ready
 
 
 def host(folder: Path) -> None:

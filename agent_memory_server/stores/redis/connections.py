@@ -21,7 +21,8 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from agent_memory_server.stores.redis import failures
+from agent_memory_server.errors import StoreUnavailable
+from agent_memory_server.stores.redis import failures, naming
 
 LIMIT_S = 4.5
 """A call that takes longer fails: the promise is an answer within five seconds."""
@@ -53,6 +54,11 @@ class Link:
     def __init__(self, url: str, *, strict: bool = False) -> None:
         self.url = url
         self.strict = strict
+        self.barred: str | None = None
+        """Why this database must not be used as it is; then every call is refused with this sentence."""
+        self.claimed = False
+        """Our data is there: a database without it was emptied, which is a failure and not an empty store."""
+        self._emptied = False
         self.connected = 0
         """How often a connection was made: what was known of the server may have changed with it."""
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -67,10 +73,14 @@ class Link:
             client_name="agent-memory",
             redis_connect_func=self._count_connection,
         )
+        self.database = int(pool.connection_kwargs.get("db") or 0)
         self._redis = Redis(connection_pool=pool)
 
     async def _count_connection(self, connection: AbstractConnection) -> None:
         await connection.on_connect()
+        if self.claimed:
+            await connection.send_command("GET", naming.SCHEMA)
+            self._emptied = await connection.read_response() is None
         self.connected += 1
 
     def alone(self, name: str) -> asyncio.Lock:
@@ -85,6 +95,7 @@ class Link:
 
     async def reads(self, *commands: Command) -> list[Any]:
         """The answers to several commands in one round trip."""
+        self._admit()
         try:
             return await self._sent(commands)
         except (exceptions.ConnectionError, OSError) as error:
@@ -111,12 +122,34 @@ class Link:
 
     async def raws(self, *commands: Command) -> list[Any]:
         """Several commands; the client's own errors come through."""
+        self._admit()
         return await self._sent(commands)
+
+    def _admit(self) -> None:
+        if self.barred is not None:
+            raise StoreUnavailable(self.barred, retry_after_s=30)
+
+    def lost(self) -> StoreUnavailable:
+        """The data went away under us."""
+        return StoreUnavailable(
+            "The database was emptied while this server ran: restore it, or restart the server to begin anew.",
+            retry_after_s=10,
+        )
+
+    async def _still_ours(self, commands: Sequence[Command]) -> None:
+        """Whether what was just answered came from our data. A new connection looks, since a Redis that comes back may have
+        lost everything; as long as nothing is there, every answer is looked at."""
+        if self._emptied and not (len(commands) == 1 and commands[0][:2] == ("GET", naming.SCHEMA)):
+            held = await self._redis.execute_command("GET", naming.SCHEMA)  # pyright: ignore[reportUnknownMemberType]
+            self._emptied = held is None
+            if self._emptied:
+                raise self.lost()
 
     async def close(self) -> None:
         await self._redis.aclose(close_connection_pool=True)
 
     async def _ours(self, commands: Sequence[Command], *, durable: bool = False) -> list[Any]:
+        self._admit()
         try:
             return await self._sent(commands, durable=durable)
         except exceptions.NoScriptError:
@@ -128,7 +161,9 @@ class Link:
         waits = durable and self.strict
         async with asyncio.timeout(LIMIT_S):
             if len(commands) == 1 and not waits:
-                return [await self._redis.execute_command(*commands[0])]  # pyright: ignore[reportUnknownMemberType]
+                answer: Any = await self._redis.execute_command(*commands[0])  # pyright: ignore[reportUnknownMemberType]
+                await self._still_ours(commands)
+                return [answer]
             pipeline = self._redis.pipeline(transaction=False)
             for command in commands:
                 pipeline.execute_command(*command)  # pyright: ignore[reportUnknownMemberType]
@@ -139,6 +174,7 @@ class Link:
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
+        await self._still_ours(commands)
         if waits and answers.pop()[0] < 1:
             raise failures.not_durable()
         return answers

@@ -7,13 +7,14 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime
+from enum import Enum
 from typing import Any
 
 from redis import exceptions
 
 from agent_memory_server.errors import ConfigurationError, MemoryServerError, StoreTooNew
 from agent_memory_server.ports.stores import Check, Stores
-from agent_memory_server.stores.redis import naming
+from agent_memory_server.stores.redis import failures, naming
 from agent_memory_server.stores.redis.clock import RedisClock
 from agent_memory_server.stores.redis.comparisons import RedisComparisons
 from agent_memory_server.stores.redis.connections import Link, place_of
@@ -41,17 +42,16 @@ async def open_redis(url: str, *, now: Callable[[], datetime], strict: bool = Fa
     ``strict``: a write returns when Redis has it on disk (``WAITAOF 1 0``). Raises ConfigurationError (cannot be reached,
     wrong credentials, not a Redis, no search engine, too old), StoreTooNew, or StoreUnavailable; nothing is written then.
     """
+    link, place = await _linked(url, strict=strict)
+    index = Index(link)
+    token_key = b""
     try:
-        link = Link(url, strict=strict)
-    except ValueError as error:
-        raise ConfigurationError(f"The Redis URL cannot be read: {error}.") from error
-    place = place_of(url)
-    try:
-        await _reached(link, place)
-        await _suitable(link, place)
-        token_key = await _claimed(link, place)
-        index = Index(link)
-        await index.state()
+        if await _state(link, place) is State.REFERENCE:
+            link.barred = REFERENCE_DATA
+        else:
+            token_key = await _claimed(link)
+            link.claimed = True
+            await index.state()
     except BaseException:
         await link.close()
         raise
@@ -104,6 +104,8 @@ async def _reached(link: Link, place: str) -> None:
 
 
 async def _suitable(link: Link, place: str) -> None:
+    if link.database != 0:
+        raise ConfigurationError(f"Redis can search database 0 alone, and {place} names another: write /0.")
     try:
         info = await link.raw("INFO", "server")
         indexes = await link.raw("FT._LIST")
@@ -131,24 +133,85 @@ def _version_of(info: dict[str, Any]) -> tuple[int, ...]:
     return tuple(int(part) for part in str(info.get("redis_version", "0")).split(".")[:2] if part.isdigit())
 
 
-async def _claimed(link: Link, place: str) -> bytes:
-    """The key of the token digests. Marks an empty database as ours; refuses one that a newer version wrote."""
+REFERENCE_DATA = (
+    "This Redis holds the data of the reference server, which this version cannot read yet (agent-memory migrate-memories "
+    "will bring it over). Nothing was changed. Use another Redis, or STORAGE_URL=sqlite:////path/to/memory.db, until then."
+)
+
+
+class State(Enum):
+    """Whose data is in a database."""
+
+    EMPTY = "empty"
+    OURS = "ours"
+    REFERENCE = "reference"
+    """The reference server wrote here and we did not."""
+
+
+async def state_of(url: str) -> State:
+    """Whose data is there; changes nothing. Raises as ``open_redis`` does."""
+    link, place = await _linked(url)
+    try:
+        return await _state(link, place)
+    finally:
+        await link.close()
+
+
+async def _linked(url: str, *, strict: bool = False) -> tuple[Link, str]:
+    """A link to a Redis that can hold our data, and its address for people."""
+    try:
+        place = place_of(url)
+        link = Link(url, strict=strict)
+    except ValueError as error:
+        raise ConfigurationError("The Redis URL cannot be read: write redis://user:password@host:6379/0.") from error
+    try:
+        await _reached(link, place)
+        await _suitable(link, place)
+    except BaseException:
+        await link.close()
+        raise
+    return link, place
+
+
+def _check_version(held: bytes, place: str) -> None:
+    if not held.isdigit() or int(held) > SCHEMA_VERSION:
+        raise StoreTooNew(
+            f"The data in Redis at {place} was written by a newer version (layout {held.decode(errors='replace')}, "
+            f"this one knows {SCHEMA_VERSION}): start that version again, or use another database."
+        )
+
+
+async def _state(link: Link, place: str) -> State:
+    """Looks at every key, once, when ours are absent."""
     try:
         held = await link.raw("GET", naming.SCHEMA)
-        if held is not None and (not held.isdigit() or int(held) > SCHEMA_VERSION):
-            raise StoreTooNew(
-                f"The data in Redis at {place} was written by a newer version (layout {held.decode(errors='replace')}, "
-                f"this one knows {SCHEMA_VERSION}): start that version again, or use another database."
-            )
-        if held is None:
-            await link.raw("HSETNX", naming.FACTS, "token_key", secrets.token_bytes(32))
-            await link.raw("SET", naming.SCHEMA, SCHEMA_VERSION, "NX")
-        token_key = await link.raw("HGET", naming.FACTS, "token_key")
+        if held is not None:
+            _check_version(held, place)
+            return State.OURS
+        if any(name in naming.REFERENCE_INDEXES for name in await link.raw("FT._LIST")):
+            return State.REFERENCE
+        cursor: int = 0
+        while True:
+            cursor, keys = await link.raw("SCAN", cursor, "COUNT", 5_000)
+            if any(key.startswith(naming.REFERENCE_PREFIXES) for key in keys):
+                return State.REFERENCE
+            if int(cursor) == 0:
+                return State.EMPTY
+    except (exceptions.RedisError, OSError) as error:
+        raise ConfigurationError(f"Redis at {place} stopped answering while it was checked.") from error
+
+
+async def _claimed(link: Link) -> bytes:
+    """The key of the token digests. Marks a database without our data as ours."""
+    try:
+        held = await link.raw("HGET", naming.FACTS, "token_key")
+        if held is not None:
+            return held
+        await link.raw("HSETNX", naming.FACTS, "token_key", secrets.token_bytes(32))
+        await link.raw("SET", naming.SCHEMA, SCHEMA_VERSION, "NX")
+        return await link.raw("HGET", naming.FACTS, "token_key")
     except exceptions.RedisError as error:
-        raise ConfigurationError(f"Redis at {place} cannot be written to: {error}") from error
-    if token_key is None:
-        raise ConfigurationError(f"The data in Redis at {place} is incomplete: {naming.FACTS} has no token_key.")
-    return token_key
+        raise failures.translated(error) from error
 
 
 class RedisEngine:
@@ -161,6 +224,8 @@ class RedisEngine:
 
     async def checks(self) -> tuple[Check, ...]:
         """A real read, a real (tiny) write, the search index, and settings of Redis that would lose data."""
+        if self._link.barred is not None:
+            return (Check(name="store-migration", ok=False, detail=self._link.barred),)
         return tuple(
             await asyncio.gather(
                 self._checked("store-read", self._read),
@@ -188,7 +253,8 @@ class RedisEngine:
         return Check(name=name, ok=not problem, detail=problem or detail)
 
     async def _read(self) -> tuple[str, str]:
-        await self._link.read("GET", naming.SCHEMA)
+        if await self._link.read("GET", naming.SCHEMA) is None:
+            return "the database was emptied while this server ran: restart the server", ""
         return "", "a read was answered"
 
     async def _write(self) -> tuple[str, str]:

@@ -103,21 +103,31 @@ class Index:
 
     async def state(self) -> tuple[str, bool]:
         """The index's name and whether it holds everything; begins to build it when it is missing."""
+        held = await self.link.read("GET", naming.INDEX)
+        name = None if held is None else held.decode()
         try:
-            held = await self.link.read("GET", naming.INDEX)
-            name = None if held is None else held.decode()
-            if name is not None:
-                try:
-                    told = pairs_of(await self.link.raw("FT.INFO", name))
-                    return name, int(told[b"indexing"]) == 0
-                except exceptions.ResponseError as error:
-                    if not failures.is_index_missing(error):
-                        raise
+            told = None if name is None else await self._told(name)
+            if name is not None and told is not None:
+                return name, int(told[b"indexing"]) == 0
+            await self._still_ours()
             return await self._build(name), False
         except MemoryServerError:
             raise
         except Exception as error:
             raise failures.translated(error) from error
+
+    async def _told(self, name: str) -> dict[bytes, bytes] | None:
+        """What the engine says of an index; None when it is not there."""
+        try:
+            return pairs_of(await self.link.raw("FT.INFO", name))
+        except exceptions.ResponseError as error:
+            if failures.is_index_missing(error):
+                return None
+            raise
+
+    async def _still_ours(self) -> None:
+        if self.link.claimed and not await self.link.read("EXISTS", naming.SCHEMA):
+            raise self.link.lost()
 
     async def _build(self, replaced: str | None) -> str:
         spaces = {space: dimensions for space, (_, dimensions) in (await self.spaces()).items()}
@@ -160,20 +170,23 @@ class Index:
     async def _add_space(self, space: str, model: str, dimensions: int) -> None:
         if await self.link.read("HEXISTS", naming.SPACES, space):
             return
-        for is_last in (False, True):
+        for _ in range(3):
             name = await self.ready()
             try:
                 await self.link.raw("FT.ALTER", name, "SCHEMA", "ADD", *_vector_field(space, dimensions))
-                break
             except exceptions.ResponseError as error:
-                if "duplicate" in str(error).lower():
-                    break  # another process was first
-                self._name = None
-                if is_last or not failures.is_index_missing(error):
+                if failures.is_index_missing(error):
+                    self._name = None
+                    continue
+                if "duplicate" not in str(error).lower():  # else another process was first
                     raise failures.translated(error) from error
             except Exception as error:
                 raise failures.translated(error) from error
-        await self.link.write("HSET", naming.SPACES, space, to_json([model, dimensions]))
+            await self.link.write("HSET", naming.SPACES, space, to_json([model, dimensions]))
+            # An index that was built meanwhile may not know of it yet.
+            if await self.link.read("GET", naming.INDEX) == name.encode():
+                return
+        raise failures.indexing()
 
     async def failures_noted(self) -> int:
         """How many memories the engine could not index: they are stored, but no search finds them."""

@@ -108,7 +108,7 @@ async def _documents(index: Index, criteria: MemoryFilter, whole: Query, now: da
             "@len",
             "AS",
             "terms",
-        )  # fmt: skip
+        )
     )
     for row in gone:
         documents -= int(float(row[b"held"]))

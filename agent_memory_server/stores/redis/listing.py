@@ -142,10 +142,7 @@ async def member_page(
         return RedisMembers((), None)
     answer = await index.search(*_ordered(query, order, after, limit=limit + 1, offset=0, load=("doc",)))  # pyright: ignore[reportArgumentType]
     rows = records_of(answer)
-    members: list[Member] = []
-    for row in rows[:limit]:
-        if b"doc" in row:
-            members.append(_member_of(from_json(row[b"doc"])))
+    members = [_member_of(from_json(row[b"doc"])) for row in rows[:limit] if b"doc" in row]
     next_cursor = _cursor(_position_of(rows[limit - 1], order), _LETTER[order]) if len(rows) > limit else None
     return RedisMembers(members, next_cursor)
 

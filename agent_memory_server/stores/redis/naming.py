@@ -35,8 +35,9 @@ CONTINUOUS_VIEWS = PREFIX + "continuous-views"
 VIEW_NUMBER = PREFIX + "view-number"
 PROBE = PREFIX + "probe"
 
-REFERENCE_PATTERNS = ("memory_idx*", "working_memory:*", "auth_token*", "summary_view:*")
-"""Keys of the reference server (wire contract, section 10)."""
+REFERENCE_PREFIXES = (b"memory_idx", b"working_memory:", b"auth_token:", b"auth_tokens:list", b"summary_view:")
+"""How keys of the reference server begin (wire contract, section 10)."""
+REFERENCE_INDEXES = (b"memory_records", b"working_memory_idx")
 
 
 def digest(*parts: str | None) -> str:
