@@ -26,6 +26,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 async def sweep_for_ever(app: MemoryApp) -> None:
     """Work through every lane and ask for what schedules ask for, until cancelled. What is under way is given back then."""
+    _log.info("working through pending work", storage=app.storage)
     async with asyncio.TaskGroup() as group:
         for lane, work in app.lanes.items():
             group.create_task(_kept_going(work.run_for_ever), name=f"pending work: {lane.value}")

@@ -1,0 +1,84 @@
+"""Worker processes as operators start them: ``docket worker`` or ``agent-memory task-worker``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sysconfig
+import time
+from pathlib import Path
+from types import TracebackType
+
+from tests.server_process import bare_environment, command
+from tests.waiting import wait_until
+
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 10.0
+
+
+class WorkerProcess:
+    """One worker; use as a context manager. ``kill`` and ``start`` may be repeated."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], *, plain: bool, queue_name: str) -> None:
+        self._folder = folder
+        self._environment = environment
+        self._log = folder / f"worker-{id(self)}.log"
+        docket = [
+            str(Path(sysconfig.get_path("scripts")) / "docket"), "worker",
+            "--tasks", "agent_memory_server.docket_tasks:task_collection",
+            "--docket", queue_name, "--concurrency", "5", "--redelivery-timeout", "2s",
+        ]  # fmt: skip
+        ours = [command(), "task-worker", "--concurrency", "5", "--redelivery-timeout", "2"]
+        self._command = docket if plain else ours
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> WorkerProcess:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def start(self, *, wait: bool = True) -> None:
+        begun_at = self._log.stat().st_size if self._log.exists() else 0
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(
+                self._command,
+                env=bare_environment(self._folder, self._environment),
+                cwd=self._folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._process = process
+        if wait:
+            wait_until(
+                lambda: process.poll() is not None or "working through pending work" in self.log[begun_at:],
+                "the worker did not begin",
+                START_TIMEOUT_S,
+            )
+            assert process.poll() is None, self.log[-3000:]
+
+    def kill(self) -> None:
+        """As a crash does it; nothing when it is gone."""
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(STOP_TIMEOUT_S)
+
+    def stop(self) -> tuple[int, float]:
+        """SIGTERM; the exit status, and the seconds that it took."""
+        process, self._process = self._process, None
+        assert process is not None
+        asked_at = time.monotonic()
+        os.killpg(process.pid, signal.SIGTERM)
+        return process.wait(STOP_TIMEOUT_S), time.monotonic() - asked_at
