@@ -41,8 +41,8 @@ class Answer:
 
 
 def encoded(value: Any) -> bytes:
-    """JSON as the contract writes it: aware times as ISO-8601 with ``Z``, microseconds only when there are some."""
-    return orjson.dumps(value, option=orjson.OPT_UTC_Z)
+    """JSON as the contract writes it: times as ISO-8601 with ``Z`` (a naive one is in UTC), microseconds if there are some."""
+    return orjson.dumps(value, option=orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC)
 
 
 def answer(value: Any, *, etag: str | None = None, headers: Headers = (), status: int = 200) -> Answer:

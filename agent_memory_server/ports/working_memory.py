@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Intent
@@ -165,4 +165,20 @@ class WorkingMemoryStore(Protocol):
 
     async def purge_expired(self, *, now: datetime, limit: int) -> int:
         """Remove up to ``limit`` expired sessions for good; returns how many."""
+        ...
+
+
+MessageRow = tuple[str, str, str, datetime, str | None, datetime | None, bool]
+"""Id, role, content, created_at, name, persisted_at, extracted. These times are in UTC and say no time zone: they are only to be
+written out."""
+
+
+@runtime_checkable
+class ShowsRows(Protocol):
+    """What an engine may be able to do beside: a session that is only to be shown, its messages as rows."""
+
+    async def load_rows(
+        self, scope: Scope, /, *, now: datetime, recent_messages: int | None = None
+    ) -> tuple[Session, Sequence[MessageRow]] | None:
+        """As ``load``, without building the messages: the session has none, and its rows come beside it in the same order."""
         ...

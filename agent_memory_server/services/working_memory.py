@@ -7,9 +7,10 @@ session answers, several are ambiguous (409), none is 404. Writes never fall bac
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from agent_memory_server.domain.context_window import DEFAULT_WINDOW_TOKENS, newest_that_fit, percentages, window_tokens
 from agent_memory_server.domain.identity import OutsideReach, Principal, Scope
@@ -32,7 +33,9 @@ from agent_memory_server.domain.strategies import check_strategy
 from agent_memory_server.domain.summarization import passes_threshold
 from agent_memory_server.errors import AmbiguousScope, BadRequest, InvalidInput, NotFound
 from agent_memory_server.ports.tokenizer import Tokenizer
-from agent_memory_server.ports.working_memory import WorkingMemoryStore
+from agent_memory_server.ports.working_memory import MessageRow, ShowsRows, WorkingMemoryStore
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,8 @@ class SessionView:
     session: Session
     percentage_used: float | None
     percentage_until_summarization: float | None
+    rows: Sequence[MessageRow] | None = None
+    """The messages when ``show`` did not build them; the session then has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +104,7 @@ class WorkingMemoryService:
         wake: Callable[[], None],
     ) -> None:
         self._store = store
+        self._shows = store if isinstance(store, ShowsRows) else None
         self._tokenizer = tokenizer
         self._policy = policy
         self._now = now
@@ -117,14 +123,57 @@ class WorkingMemoryService:
     ) -> SessionView:
         """The session, cut to the newest messages as asked (the stored one is never cut). Raises NotFound, AmbiguousScope."""
         recent = recent_messages if recent_messages and recent_messages > 0 else None
-        exact = self._exact(caller, session_id, namespace, user_id)
-        session = await self._store.load(exact, now=self._now(), recent_messages=recent)
-        if session is None:
+
+        def load(scope: Scope) -> Awaitable[Session | None]:
+            return self._store.load(scope, now=self._now(), recent_messages=recent)
+
+        return self._view(await self._found(caller, session_id, namespace, user_id, load), window)
+
+    async def show(
+        self,
+        caller: Principal,
+        *,
+        session_id: str,
+        namespace: str | None = None,
+        user_id: str | None = None,
+        recent_messages: int | None = None,
+        window: Window = NO_WINDOW,
+    ) -> SessionView:
+        """What ``get`` gives, to be written out and no more: where the engine can, the messages stay rows."""
+        shows = self._shows
+        if shows is None or window.tokens is not None:
+            return await self.get(
+                caller,
+                session_id=session_id,
+                namespace=namespace,
+                user_id=user_id,
+                recent_messages=recent_messages,
+                window=window,
+            )
+        recent = recent_messages if recent_messages and recent_messages > 0 else None
+
+        def load(scope: Scope) -> Awaitable[tuple[Session, Sequence[MessageRow]] | None]:
+            return shows.load_rows(scope, now=self._now(), recent_messages=recent)
+
+        session, rows = await self._found(caller, session_id, namespace, user_id, load)
+        return SessionView(session=session, percentage_used=None, percentage_until_summarization=None, rows=rows)
+
+    async def _found(
+        self,
+        caller: Principal,
+        session_id: str,
+        namespace: str | None,
+        user_id: str | None,
+        load: Callable[[Scope], Awaitable[Found | None]],
+    ) -> Found:
+        """What ``load`` gives of the exact session, else of the one that the parts leave. Raises NotFound, AmbiguousScope."""
+        found = await load(self._exact(caller, session_id, namespace, user_id))
+        if found is None:
             scope = await self._by_parts(caller, session_id, namespace, user_id)
-            session = await self._store.load(scope, now=self._now(), recent_messages=recent) if scope else None
-        if session is None:
+            found = await load(scope) if scope else None
+        if found is None:
             raise _absent(session_id)
-        return self._view(session, window)
+        return found
 
     async def put(
         self,

@@ -64,7 +64,7 @@ async def list_sessions(call: Call) -> Answer:
 async def get_session(call: Call) -> Answer:
     """The session; cut to the newest messages that fit when a model or a window is named."""
     query = call.query(GetSessionQuery)
-    view = await call.app.working_memory.get(
+    view = await call.app.working_memory.show(
         call.caller,
         session_id=call.path_id("session_id"),
         namespace=query.namespace,

@@ -14,6 +14,7 @@ from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.records import MemoryType
 from agent_memory_server.domain.sessions import Message, SessionDraft, SessionPatch, Strategy
+from agent_memory_server.ports.working_memory import MessageRow
 from agent_memory_server.services.working_memory import SessionView
 
 Context = Annotated[str, Field(max_length=LIMITS.message_length_max)]
@@ -239,12 +240,28 @@ def message_wire(message: Message) -> dict[str, Any]:
     }
 
 
+def row_wire(row: MessageRow) -> dict[str, Any]:
+    """The fields of MessageResponse, as ``message_wire`` names them."""
+    identity, role, content, created_at, name, persisted_at, extracted = row
+    return {
+        "role": role,
+        "content": content,
+        "id": identity,
+        "created_at": created_at,
+        "persisted_at": persisted_at,
+        "discrete_memory_extracted": "t" if extracted else "f",
+        "name": name,
+    }
+
+
 def session_wire(view: SessionView) -> dict[str, Any]:
     """The fields of WorkingMemoryResponse."""
     session = view.session
     scope = session.scope
     return {
-        "messages": [message_wire(message) for message in session.messages],
+        "messages": [message_wire(message) for message in session.messages]
+        if view.rows is None
+        else [row_wire(row) for row in view.rows],
         "memories": [memory_wire(memory) for memory in session.memories],
         "data": session.data,
         "context": session.context,

@@ -18,6 +18,7 @@ from agent_memory_server.domain.sessions import (
     SessionListing,
     SessionPatch,
 )
+from agent_memory_server.ports.working_memory import MessageRow
 from agent_memory_server.stores.sqlite import session_background, session_writes
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.encoding import from_json, micros
@@ -26,6 +27,7 @@ from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.scoping import selected
 from agent_memory_server.stores.sqlite.session_rows import (
     live_messages,
+    live_rows,
     live_session,
     messages_where,
     position,
@@ -70,6 +72,19 @@ class SqliteWorkingMemory:
             if (recent_messages or row.live_count) > _LOADED_AT_ONCE_MAX:
                 connected.leave_event_loop()
             return session_of(row, scope, live_messages(connected, row.id, recent=recent_messages))
+
+        return await self._readers.run(work)
+
+    async def load_rows(
+        self, scope: Scope, /, *, now: datetime, recent_messages: int | None = None
+    ) -> tuple[Session, Sequence[MessageRow]] | None:
+        def work(connected: Connected) -> tuple[Session, Sequence[MessageRow]] | None:
+            row = live_session(connected, scope, now=now)
+            if row is None:
+                return None
+            if (recent_messages or row.live_count) > _LOADED_AT_ONCE_MAX:
+                connected.leave_event_loop()
+            return session_of(row, scope, ()), live_rows(connected, row.id, recent=recent_messages)
 
         return await self._readers.run(work)
 

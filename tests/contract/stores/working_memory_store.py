@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -15,6 +15,7 @@ from agent_memory_server.domain.records import MESSAGE_STRATEGY
 from agent_memory_server.domain.sessions import SessionDraft, SessionGuard, SessionPatch, Strategy
 from agent_memory_server.errors import InvalidInput, MessageConflict, StaleRevision
 from agent_memory_server.ports.stores import Stores
+from agent_memory_server.ports.working_memory import ShowsRows
 from tests.contract.stores.making import ALICE, T0, memory, message, operation, put, selector, session_scope
 
 SCOPE = session_scope()
@@ -61,6 +62,44 @@ class WorkingMemoryStoreContract:
         page = await stores.working_memory.page(SCOPE, now=T0, limit=1)
         assert page is not None
         assert page.etag == read.etag
+
+    async def test_a_session_shown_as_rows_is_the_same_session(self, stores: Stores) -> None:
+        """An engine that can show rows gives every field, time and window as loading does, and absence too."""
+        store = stores.working_memory
+        if not isinstance(store, ShowsRows):
+            return
+        assert await store.load_rows(SCOPE, now=T0) is None
+        first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+        times = (T0, first, last, T0 + timedelta(microseconds=1))
+        full = draft(
+            messages=tuple(
+                message(f"m{number}", 'c "ü" 🎉', name="Ann" if number else None, created_at=at)
+                for number, at in enumerate(times)
+            ),
+            data={"a": 1},
+        )
+        written = await store.replace(full, at=T0, epoch="e")
+        guard = SessionGuard(scope=SCOPE, epoch=written.epoch)
+        await stores.working_memory.mark_promoted(guard, message_ids=["m1"], memory_ids=(), at=T0)
+        for recent in (None, 1, 3, 9):
+            loaded = await stores.working_memory.load(SCOPE, now=T0, recent_messages=recent)
+            shown = await store.load_rows(SCOPE, now=T0, recent_messages=recent)
+            assert loaded is not None
+            assert shown is not None
+            session, rows = shown
+            assert session == replace(loaded, messages=())
+            assert list(rows) == [
+                (
+                    each.id,
+                    each.role,
+                    each.content,
+                    each.created_at.replace(tzinfo=None),
+                    each.name,
+                    each.persisted_at and each.persisted_at.replace(tzinfo=None),
+                    each.extracted,
+                )
+                for each in loaded.messages
+            ]
 
     async def test_parallel_appends_lose_nothing(self, stores: Stores) -> None:
         """20 clients with 50 messages each: all stored, each client's in its order."""
