@@ -6,8 +6,10 @@ vectors are read once for all the memories that are compared there.
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -25,7 +27,7 @@ from agent_memory_server.stores.sqlite.encoding import micros
 from agent_memory_server.stores.sqlite.filtering import Condition
 from agent_memory_server.stores.sqlite.listing import fetched
 from agent_memory_server.stores.sqlite.nearest import EXACT_MAX, vectors_of
-from agent_memory_server.stores.sqlite.packed_vectors import PackedVectors
+from agent_memory_server.stores.sqlite.packed_vectors import PackedCopy, PackedVectors
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.scoping import known_scope, selected
 from agent_memory_server.stores.sqlite.vectors import known_space
@@ -52,10 +54,12 @@ _COMPARABLE = (
 class SqliteComparisons:
     """``ports.comparisons.ComparisonStore`` over one file."""
 
-    def __init__(self, readers: Readers, writer: Writer, packed: PackedVectors) -> None:
+    def __init__(self, readers: Readers, writer: Writer, packed: PackedVectors, *, exact_max: int = EXACT_MAX) -> None:
+        """``exact_max``: an owner with more memories than this is compared through packed vectors first."""
         self._readers = readers
         self._writer = writer
         self._packed = packed
+        self._exact_max = exact_max
 
     async def tenants_due(self, *, stage_max: Stage) -> Sequence[str]:
         rows = await self._readers.run(
@@ -88,15 +92,37 @@ class SqliteComparisons:
     async def near(
         self, handles: Sequence[Handle], /, *, model: str, now: datetime, distance_max: float, limit: int
     ) -> Mapping[Handle, Mapping[Handle, float]]:
-        found: Found = {}
         numbers = [handle for handle in handles if isinstance(handle, int)]
-        for start in range(0, len(numbers), _QUERIES_AT_ONCE):
-            some = numbers[start : start + _QUERIES_AT_ONCE]
-            found |= await self._readers.run(
-                lambda connected, some=some: _near(
-                    connected, self._packed, some, model=model, now=now, distance_max=distance_max, limit=limit
+        asked = await self._readers.run(
+            lambda connected: _places(connected, numbers, model=model, now_us=micros(now), exact_max=self._exact_max)
+        )
+        if asked is None:
+            return {}
+        within = _Within(space_id=asked.space_id, now_us=micros(now), distance_max=distance_max, limit=limit)
+        found: Found = {}
+        for some in _portions(asked.small):
+            found |= await self._readers.run(lambda connected, some=some: _near(connected, some, within))
+        for place, queries in asked.large:
+            found |= await self._near_in_large(place, queries, within)
+        return found
+
+    async def _near_in_large(self, place: _Place, queries: Sequence[int], within: _Within) -> Found:
+        """In portions, and with the products between the reads: a read has a time limit that they would use up."""
+        candidates, copy = await self._readers.run(lambda connected: _packed(connected, self._packed, place, within))
+        rows = np.isin(copy.handles, candidates).nonzero()[0]
+        found: Found = {}
+        for start in range(0, len(queries), _QUERIES_AT_ONCE):
+            some = queries[start : start + _QUERIES_AT_ONCE]
+            held, asked = await self._readers.run(
+                lambda connected, some=some: vectors_of(
+                    connected, some, space_id=within.space_id, dimensions=copy.codes.shape[1]
                 )
             )
+            if len(held):
+                chosen = await asyncio.to_thread(_chosen_by_packed, copy, rows, held, asked, within.distance_max)
+                found |= await self._readers.run(
+                    lambda connected, some=some, chosen=chosen: _compared(connected, some, chosen, within)
+                )
         return found
 
 
@@ -159,38 +185,77 @@ def _copies(connected: Connected, handles: str, now_us: int) -> list[list[Memory
     return [[memories[handle] for handle in group] for group in groups]
 
 
-def _near(
-    connected: Connected,
-    packed: PackedVectors,
-    handles: Sequence[int],
-    *,
-    model: str,
-    now: datetime,
-    distance_max: float,
-    limit: int,
-) -> Found:
+@dataclass(frozen=True, slots=True)
+class _Within:
+    """What a search for neighbours keeps to."""
+
+    space_id: int
+    now_us: int
+    distance_max: float
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The memories whose neighbours are asked for, by place: small owners together, and those with very many memories."""
+
+    space_id: int
+    small: list[tuple[_Place, list[int]]]
+    large: list[tuple[_Place, list[int]]]
+
+
+def _places(connected: Connected, handles: Sequence[int], *, model: str, now_us: int, exact_max: int) -> _Asked | None:
     space_id = known_space(connected, model)
     if space_id is None:
-        return {}
+        return None
     rows = connected.rows(
-        "SELECT m.handle, m.tenant_id, m.scope_id, m.memory_type FROM json_each(?) AS h CROSS JOIN memories AS m "
+        "SELECT m.handle, m.tenant_id, m.scope_id, m.memory_type, s.documents FROM json_each(?) AS h "
+        "CROSS JOIN memories AS m JOIN scopes AS s ON s.id = m.scope_id "
         f"WHERE m.handle = h.value AND {_COMPARABLE}",
-        (orjson.dumps(list(handles)).decode(), micros(now)),
+        (orjson.dumps(list(handles)).decode(), now_us),
     )
-    places: defaultdict[_Place, list[int]] = defaultdict(list)
-    for handle, tenant_id, scope_id, memory_type in rows:
-        places[(tenant_id, scope_id, memory_type)].append(handle)
+    small: defaultdict[_Place, list[int]] = defaultdict(list)
+    large: defaultdict[_Place, list[int]] = defaultdict(list)
+    for handle, tenant_id, scope_id, memory_type, documents in rows:
+        (large if documents > exact_max else small)[(tenant_id, scope_id, memory_type)].append(handle)
+    return _Asked(space_id, list(small.items()), list(large.items()))
+
+
+def _portions(places: list[tuple[_Place, list[int]]]) -> Iterator[list[tuple[_Place, list[int]]]]:
+    """Places that are read together: as many as hold a bounded number of memories, or a part of a single one."""
+    portion: list[tuple[_Place, list[int]]] = []
+    held = 0
+    for place, queries in places:
+        for start in range(0, len(queries), _QUERIES_AT_ONCE):
+            some = queries[start : start + _QUERIES_AT_ONCE]
+            if portion and held + len(some) > _QUERIES_AT_ONCE:
+                yield portion
+                portion, held = [], 0
+            portion.append((place, some))
+            held += len(some)
+    if portion:
+        yield portion
+
+
+def _near(connected: Connected, places: Sequence[tuple[_Place, list[int]]], within: _Within) -> Found:
     found: Found = {}
-    for place, queries in places.items():
-        candidates = _comparable(connected, place, now_us=micros(now))
-        if len(candidates) < 2:
-            continue
-        if len(candidates) > EXACT_MAX:
-            chosen = _chosen_by_packed(connected, packed, place, queries, candidates, space_id, distance_max)
-        else:
-            chosen = candidates
-        found |= _compared(connected, queries, chosen, space_id=space_id, distance_max=distance_max, limit=limit)
+    for place, queries in places:
+        candidates = _comparable(connected, place, now_us=within.now_us)
+        if len(candidates) > 1:
+            found |= _compared(connected, queries, candidates, within)
     return found
+
+
+def _packed(
+    connected: Connected, packed: PackedVectors, place: _Place, within: _Within
+) -> tuple[NDArray[np.int64], PackedCopy]:
+    """What may be compared in a very large place, and the tenant's packed copy."""
+    dimensions = connected.value(
+        "SELECT length(vector) / 4 FROM vectors WHERE space_id = ? AND tenant_id = ? AND scope_id = ? LIMIT 1",
+        (within.space_id, *place[:2]),
+    )
+    copy = packed.current(connected, space_id=within.space_id, tenant_id=place[0], dimensions=dimensions or 0)
+    return _comparable(connected, place, now_us=within.now_us), copy
 
 
 def _comparable(connected: Connected, place: _Place, *, now_us: int) -> NDArray[np.int64]:
@@ -202,18 +267,10 @@ def _comparable(connected: Connected, place: _Place, *, now_us: int) -> NDArray[
     return np.array(orjson.loads(text), dtype=np.int64)
 
 
-def _compared(
-    connected: Connected,
-    queries: Sequence[int],
-    candidates: NDArray[np.int64],
-    *,
-    space_id: int,
-    distance_max: float,
-    limit: int,
-) -> Found:
+def _compared(connected: Connected, queries: Sequence[int], candidates: NDArray[np.int64], within: _Within) -> Found:
     """Exact distances of these memories to the candidates."""
     wanted = np.union1d(candidates, np.array(queries, dtype=np.int64))
-    held, vectors = vectors_of(connected, wanted.tolist(), space_id=space_id)
+    held, vectors = vectors_of(connected, wanted.tolist(), space_id=within.space_id)
     if not len(held):
         return {}
     order = np.argsort(held)
@@ -223,29 +280,18 @@ def _compared(
     # One product of matrices for all of them; a single thread of BLAS does it, see cli/__init__.py.
     distances = np.clip(1.0 - vectors[asked] @ vectors.T, 0.0, 2.0)
     for row, place in zip(distances, asked, strict=True):
-        near = (row <= distance_max + _DELTA).nonzero()[0]
+        near = (row <= within.distance_max + _DELTA).nonzero()[0]
         near = near[near != place]
-        nearest = near[np.lexsort((held[near], row[near]))][:limit]
+        nearest = near[np.lexsort((held[near], row[near]))][: within.limit]
         found[int(held[place])] = {int(held[other]): float(row[other]) for other in nearest}
     return found
 
 
 def _chosen_by_packed(
-    connected: Connected,
-    packed: PackedVectors,
-    place: _Place,
-    queries: Sequence[int],
-    candidates: NDArray[np.int64],
-    space_id: int,
-    distance_max: float,
+    copy: PackedCopy, rows: NDArray[np.int64], held: NDArray[np.int64], asked: Vector, distance_max: float
 ) -> NDArray[np.int64]:
-    """Of a very large scope, those that may lie within the threshold of any of these: the rest is never read."""
-    held, asked = vectors_of(connected, queries, space_id=space_id)
-    if not len(held):
-        return held
-    copy = packed.current(connected, space_id=space_id, tenant_id=place[0], dimensions=asked.shape[1])
-    rows = np.isin(copy.handles, candidates).nonzero()[0]
-    needed: Vector = np.full(len(held), 1.0 - distance_max - _PACKED_ERROR_MAX, dtype=np.float32)
+    """Of a very large owner's memories, those that may lie within the threshold of any of these: the rest is never read."""
+    needed = np.float32(1.0 - distance_max - _PACKED_ERROR_MAX)
     chosen: list[NDArray[np.int64]] = []
     transposed = np.ascontiguousarray(asked.T)
     for start in range(0, len(rows), _ROWS_AT_ONCE):
