@@ -10,9 +10,19 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from urllib.parse import quote
 
-from pydantic import SecretStr
 from ulid import ULID
 
+from agent_memory_server.app_language import (
+    Asking,
+    enriched_by,
+    enrichment_policy,
+    open_extractor,
+    open_gate,
+    open_partitions,
+    open_query_optimizer,
+    open_summarizer,
+    secret,
+)
 from agent_memory_server.config import Settings
 from agent_memory_server.domain.duplicate_thresholds import thresholds_for
 from agent_memory_server.domain.identity import Scope, ScopeSelector
@@ -20,45 +30,35 @@ from agent_memory_server.domain.jobs import ClaimedIntent, IntentKind, Lane
 from agent_memory_server.domain.retention import ForgettingPolicy
 from agent_memory_server.embeddings.opening import open_embedder
 from agent_memory_server.errors import ConfigurationError
-from agent_memory_server.llm.access import AwsKeys, ModelAccess
-from agent_memory_server.llm.opening import ModelNames, RoutedLanguageModel, chosen_models
 from agent_memory_server.ports.language_model import LanguageModel
 from agent_memory_server.ports.outbox import Outbox
-from agent_memory_server.ports.summarizer import Summarizer as PartitionSummarizer
 from agent_memory_server.ports.task_queue import TaskQueue
 from agent_memory_server.queues.in_process import InProcessQueue
 from agent_memory_server.services.compaction import CompactionPolicy, CompactionService
 from agent_memory_server.services.deduplication import NearDuplicates
 from agent_memory_server.services.embedding import EmbeddingService
-from agent_memory_server.services.enrichment import EnrichmentPolicy, EnrichmentService, ModelEnrichment, RuleEnrichment
-from agent_memory_server.services.extraction.batches import Extractor
-from agent_memory_server.services.extraction.by_model import ModelExtractor
-from agent_memory_server.services.extraction.by_rules import RuleExtractor
+from agent_memory_server.services.enrichment import EnrichmentService, ModelEnrichment, RuleEnrichment
 from agent_memory_server.services.extraction.on_request import ExtractionOnRequestService
 from agent_memory_server.services.extraction.thread import ThreadExtractionService
 from agent_memory_server.services.forgetting import ForgettingService
 from agent_memory_server.services.hydration import HydrationService
 from agent_memory_server.services.indexing import Indexer
 from agent_memory_server.services.jobs import JobService
-from agent_memory_server.services.language import IN_REQUEST, GatePolicy, LanguageGate, ModelChoice, UsageAccount
+from agent_memory_server.services.language import UsageAccount
 from agent_memory_server.services.memories import MemoryService
 from agent_memory_server.services.merging import MergingService
 from agent_memory_server.services.named_tasks import PERMANENT, NamedTaskService
-from agent_memory_server.services.partition_summaries import ExtractivePartitions, ModelPartitions
 from agent_memory_server.services.pending_work import Handler, PendingWorkService
 from agent_memory_server.services.presence import WorkerPresence
 from agent_memory_server.services.promotion import PromotionService
 from agent_memory_server.services.public_tasks import COMPACTION, FORGETTING, SUMMARY_VIEWS, PublicTasks
-from agent_memory_server.services.query_optimization import OptimizedSearchService, QueryOptimizer
+from agent_memory_server.services.query_optimization import OptimizedSearchService
 from agent_memory_server.services.readiness import ReadinessService
 from agent_memory_server.services.reindexing import ReindexingService
 from agent_memory_server.services.schedules import Schedule, ScheduleService
 from agent_memory_server.services.search import SearchService
 from agent_memory_server.services.summarization import (
-    ExtractiveSummarizer,
-    ModelSummarizer,
     SummarizationService,
-    Summarizer,
 )
 from agent_memory_server.services.summary_views import SummaryViewService
 from agent_memory_server.services.upkeep import PURGE_EXPIRED, PURGED_EVERY, UpkeepService
@@ -151,7 +151,7 @@ async def open_app(
         stack.push_async_callback(stores.engine.close)
         embedder = await open_embedder(
             model=settings.embedding_model,
-            openai_api_key=_secret(settings.openai_api_key),
+            openai_api_key=secret(settings.openai_api_key),
             openai_api_base=settings.openai_api_base,
         )
         stack.push_async_callback(embedder.close)
@@ -160,17 +160,13 @@ async def open_app(
         woken = here.woken(Lane.SESSIONS)
         timeout_s = settings.llm_task_timeout_minutes * 60
         model_usage = UsageAccount()
-        gate = _open_gate(settings, stack, language_model, _Asking(model_usage, sleep))
+        gate = open_gate(settings, stack, language_model, Asking(model_usage, sleep))
         local_mode = gate is None
         indexer = Indexer(embedder=embedder, merges=gate is not None and settings.compact_semantic_duplicates)
-        extractor = _extractor(gate, settings)
+        extractor = open_extractor(gate, settings)
         index_all = settings.index_all_messages_in_long_term_memory
         index_messages = local_mode if index_all is None else index_all
-        enriching = EnrichmentPolicy(
-            topics=settings.enable_topic_extraction,
-            entities=settings.enable_ner,
-            top_k_topics=settings.top_k_topics,
-        )
+        enriching = enrichment_policy(settings)
         enrichment = ModelEnrichment(enriching) if gate else RuleEnrichment(enriching)
         promotion = PromotionService(
             sessions=stores.working_memory,
@@ -193,7 +189,7 @@ async def open_app(
         tokenizer = open_tokenizer()
         summarization = SummarizationService(
             store=stores.working_memory,
-            summarizer=_summarizer(gate, settings),
+            summarizer=open_summarizer(gate, settings),
             tokenizer=tokenizer,
             threshold=settings.summarization_threshold,
             now=now,
@@ -221,7 +217,7 @@ async def open_app(
             enriching_later = EnrichmentService(
                 store=stores.memories, gate=gate, policy=enriching, now=now, new_id=new_id
             )
-            handlers[IntentKind.EXTRACT_MEMORY_STRUCTURE.value] = _enriched_by(enriching_later)
+            handlers[IntentKind.EXTRACT_MEMORY_STRUCTURE.value] = enriched_by(enriching_later)
         pending_work = PendingWorkService(
             outbox=stores.outbox,
             handlers=handlers,
@@ -234,7 +230,7 @@ async def open_app(
         summary_views = SummaryViewService(
             store=stores.summary_views,
             memories=stores.memories,
-            summarizer=_partitions(gate, settings),
+            summarizer=open_partitions(gate, settings),
             now=now,
             new_id=new_id,
             wake=partial(queue.wake, Lane.SUMMARIES),
@@ -316,11 +312,7 @@ async def open_app(
         search = SearchService(store=stores.memories, embedder=embedder, now=now)
         optimized_search = OptimizedSearchService(
             search=search,
-            optimizer=QueryOptimizer(
-                gate and gate.with_policy(IN_REQUEST),
-                prompt=settings.query_optimization_prompt_template,
-                length_min=settings.min_optimized_query_length,
-            ),
+            optimizer=open_query_optimizer(gate, settings),
         )
         memories = MemoryService(
             store=stores.memories,
@@ -449,74 +441,6 @@ def _upkeep_schedules(upkeep: UpkeepService, settings: Settings) -> tuple[Schedu
             name=FORGETTING, every=timedelta(minutes=settings.forgetting_every_minutes), intents=upkeep.forgetting_due
         ),
         Schedule(name=PURGE_EXPIRED, every=PURGED_EVERY, intents=upkeep.purge_due),
-    )
-
-
-def _secret(value: SecretStr | None) -> str | None:
-    return value.get_secret_value() if value is not None else None
-
-
-def _enriched_by(service: EnrichmentService) -> Handler:
-    async def enrich(intent: ClaimedIntent) -> None:
-        await service.enrich(Scope(intent.tenant, intent.namespace, intent.user_id), intent.payload["ids"])
-
-    return enrich
-
-
-def _extractor(gate: LanguageGate | None, settings: Settings) -> Extractor:
-    return ModelExtractor(gate=gate, top_k_topics=settings.top_k_topics) if gate else RuleExtractor()
-
-
-def _summarizer(gate: LanguageGate | None, settings: Settings) -> Summarizer:
-    return ModelSummarizer(gate, prompt=settings.progressive_summarization_prompt) if gate else ExtractiveSummarizer()
-
-
-def _partitions(gate: LanguageGate | None, settings: Settings) -> PartitionSummarizer:
-    return ModelPartitions(gate, threshold=settings.summarization_threshold) if gate else ExtractivePartitions()
-
-
-@dataclass(frozen=True, slots=True)
-class _Asking:
-    """What every gate shares."""
-
-    usage: UsageAccount
-    sleep: Callable[[float], Awaitable[None]]
-
-
-def _open_gate(
-    settings: Settings, stack: contextlib.AsyncExitStack, given: LanguageModel | None, asking: _Asking
-) -> LanguageGate | None:
-    """The gate to the given model or the configured ones, or None: local mode."""
-    if given is not None:
-        name = settings.generation_model or "given"
-        names = ModelNames(generation=name, fast=settings.fast_model or name)
-        return _gate(given, names, stack, asking)
-    access = ModelAccess(
-        openai_api_key=_secret(settings.openai_api_key),
-        openai_api_base=settings.openai_api_base,
-        anthropic_api_key=_secret(settings.anthropic_api_key),
-        anthropic_api_base=settings.anthropic_api_base,
-        aws=AwsKeys(
-            region=settings.region_name,
-            access_key_id=_secret(settings.aws_access_key_id),
-            secret_access_key=_secret(settings.aws_secret_access_key),
-            session_token=_secret(settings.aws_session_token),
-        ),
-    )
-    names = chosen_models(access, generation=settings.generation_model, fast=settings.fast_model)
-    if names is None:
-        return None
-    return _gate(RoutedLanguageModel(access), names, stack, asking)
-
-
-def _gate(model: LanguageModel, names: ModelNames, stack: contextlib.AsyncExitStack, asking: _Asking) -> LanguageGate:
-    stack.push_async_callback(model.close)
-    return LanguageGate(
-        model=model,
-        choice=ModelChoice(generation=names.generation, fast=names.fast),
-        policy=GatePolicy(),
-        sleep=asking.sleep,
-        account=asking.usage.add,
     )
 
 

@@ -16,6 +16,7 @@ from agent_memory_server.domain.operations import Intent, Operation, OperationKi
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.services.embedding import EmbeddingService
+from agent_memory_server.services.enrichment import EnrichmentPolicy, RuleEnrichment
 from agent_memory_server.services.indexing import Indexer
 from agent_memory_server.services.jobs import JobService
 from agent_memory_server.services.memories import MemoryService
@@ -164,6 +165,7 @@ async def test_the_task_of_a_create_tells_how_its_embedding_ended(stores: Stores
     memories = MemoryService(
         store=stores.memories,
         indexer=Indexer(embedder=embedder),
+        enrichment=RuleEnrichment(EnrichmentPolicy()),
         now=clock,
         new_id=lambda: next(ids),
         wake=lambda: None,
