@@ -9,7 +9,7 @@ EXTRAS := $(if $(strip $(KEYED)),[$(subst openai anthropic,openai$(comma)anthrop
 INSTALLED := $(VENV)/.run$(if $(OPENAI_API_KEY)$(OPENAI_API_BASE),-openai)$(if $(ANTHROPIC_API_KEY),-anthropic)
 .DEFAULT_GOAL := help
 
-.PHONY: help run test check demo demo-strategies docs format clean bench-startup bench-serving bench-scale bench-background bench-thresholds
+.PHONY: help run test check demo demo-strategies docs format clean bench-startup bench-serving bench-scale bench-retrieval fit-retrieval bench-background bench-thresholds
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -76,6 +76,12 @@ bench-background: $(VENV)/.dev ## Compaction of 10k and 100k memories; messages 
 
 bench-thresholds: $(VENV)/.dev ## How well distances tell paraphrases from look-alikes
 	@$(BIN)/python -m benchmarks.thresholds
+
+bench-retrieval: $(VENV)/.dev ## How well search finds evidence: make bench-retrieval DATA=conversations.json
+	@$(BIN)/python -m benchmarks.retrieval $(or $(DATA),examples/conversation.json)
+
+fit-retrieval: $(VENV)/.dev ## Fit the weights of hybrid search, leaving one conversation out: DATA=conversations.json
+	@$(BIN)/python -m benchmarks.retrieval.fitting $(DATA)
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist

@@ -42,10 +42,15 @@ class Ranking:
 
 
 def by_relevance(
-    handles: Sequence[Handle], relevance: NDArray[np.float64], modes: Sequence[SearchMode] | SearchMode, total: int
+    handles: Sequence[Handle],
+    relevance: NDArray[np.float64],
+    modes: Sequence[SearchMode] | SearchMode,
+    total: int,
+    *,
+    decimals: int = DECIMALS,
 ) -> Ranking:
     """The ranking of candidates that come in any order."""
-    rounded = np.round(relevance, DECIMALS)
+    rounded = np.round(relevance, decimals)
     return Ranking(handles, rounded, modes, total).taken(_falling(rounded, handles), total)
 
 

@@ -6,6 +6,13 @@
     score = semantic_weight * (1 - distance) + recency_weight * r
 
 Source: the wire contract, section 7.7 (the reference server's formula).
+
+In hybrid mode relevance is a chance (``second_stage``): most of what a search finds is unlikely, and the distances between
+the unlikely are far smaller than what a recent access is worth. There recency counts in proportion to relevance:
+
+    score = relevance * (semantic_weight + recency_weight * r)
+
+For a sure hit that is the same; and what was merely shown a while ago does not overtake what answers the query.
 """
 
 from __future__ import annotations
@@ -42,9 +49,20 @@ def recency_score(memory: Memory, weights: RecencyWeights, now: datetime) -> flo
     return min(1.0, max(0.0, weights.freshness_weight * freshness + weights.novelty_weight * novelty))
 
 
-def blended_score(relevance: float, memory: Memory, weights: RecencyWeights, now: datetime) -> float:
+def blended_score(
+    relevance: float, memory: Memory, weights: RecencyWeights, now: datetime, *, in_proportion: bool = False
+) -> float:
     """The score that orders a page: relevance (1 - distance, or a keyword or hybrid score) blended with recency."""
-    return weights.semantic_weight * relevance + weights.recency_weight * recency_score(memory, weights, now)
+    worth = weights.recency_weight * recency_score(memory, weights, now)
+    return weights.semantic_weight * relevance + (worth * relevance if in_proportion else worth)
+
+
+def blended_scores(
+    relevance: NDArray[np.float64], recency: NDArray[np.float64], weights: RecencyWeights, *, in_proportion: bool
+) -> NDArray[np.float64]:
+    """The scores that order a page; ``in_proportion`` where relevances are chances."""
+    worth = weights.recency_weight * recency
+    return weights.semantic_weight * relevance + (worth * relevance if in_proportion else worth)
 
 
 def _decay(then: datetime, half_life_days: float, now: datetime) -> float:

@@ -12,6 +12,7 @@ from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Committed, Embedded, Operation, Vector
 from agent_memory_server.domain.records import Memory, MemoryKey, MemoryType
 from agent_memory_server.domain.search import Handle, KeywordCandidates, VectorCandidates
+from agent_memory_server.domain.second_stage import Passage
 
 
 class Order(StrEnum):
@@ -113,6 +114,17 @@ class MemoryStore(Protocol):
 
     async def vectors(self, handles: Sequence[Handle], /, *, model: str) -> Mapping[Handle, Vector]:
         """Stored text vectors of ``model``; memories without one are missing."""
+        ...
+
+    async def neighbours(self, handles: Sequence[Handle], /, *, span: int) -> Mapping[Handle, Sequence[Handle]]:
+        """For each of these that is a message of a session: the live messages around it, itself among them, at most ``span``
+        on each side, in the order of (``created_at``, arrival), within its owner scope and session. Others are missing."""
+        ...
+
+    async def passages(
+        self, criteria: MemoryFilter, handles: Sequence[Handle], /, *, now: datetime
+    ) -> Mapping[Handle, Passage]:
+        """What the second stage looks at of those of these memories that match the filter; others are missing."""
         ...
 
     async def touch(self, handles_or_keys: Sequence[MemoryKey], /, *, at: datetime, interval_min_s: float) -> int:

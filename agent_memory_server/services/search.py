@@ -6,8 +6,7 @@ vector is still to come (or whose text has nothing to embed) is found by it. Wha
     keyword    by the keyword score. A query without any word is answered by its vector when the embedder is local.
     semantic   by cosine distance, joined by the keyword matches that have no vector at distance 1 - keyword score
                (their hits say ``score_type`` keyword). A query with nothing to embed is answered by its words alone.
-    hybrid     by ``domain.fusion`` over the union; each channel's missing score is computed, not assumed to be zero.
-               With an embedder that can, the query's words are weighed by their rarity in the caller's scope.
+    hybrid     by ``hybrid_search``: both channels, the messages around what they found, one calibrated score.
 
 An embedder that fails makes semantic and hybrid raise EmbedderUnavailable: an answer by words alone would look complete.
 """
@@ -23,8 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent_memory_server.domain.filters import MemoryFilter
-from agent_memory_server.domain.fusion import fused_scores
-from agent_memory_server.domain.keyword_ranking import inverse_document_frequency
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.operations import Vector
 from agent_memory_server.domain.ranking import (
@@ -37,7 +34,7 @@ from agent_memory_server.domain.ranking import (
     within_distance,
     words_beside,
 )
-from agent_memory_server.domain.recency import RecencyWeights, recency_scores
+from agent_memory_server.domain.recency import RecencyWeights, blended_scores, recency_scores
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.search import (
     Handle,
@@ -48,17 +45,14 @@ from agent_memory_server.domain.search import (
     SearchQuery,
     VectorCandidates,
 )
-from agent_memory_server.domain.tokens import query_tokens, telling_spans
+from agent_memory_server.domain.tokens import query_tokens
 from agent_memory_server.errors import BadRequest, InvalidInput
-from agent_memory_server.ports.embedder import Embedder, WeighsWords, WeightedSpan
+from agent_memory_server.ports.embedder import Embedder
 from agent_memory_server.ports.memories import MemoryStore
+from agent_memory_server.services.hybrid_search import KEYWORD_POOL_MAX, HybridSearch
 
 RERANKED_MAX = 200
 """The first so many by relevance are ordered by recency (or, when equal, by time) as well; pages beyond go by relevance."""
-VECTOR_POOL_MAX = 1_000
-"""Candidates of the vector channel in hybrid mode, whatever the page, so that all pages are cut from one ranking."""
-KEYWORD_POOL_MAX = 2_000
-"""Candidates of the keyword channel beside the vector channel."""
 VECTORLESS_CHECKED_MAX = 256
 """Best keyword matches outside the vector channel's candidates whose vectors are looked up."""
 _SCORE_DECIMALS = 12
@@ -75,7 +69,7 @@ class SearchService:
     def __init__(self, *, store: MemoryStore, embedder: Embedder, now: Callable[[], datetime]) -> None:
         self._store = store
         self._embedder = embedder
-        self._weighing = embedder if isinstance(embedder, WeighsWords) else None
+        self._hybrid = HybridSearch(store=store, embedder=embedder)
         self._now = now
 
     async def search(self, criteria: MemoryFilter, query: SearchQuery, /) -> Page:
@@ -125,7 +119,7 @@ class SearchService:
             case SearchMode.SEMANTIC:
                 return await self._by_meaning(criteria, query, tokens, now)
             case SearchMode.HYBRID:
-                return await self._by_both(criteria, query, tokens, now)
+                return await self._hybrid.ranked(criteria, query.text, alpha=query.alpha, now=now)
 
     async def _by_meaning(
         self, criteria: MemoryFilter, query: SearchQuery, tokens: tuple[str, ...], now: datetime
@@ -166,37 +160,6 @@ class SearchService:
             total,
         )
 
-    async def _by_both(
-        self, criteria: MemoryFilter, query: SearchQuery, tokens: tuple[str, ...], now: datetime
-    ) -> Ranking:
-        if self._weighing is not None:
-            matches = await self._matches(criteria, tokens, now, KEYWORD_POOL_MAX)
-            vector = await self._weighted_vector(self._weighing, query.text, matches)
-        else:
-            matches, (vector,) = await self._side_by_side(criteria, query.text, tokens, now)
-        if vector is None:
-            ranking = ranked_by_words(matches)
-            return Ranking(ranking.handles, ranking.relevance, SearchMode.HYBRID, ranking.total)
-        near = await self._store.nearest(
-            criteria, vector=vector, model=self._embedder.model, now=now, limit=VECTOR_POOL_MAX
-        )
-        others = words_beside(near, matches, outside_max=VECTORLESS_CHECKED_MAX)
-        vectors = await self._vectors_of(others, complete=len(near.handles) >= near.total)
-        meaning = np.zeros(len(others.handles))
-        has_vector = np.zeros(len(others.handles), dtype=np.bool_)
-        for place, handle in enumerate(others.handles):
-            if handle in vectors:
-                meaning[place] = float(vectors[handle] @ vector)
-                has_vector[place] = True
-        handles = [*near.handles, *others.handles]
-        scores = fused_scores(
-            np.concatenate([similarities(near), meaning]),
-            np.concatenate([others.of_near, others.scores]),
-            has_vector=np.concatenate([np.ones(len(near.handles), dtype=np.bool_), has_vector]),
-            alpha=query.alpha,
-        )
-        return by_relevance(handles, scores, SearchMode.HYBRID, len(handles))
-
     async def _matches(
         self, criteria: MemoryFilter, tokens: tuple[str, ...], now: datetime, limit: int
     ) -> KeywordCandidates | None:
@@ -212,20 +175,6 @@ class SearchService:
         return await asyncio.gather(
             self._matches(criteria, tokens, now, KEYWORD_POOL_MAX), self._embedder.embed([text], is_query=True)
         )
-
-    async def _weighted_vector(
-        self, embedder: WeighsWords, text: str, matches: KeywordCandidates | None
-    ) -> Vector | None:
-        """The query's vector with each word as heavy as it is rare in the caller's scope; stop words count for nothing."""
-        spans: list[WeightedSpan] = []
-        if matches is not None:
-            rarity = {token: inverse_document_frequency(token, matches.statistics) for token in matches.tokens}
-            for start, end, terms in telling_spans(text):
-                spans.append(WeightedSpan(start, end, max(rarity.get(term, 0.0) for term in terms)))
-        vector = await embedder.embed_weighted(text, spans) if spans else None
-        if vector is None:
-            (vector,) = await self._embedder.embed([text], is_query=True)
-        return vector
 
     async def _vectors_of(self, others: WordsBeside, *, complete: bool) -> dict[Handle, Vector]:
         """Vectors of candidates outside the vector channel's; ``complete``: it listed every vector, so they have none."""
@@ -260,7 +209,7 @@ class SearchService:
         places, created, scores = _scored(ranking, begun, times, weights, now)
         if begun < size:
             last = np.partition(scores, -wanted)[-wanted] if len(scores) >= wanted else -np.inf
-            reaching = np.flatnonzero(_highest(ranking.relevance[:size], weights) >= last - _TOLERANCE)
+            reaching = np.flatnonzero(_highest(ranking, size, weights) >= last - _TOLERANCE)
             end = int(reaching[-1]) + 1 if len(reaching) else 0
             if end > begun:
                 times.update(await self._store.times(ranking.handles[begun:end]))
@@ -306,15 +255,21 @@ def _scored(
     scores = ranking.relevance[places]
     if weights is not None:
         recency = recency_scores(created, accessed, weights, now)
-        scores = weights.semantic_weight * scores + weights.recency_weight * recency
+        scores = blended_scores(scores, recency, weights, in_proportion=_is_chance(ranking))
     return places, created, np.round(scores, _SCORE_DECIMALS)
 
 
-def _highest(relevance: NDArray[np.float64], weights: RecencyWeights | None) -> NDArray[np.float64]:
-    """What each could score at most, whatever its times."""
+def _highest(ranking: Ranking, size: int, weights: RecencyWeights | None) -> NDArray[np.float64]:
+    """What each of the first could score at most, whatever its times."""
+    relevance = ranking.relevance[:size]
     if weights is None:
         return relevance
-    return weights.semantic_weight * relevance + max(0.0, weights.recency_weight)
+    most = np.full(len(relevance), 1.0 if weights.recency_weight > 0 else 0.0)
+    return blended_scores(relevance, most, weights, in_proportion=_is_chance(ranking))
+
+
+def _is_chance(ranking: Ranking) -> bool:
+    return ranking.modes is SearchMode.HYBRID
 
 
 def _all_have_vectors(criteria: MemoryFilter, near: VectorCandidates, matches: KeywordCandidates | None) -> bool:

@@ -26,8 +26,10 @@ from agent_memory_server.domain.sessions import (
     SessionDraft,
     SessionListing,
     SessionPatch,
+    Strategy,
     Summarization,
 )
+from agent_memory_server.domain.strategies import check_strategy
 from agent_memory_server.domain.summarization import passes_threshold
 from agent_memory_server.errors import AmbiguousScope, BadRequest, InvalidInput, NotFound
 from agent_memory_server.ports.tokenizer import Tokenizer
@@ -183,7 +185,7 @@ class WorkingMemoryService:
     ) -> SessionView:
         """Create the session or replace what a client may replace. Raises InvalidInput, BadRequest, StaleRevision."""
         session_id = draft.scope.session_id or ""
-        checked(draft.strategy)
+        _check(draft.strategy)
         scope = self._exact(caller, session_id, draft.scope.namespace, draft.scope.user_id)
         for memory in draft.memories:
             self._reachable(caller, memory.scope)
@@ -244,7 +246,7 @@ class WorkingMemoryService:
     ) -> SessionView:
         """Change the named attributes of an existing session. Raises InvalidInput, NotFound, StaleRevision."""
         if patch.strategy is not None:
-            checked(patch.strategy)
+            _check(patch.strategy)
         scope = self._exact(caller, session_id, namespace, user_id)
         session = await self._store.patch(scope, patch, at=self._now(), if_match=precondition.if_match)
         if session is None:
@@ -437,6 +439,14 @@ def _refuse_twice(memories: Sequence[Memory], scope: Scope) -> None:
                 field=("body", "memories", index, "id"),
             )
         seen.add(key)
+
+
+def _check(strategy: Strategy) -> None:
+    """Raises InvalidInput for a strategy that could not be followed: better now than in the background."""
+    try:
+        check_strategy(strategy)
+    except ValueError as error:
+        raise InvalidInput(str(error), field=("body", "long_term_memory_strategy", "config")) from None
 
 
 def _absent(session_id: str) -> NotFound:

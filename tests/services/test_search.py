@@ -266,7 +266,7 @@ async def test_recency_orders_by_the_formula(
     expected = sorted(
         (hit.memory for hit in plain.hits),
         key=lambda each: (
-            -round(blended_score(relevance[each.id], each, weights, NOW), 9),
+            -round(blended_score(relevance[each.id], each, weights, NOW, in_proportion=mode is SearchMode.HYBRID), 9),
             -each.created_at.timestamp(),
             each.id,
         ),

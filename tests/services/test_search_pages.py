@@ -98,5 +98,8 @@ async def test_a_short_page_is_the_beginning_of_the_longest(
     if weights is not None:
         query = SearchQuery(text="tea in the winter garden", mode=mode, limit=COUNT, recency=weights)
         hits = (await service.search(MINE, query)).hits
-        scores = [blended_score(1.0 - hit.distance, hit.memory, weights, NOW) for hit in hits]
+        in_proportion = mode is SearchMode.HYBRID
+        scores = [
+            blended_score(1.0 - hit.distance, hit.memory, weights, NOW, in_proportion=in_proportion) for hit in hits
+        ]
         assert all(before >= after - 1e-5 for before, after in pairwise(scores))

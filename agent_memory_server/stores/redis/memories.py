@@ -10,8 +10,9 @@ from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Committed, Embedded, Operation, Put, Vector
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.domain.search import Handle, KeywordCandidates, VectorCandidates
+from agent_memory_server.domain.second_stage import Passage
 from agent_memory_server.ports.memories import Aged, Listing, Order
-from agent_memory_server.stores.redis import committing, keywords, listing, naming, nearest
+from agent_memory_server.stores.redis import committing, keywords, listing, naming, nearest, passages
 from agent_memory_server.stores.redis.connections import Link
 from agent_memory_server.stores.redis.encoding import from_json, micros
 from agent_memory_server.stores.redis.index import Index, rows_of
@@ -116,6 +117,14 @@ class RedisMemories:
 
     async def vectors(self, handles: Sequence[Handle], /, *, model: str) -> Mapping[Handle, Vector]:
         return await nearest.vectors_of(self._link, self._index, _texts(handles), model=model)
+
+    async def neighbours(self, handles: Sequence[Handle], /, *, span: int) -> Mapping[Handle, Sequence[Handle]]:
+        return await passages.neighbours(self._link, _texts(handles), span=span)
+
+    async def passages(
+        self, criteria: MemoryFilter, handles: Sequence[Handle], /, *, now: datetime
+    ) -> Mapping[Handle, Passage]:
+        return await passages.passages(self._link, criteria, _texts(handles), now=now)
 
     async def touch(self, handles_or_keys: Sequence[MemoryKey], /, *, at: datetime, interval_min_s: float) -> int:
         moment = micros(at)

@@ -10,8 +10,9 @@ from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Committed, Embedded, Operation, Vector
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.domain.search import Handle, KeywordCandidates, VectorCandidates
+from agent_memory_server.domain.second_stage import Passage
 from agent_memory_server.ports.memories import Aged, Listing, Order
-from agent_memory_server.stores.sqlite import aging, committing, keywords, listing, nearest, vectors
+from agent_memory_server.stores.sqlite import aging, committing, keywords, listing, nearest, passages, vectors
 from agent_memory_server.stores.sqlite.comparison_marks import mark_due
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.encoding import MEMORY_COLUMNS, MEMORY_TABLES, memory_of, micros
@@ -144,6 +145,20 @@ class SqliteMemories:
             return {int(handle): vector for handle, vector in zip(found, stored, strict=True)}
 
         return await self._readers.run(work)
+
+    async def neighbours(self, handles: Sequence[Handle], /, *, span: int) -> Mapping[Handle, Sequence[Handle]]:
+        numbers = _numbers(handles)
+        if not numbers:
+            return {}
+        return await self._readers.run(lambda connected: passages.neighbours(connected, numbers, span=span))
+
+    async def passages(
+        self, criteria: MemoryFilter, handles: Sequence[Handle], /, *, now: datetime
+    ) -> Mapping[Handle, Passage]:
+        numbers = _numbers(handles)
+        if not numbers:
+            return {}
+        return await self._readers.run(lambda connected: passages.passages(connected, criteria, numbers, now=now))
 
     async def touch(self, handles_or_keys: Sequence[MemoryKey], /, *, at: datetime, interval_min_s: float) -> int:
         moment = micros(at)

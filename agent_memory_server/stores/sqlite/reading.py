@@ -165,8 +165,9 @@ def answer(
         connected = link.open()
         connected.on_event_loop = on_event_loop
         connection = connected.connection
-        run(connection, "BEGIN")
         try:
+            # Within the try: an interrupt can come after BEGIN took effect.
+            run(connection, "BEGIN")
             return work(connected), None
         finally:
             deadline.lift()

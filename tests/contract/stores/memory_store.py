@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +15,8 @@ from agent_memory_server.domain.filters import MemoryFilter, TextFilter
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Delete, Effect, Embedded, Supersede
 from agent_memory_server.domain.records import EmbeddingStatus, Memory, MemoryType, Source
+from agent_memory_server.domain.search import Handle
+from agent_memory_server.domain.second_stage import Passage
 from agent_memory_server.domain.sessions import SessionDraft, SessionGuard
 from agent_memory_server.errors import Conflict, InvalidInput, StaleRevision
 from agent_memory_server.ports.memories import Order
@@ -392,6 +395,67 @@ class MemoryStoreContract:
         assert [key.id for _, key, _, _ in await stores.memories.without_vector(model=MODEL, limit=10)] == ["a"]
         assert await stores.memories.drop_vectors_except(model=MODEL) == 0
 
+    async def test_neighbours_are_those_of_the_conversation(self, stores: Stores) -> None:
+        """A message's neighbours are the live messages around it in its own session and scope, by time and then arrival."""
+        times = {1: 0, 2: 1, 3: 1, 4: 1, 5: 2, 6: 3, 7: 4}
+        said = session_scope("talk")
+
+        def spoken(name: str, seconds: int, scope: Scope = said, **fields: object) -> Memory:
+            at = T0 + timedelta(seconds=seconds)
+            return memory(name, f"{name} spoke", scope=scope, created_at=at, memory_type=MemoryType.MESSAGE, **fields)
+
+        for number in (2, 3, 4, 5, 6, 7, 1):
+            await stores.memories.commit(
+                operation(put(spoken(f"m{number}", times[number])), operation_id=f"op{number}")
+            )
+        others = [
+            spoken("elsewhere", 1, session_scope("other")),
+            spoken("alone", 1, ALICE),
+            spoken("bob", 1, replace(said, user_id="bob")),
+            spoken("gone", 2, superseded_by="m5"),
+            memory("fact", "m5 said so", scope=said, created_at=T0 + timedelta(seconds=2), extracted_from=("m5",)),
+        ]
+        await stores.memories.commit(operation(*(put(each) for each in others)))
+        found = await stores.memories.holding(everything(include_superseded=True), tokens=["tea"], now=T0, limit=50)
+        records = await stores.memories.get_many(found.handles)
+        handle_of = {each.id: handle for handle, each in records.items()}
+        near = await stores.memories.neighbours(list(handle_of.values()), span=2)
+        windows = {records[handle].id: [records[each].id for each in window] for handle, window in near.items()}
+        assert (windows["m1"], windows["m7"]) == (["m1", "m2", "m3"], ["m5", "m6", "m7"])
+        assert windows["m4"] == ["m2", "m3", "m4", "m5", "m6"]
+        assert windows["elsewhere"] == ["elsewhere"]
+        assert "alone" not in windows
+        assert "fact" not in windows
+        assert await stores.memories.neighbours([], span=2) == {}
+
+    async def test_passages_say_who_when_and_where_of_what_matches(self, stores: Stores) -> None:
+        """Candidates that match the filter come with session, name, times, ending and sources; others are missing."""
+        asked = memory(
+            "q",
+            "Is it warm there?",
+            scope=session_scope("talk"),
+            memory_type=MemoryType.MESSAGE,
+            name="Ana",
+            event_date=T0 + timedelta(days=1),
+        )
+        derived = memory("fact", "It is warm", scope=session_scope("talk"), extracted_from=("q", "x"))
+        loose = memory("loose", "ü🎉")
+        await stores.memories.commit(operation(put(asked), put(derived), put(loose)))
+        found = await stores.memories.holding(everything(), tokens=["tea"], now=T0, limit=50)
+        passages = {each.id: each for each in (await _passages(stores, found.handles)).values()}
+        assert set(passages) == {"q", "fact", "loose"}
+        question, fact = passages["q"], passages["fact"]
+        assert (question.name, question.is_message, question.is_question, question.sources) == ("Ana", True, True, ())
+        assert question.session is not None
+        assert question.session == fact.session
+        assert (fact.name, fact.is_message, fact.is_question, fact.sources) == (None, False, False, ("q", "x"))
+        assert passages["loose"].session is None
+        assert passages["loose"].ending.endswith("🎉")
+        assert question.event_us == question.created_us + 86_400_000_000
+        narrowed = everything(memory_type=TextFilter(eq="message"))
+        assert len(await stores.memories.passages(narrowed, found.handles, now=T0)) == 1
+        assert await stores.memories.passages(everything(replace(ALICE, user_id="bob")), found.handles, now=T0) == {}
+
     async def test_duplicate_groups(self, stores: Stores) -> None:
         """Groups hold live memories of one owner and hash, in the order of a cursor."""
         for number in range(12):
@@ -404,3 +468,7 @@ class MemoryStoreContract:
         assert [[each.memory_hash for each in group] for group in first] == [[f"h{n}"] * 2 for n in range(4)]
         rest = await stores.memories.duplicate_groups(criteria, now=T0, limit=4, after="h3")
         assert [group[0].memory_hash for group in rest] == ["h4", "h5"]
+
+
+async def _passages(stores: Stores, handles: Sequence[Handle]) -> Mapping[Handle, Passage]:
+    return await stores.memories.passages(everything(), handles, now=T0)

@@ -1,0 +1,221 @@
+"""The second stage of hybrid search: from what is known of each candidate to the chance that it answers the query.
+
+Six signals, each on a scale of its own that queries share:
+
+    words         the share of the query's information (BM25, ``keyword_ranking``) that a message holds together with its
+                  neighbours: each query word counts where it stands best, a little less the further away. Names of the
+                  people who speak are left to ``person``.
+    meaning       the cosine with the query, averaged over a message and its neighbours
+    conversation  how near to the query the best parts of its session are
+    person        1 when the query names who said it (or, where nobody is named, a person whom the text names)
+    date          1 when it falls into a time that the query names (``query_dates``)
+    question      1 for a question: who asks does not tell
+
+    relevance = 1 / (1 + exp(-(BIAS + sum of weight * signal)))
+
+A memory that stands alone (a fact, a note) has no neighbours: its words are its own, and so are meaning and conversation.
+So facts and messages are ranked on one scale. No score depends on the page.
+
+The weights were fitted by ``make fit-retrieval DATA=…`` (leave one conversation out; ``benchmarks/retrieval/fitting.py``) and
+rounded; ``docs/decisions/0006-retrieval-pipeline.md`` says on what, and what was tried and dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent_memory_server.domain.keyword_ranking import K1, B
+from agent_memory_server.domain.search import Handle
+
+Numbers = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+SIGNALS = ("words", "meaning", "conversation", "person", "date", "question")
+WEIGHTS = np.array([9.0, 4.5, 3.5, 2.0, 3.5, -0.7])
+BIAS = -10.0
+ALPHA_DEFAULT = 0.7
+DECIMALS = 9
+"""Of relevances: enough to tell the unlikely apart, too few to tell apart two ways of computing the same sum."""
+
+WINDOW = 2
+"""Neighbours on each side that count."""
+_WORDS_BEFORE = (0.8, 0.5)
+_WORDS_AFTER = (0.5, 0.3)
+"""What a query word in the message one or two places before (after) counts, against one of its own. An answer leaves out
+the words of the question before it; so what came before says more."""
+_MEANING_BESIDE = (0.5, 0.25)
+_BEST_OF_CONVERSATION = 3
+_TOLD_AGAIN = 0.5
+"""How likely a memory is needed besides the message that it came from."""
+
+
+class Passage(NamedTuple):
+    """What the second stage looks at of a candidate beside its words and its vector."""
+
+    id: str
+    session: Hashable | None
+    """Equal for the memories of one owner's session; None outside of sessions."""
+    is_message: bool
+    name: str | None
+    created_us: int
+    event_us: int | None
+    ending: str
+    """The text's last few characters."""
+    sources: tuple[str, ...]
+    """Ids of the messages of its session that a memory, which is no message itself, came from."""
+
+    @property
+    def is_question(self) -> bool:
+        return self.ending.rstrip().endswith(("?", "？", "؟"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """Everything the signals are made of, one row a candidate. Rows of -1 in ``before`` and ``after`` mean "none"."""
+
+    parts: Numbers
+    """Shape (candidates, query words): how much of each word's weight the text earns, 0..1 (``keyword_parts``)."""
+    word_weights: Numbers
+    is_name: NDArray[np.bool_]
+    """Shape (query words,): whether the word is part of a speaker's name."""
+    meaning: Numbers
+    """Cosines; where ``has_vector`` is False they are not looked at."""
+    has_vector: NDArray[np.bool_]
+    before: Places
+    after: Places
+    conversation: Places
+    """Number of the conversation, -1 for none."""
+    person: Numbers
+    date: Numbers
+    question: Numbers
+    told: tuple[Places, Places]
+    """Pairs: a memory, and a message among the candidates that it came from."""
+
+
+def keyword_parts(counts: NDArray[np.float64], lengths: NDArray[np.float64], average_length: float) -> Numbers:
+    """BM25's saturating term parts, before the words' weights."""
+    saturation = K1 * (1.0 - B + B * lengths / max(average_length, 1.0))
+    return counts / (counts + saturation[:, np.newaxis])
+
+
+def signals(candidates: Candidates, *, context: float = 1.0) -> Numbers:
+    """Shape (candidates, SIGNALS). ``context`` from 1 down to 0 fades out all but each candidate's own words and meaning."""
+    own_words = _share(candidates.parts, candidates.word_weights)
+    # What has no vector is judged by its words, also where meaning is asked for.
+    meaning = np.where(candidates.has_vector, candidates.meaning, own_words)
+    words = _words_in_window(candidates)
+    nearby = _meaning_in_window(meaning, candidates)
+    conversation = _meaning_of_conversation(meaning, candidates.conversation)
+    return np.stack(
+        [
+            _faded(words, own_words, context),
+            _faded(nearby, meaning, context),
+            _faded(conversation, meaning, context),
+            context * candidates.person,
+            context * candidates.date,
+            context * candidates.question,
+        ],
+        axis=1,
+    )
+
+
+def relevances(candidates: Candidates, alpha: float = ALPHA_DEFAULT) -> Numbers:
+    """The chance of each candidate to answer the query, 0..1.
+
+    ``alpha`` tilts: at its default the weights are those that were fitted; towards 0 meaning fades out and towards 1 words do,
+    and at both ends context has: 0 orders by each memory's own words alone, 1 by its own meaning.
+    """
+    alpha = min(1.0, max(0.0, alpha))
+    by_meaning = min(1.0, alpha / ALPHA_DEFAULT)
+    by_words = min(1.0, (1.0 - alpha) / (1.0 - ALPHA_DEFAULT))
+    context = min(by_meaning, by_words)
+    tilt = np.array([by_words, by_meaning, by_meaning, 1.0, 1.0, 1.0])
+    odds = BIAS + signals(candidates, context=context) @ (WEIGHTS * tilt)
+    chances = 1.0 / (1.0 + np.exp(-odds))
+    return np.round(_faded(_said_once(chances, candidates.told), chances, context), DECIMALS)
+
+
+def _said_once(chances: Numbers, told: tuple[Places, Places]) -> Numbers:
+    """A memory whose source message was found as well says the same again: it comes after that message, not before it."""
+    memories, messages = told
+    if not len(memories):
+        return chances
+    highest = np.zeros(len(chances))
+    np.maximum.at(highest, memories, chances[messages])
+    once = chances.copy()
+    once[memories] = np.minimum(chances[memories], _TOLD_AGAIN * highest[memories])
+    return once
+
+
+def chained(handles: Mapping[Handle, int], around: Mapping[Handle, Sequence[Handle]]) -> tuple[Places, Places]:
+    """From windows of messages in order to each place's place before and after it, -1 for none known."""
+    before = np.full(len(handles), -1, dtype=np.int64)
+    after = np.full(len(handles), -1, dtype=np.int64)
+    places = [[handles[each] for each in window] for window in around.values()]
+    earlier = [place for window in places for place in window[:-1]]
+    later = [place for window in places for place in window[1:]]
+    before[later], after[earlier] = earlier, later
+    return before, after
+
+
+def _faded(within_context: Numbers, own: Numbers, context: float) -> Numbers:
+    return own if context == 0.0 else own + context * (within_context - own)
+
+
+def _share(parts: Numbers, weights: Numbers) -> Numbers:
+    total = float(weights.sum())
+    return parts @ weights / total if total > 0 else np.zeros(len(parts))
+
+
+def _words_in_window(candidates: Candidates) -> Numbers:
+    weights = np.where(candidates.is_name, 0.0, candidates.word_weights)
+    if not weights.any():
+        weights = candidates.word_weights
+    best = candidates.parts.copy()
+    for links, decays in ((candidates.before, _WORDS_BEFORE), (candidates.after, _WORDS_AFTER)):
+        for rows, places, decay in _steps(links, decays):
+            best[rows] = np.maximum(best[rows], decay * candidates.parts[places])
+    return _share(best, weights)
+
+
+def _meaning_in_window(meaning: Numbers, candidates: Candidates) -> Numbers:
+    total, weight = meaning.copy(), np.ones(len(meaning))
+    for links in (candidates.before, candidates.after):
+        for rows, places, share in _steps(links, _MEANING_BESIDE):
+            total[rows] += share * meaning[places]
+            weight[rows] += share
+    return total / weight
+
+
+def _steps(links: Places, values: Sequence[float]) -> list[tuple[Places, Places, float]]:
+    """For one step, two steps, …: the rows that have somebody there, who that is, and the value of that step."""
+    rows = np.flatnonzero(links >= 0)
+    places = links[rows]
+    steps: list[tuple[Places, Places, float]] = []
+    for value in values:
+        steps.append((rows, places, value))
+        further = links[places]
+        rows, places = rows[further >= 0], further[further >= 0]
+    return steps
+
+
+def _meaning_of_conversation(meaning: Numbers, conversation: Places) -> Numbers:
+    """For each message the mean of the best few of its session; for others their own."""
+    result = meaning.copy()
+    members = np.flatnonzero(conversation >= 0)
+    if not len(members):
+        return result
+    order = members[np.lexsort((-meaning[members], conversation[members]))]
+    numbers = conversation[order]
+    starts = np.flatnonzero(np.concatenate([[True], numbers[1:] != numbers[:-1]]))
+    sizes = np.diff(np.concatenate([starts, [len(order)]]))
+    rank = np.arange(len(order)) - np.repeat(starts, sizes)
+    kept = np.where(rank < _BEST_OF_CONVERSATION, meaning[order], 0.0)
+    means = np.add.reduceat(kept, starts) / np.minimum(sizes, _BEST_OF_CONVERSATION)
+    result[order] = np.repeat(means, sizes)
+    return result

@@ -1,0 +1,271 @@
+"""Hybrid search: candidates of both channels, a pool with each message's neighbours, and the second stage's score for all.
+
+Two stages. The first is what the store finds by words and by meaning. The best of each channel are the *seeds*; they and the
+messages around them are the *pool*, whose sessions, speakers and times are read. Everything that was found gets a score of
+``domain.second_stage``; what lies outside the pool is scored by its own words and meaning alone. So the cost of the second
+stage is bounded by ``SEEDS_MAX``, whatever the store holds, and the score is the same whatever the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent_memory_server.domain.filters import MemoryFilter
+from agent_memory_server.domain.keyword_ranking import inverse_document_frequency, keyword_scores
+from agent_memory_server.domain.operations import Vector
+from agent_memory_server.domain.query_dates import date_fit, query_windows
+from agent_memory_server.domain.ranking import Ranking, by_relevance, ranked_by_words, similarities
+from agent_memory_server.domain.search import Handle, KeywordCandidates, SearchMode, VectorCandidates
+from agent_memory_server.domain.second_stage import (
+    DECIMALS,
+    WINDOW,
+    Candidates,
+    Passage,
+    chained,
+    keyword_parts,
+    relevances,
+)
+from agent_memory_server.domain.tokens import index_tokens, query_tokens, telling_spans
+from agent_memory_server.ports.embedder import Embedder, WeighsWords, WeightedSpan
+from agent_memory_server.ports.memories import MemoryStore
+
+VECTOR_POOL_MAX = 1_000
+"""Candidates of the vector channel, whatever the page, so that all pages are cut from one ranking."""
+KEYWORD_POOL_MAX = 2_000
+"""Candidates of the keyword channel beside the vector channel."""
+SEEDS_MAX = 48
+"""The best of each channel whose neighbours, speakers and times are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Candidates with what their signals are made of, in one order."""
+
+    handles: Sequence[Handle]
+    candidates: Candidates
+    total: int
+
+
+class HybridSearch:
+    """Ranks by ``domain.second_stage``; with an embedder that can, the query's words are weighed by their rarity."""
+
+    def __init__(self, *, store: MemoryStore, embedder: Embedder) -> None:
+        self._store = store
+        self._embedder = embedder
+        self._weighing = embedder if isinstance(embedder, WeighsWords) else None
+
+    async def ranked(self, criteria: MemoryFilter, text: str, *, alpha: float, now: datetime) -> Ranking:
+        """By falling relevance. A query with nothing to embed is answered by its words alone.
+
+        Raises EmbedderUnavailable, StoreUnavailable.
+        """
+        matches, vector = await self._channels(criteria, text, now)
+        if vector is None:
+            ranking = ranked_by_words(matches)
+            return Ranking(ranking.handles, ranking.relevance, SearchMode.HYBRID, ranking.total)
+        found = await self.found(criteria, text, matches, vector, now)
+        relevance = relevances(found.candidates, alpha)
+        return by_relevance(found.handles, relevance, SearchMode.HYBRID, found.total, decimals=DECIMALS)
+
+    async def candidates(self, criteria: MemoryFilter, text: str, *, now: datetime) -> Found | None:
+        """What ``ranked`` scores, for whoever fits or explains the score; None when there is nothing to embed."""
+        matches, vector = await self._channels(criteria, text, now)
+        return None if vector is None else await self.found(criteria, text, matches, vector, now)
+
+    async def found(
+        self, criteria: MemoryFilter, text: str, matches: KeywordCandidates | None, vector: Vector, now: datetime
+    ) -> Found:
+        near = await self._store.nearest(
+            criteria, vector=vector, model=self._embedder.model, now=now, limit=VECTOR_POOL_MAX
+        )
+        seeds = _seeds(near, matches)
+        around = await self._store.neighbours(seeds, span=2 * WINDOW)
+        pool = list(dict.fromkeys([*seeds, *(each for window in around.values() for each in window)]))
+        passages = await self._store.passages(criteria, pool, now=now)
+        # What the filter leaves out stays out, whoever its neighbours are.
+        around = {handle: [each for each in window if each in passages] for handle, window in around.items()}
+        place_of: dict[Handle, int] = {}
+        for handle in (*near.handles, *(() if matches is None else matches.handles), *passages):
+            place_of.setdefault(handle, len(place_of))
+        handles = list(place_of)
+        meaning, has_vector = await self._meaning(handles, near, passages, vector)
+        parts, word_weights = _words(handles, place_of, matches)
+        before, after = chained(place_of, around)
+        tokens = query_tokens(text) if matches is None else matches.tokens
+        about = _about_passages(place_of, passages, tokens, text, now)
+        names = {each.name for each in passages.values() if each.name}
+        name_terms = {term for name in names for term in index_tokens(name)}
+        is_name = np.array([token in name_terms for token in tokens], dtype=np.bool_)[: parts.shape[1]]
+        unnamed = about.is_unnamed & (parts[:, is_name] > 0).any(axis=1)
+        candidates = Candidates(
+            parts=parts,
+            word_weights=word_weights,
+            is_name=is_name,
+            meaning=meaning,
+            has_vector=has_vector,
+            before=before,
+            after=after,
+            conversation=about.conversation,
+            person=np.maximum(about.person, unnamed),
+            date=about.date,
+            question=about.question,
+            told=_told(place_of, passages),
+        )
+        return Found(handles, candidates, len(handles))
+
+    async def _channels(
+        self, criteria: MemoryFilter, text: str, now: datetime
+    ) -> tuple[KeywordCandidates | None, Vector | None]:
+        """Keyword matches and the query's vector; a remote embedder and the store work at the same time."""
+        tokens = query_tokens(text)
+        if self._weighing is not None:
+            matches = await self._matches(criteria, tokens, now)
+            return matches, await self._weighted_vector(self._weighing, text, matches)
+        if self._embedder.is_local:
+            matches = await self._matches(criteria, tokens, now)
+            (vector,) = await self._embedder.embed([text], is_query=True)
+        else:
+            matches, (vector,) = await asyncio.gather(
+                self._matches(criteria, tokens, now), self._embedder.embed([text], is_query=True)
+            )
+        return matches, vector
+
+    async def _matches(
+        self, criteria: MemoryFilter, tokens: tuple[str, ...], now: datetime
+    ) -> KeywordCandidates | None:
+        if not tokens:
+            return None
+        return await self._store.holding(criteria, tokens=tokens, now=now, limit=KEYWORD_POOL_MAX)
+
+    async def _weighted_vector(
+        self, embedder: WeighsWords, text: str, matches: KeywordCandidates | None
+    ) -> Vector | None:
+        """The query's vector with each word as heavy as it is rare in the caller's scope; stop words count for nothing."""
+        spans: list[WeightedSpan] = []
+        if matches is not None:
+            rarity = {token: inverse_document_frequency(token, matches.statistics) for token in matches.tokens}
+            for start, end, terms in telling_spans(text):
+                spans.append(WeightedSpan(start, end, max(rarity.get(term, 0.0) for term in terms)))
+        vector = await embedder.embed_weighted(text, spans) if spans else None
+        if vector is None:
+            (vector,) = await self._embedder.embed([text], is_query=True)
+        return vector
+
+    async def _meaning(
+        self, handles: Sequence[Handle], near: VectorCandidates, passages: Mapping[Handle, Passage], vector: Vector
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Cosines of all candidates. Those beyond the vector channel's are computed for the pool only; the others' are
+        below the last one of the channel, which stands for them."""
+        known = len(near.handles)
+        meaning = np.zeros(len(handles))
+        has_vector = np.zeros(len(handles), dtype=np.bool_)
+        meaning[:known] = similarities(near)
+        has_vector[:known] = True
+        if known >= near.total:
+            return meaning, has_vector
+        places = [place for place in range(known, len(handles)) if handles[place] in passages]
+        stored = await self._store.vectors([handles[place] for place in places], model=self._embedder.model)
+        held = [place for place in places if handles[place] in stored]
+        if held:
+            rows = np.stack([stored[handles[place]] for place in held]).astype(np.float64)
+            meaning[held] = np.round(np.einsum("ij,j->i", rows, vector.astype(np.float64)), 6)
+            has_vector[held] = True
+        beyond = np.ones(len(handles), dtype=np.bool_)
+        beyond[:known] = False
+        beyond[places] = False
+        meaning[beyond], has_vector[beyond] = meaning[known - 1] if known else 0.0, True
+        return meaning, has_vector
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    conversation: NDArray[np.int64]
+    person: NDArray[np.float64]
+    is_unnamed: NDArray[np.bool_]
+    date: NDArray[np.float64]
+    question: NDArray[np.float64]
+
+
+def _seeds(near: VectorCandidates, matches: KeywordCandidates | None) -> list[Handle]:
+    """The best of each channel, each once; ties by handle, so that the same store gives the same seeds."""
+    seeds: dict[Handle, None] = dict.fromkeys(near.handles[:SEEDS_MAX])
+    if matches is not None and len(matches.handles):
+        best = by_relevance(matches.handles, keyword_scores(matches), SearchMode.KEYWORD, len(matches.handles))
+        seeds.update(dict.fromkeys(best.handles[:SEEDS_MAX]))
+    return list(seeds)
+
+
+def _words(
+    handles: Sequence[Handle], place_of: Mapping[Handle, int], matches: KeywordCandidates | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Term parts of all candidates and the words' weights; nothing where no word was looked up."""
+    if matches is None:
+        return np.zeros((len(handles), 0)), np.zeros(0)
+    weights = np.array([inverse_document_frequency(token, matches.statistics) for token in matches.tokens])
+    parts = np.zeros((len(handles), len(matches.tokens)))
+    if len(matches.handles):
+        places = [place_of[handle] for handle in matches.handles]
+        parts[places] = keyword_parts(
+            matches.counts.astype(np.float64), matches.lengths.astype(np.float64), matches.statistics.average_length
+        )
+    return parts, weights
+
+
+def _about_passages(
+    place_of: Mapping[Handle, int],
+    passages: Mapping[Handle, Passage],
+    tokens: Sequence[str],
+    text: str,
+    now: datetime,
+) -> _About:
+    """What the pool's passages say; candidates outside the pool get nothing."""
+    size, wanted = len(place_of), frozenset(tokens)
+    about = _About(
+        np.full(size, -1, dtype=np.int64),
+        np.zeros(size),
+        np.zeros(size, dtype=np.bool_),
+        np.zeros(size),
+        np.zeros(size),
+    )
+    numbers: dict[Hashable, int] = {}
+    named: dict[str, bool] = {}
+    places = [place_of[handle] for handle in passages]
+    for place, passage in zip(places, passages.values(), strict=True):
+        if passage.is_message and passage.session is not None:
+            about.conversation[place] = numbers.setdefault(passage.session, len(numbers))
+        if passage.name is None:
+            about.is_unnamed[place] = True
+        else:
+            if passage.name not in named:
+                named[passage.name] = not wanted.isdisjoint(index_tokens(passage.name))
+            about.person[place] = named[passage.name]
+        about.question[place] = passage.is_question
+    windows = query_windows(text, now)
+    if windows and places:
+        moments = [each.created_us if each.event_us is None else each.event_us for each in passages.values()]
+        about.date[places] = date_fit(windows, np.array(moments, dtype=np.int64))
+    return about
+
+
+def _told(
+    place_of: Mapping[Handle, int], passages: Mapping[Handle, Passage]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which of the pool's memories came from which of its messages."""
+    derived = [(handle, passage) for handle, passage in passages.items() if passage.sources]
+    if not derived:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    said = {(each.session, each.id): place_of[handle] for handle, each in passages.items() if each.is_message}
+    pairs = [
+        (place_of[handle], said[(passage.session, source)])
+        for handle, passage in derived
+        for source in passage.sources
+        if (passage.session, source) in said
+    ]
+    found = np.array(pairs, dtype=np.int64).reshape(len(pairs), 2)
+    return found[:, 0], found[:, 1]

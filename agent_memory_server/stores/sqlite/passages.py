@@ -1,0 +1,80 @@
+"""Messages beside messages, and what the second stage of search looks at of each candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from agent_memory_server.domain.filters import MemoryFilter
+from agent_memory_server.domain.search import Handle
+from agent_memory_server.domain.second_stage import Passage
+from agent_memory_server.stores.sqlite.connections import Connected
+from agent_memory_server.stores.sqlite.listing import matching
+
+_ENDING_CHARACTERS = 4
+
+
+def _beside(comparison: str, direction: str) -> str:
+    # The message itself comes first: one seek of the index finds it and those beside it.
+    return (
+        "(SELECT json_group_array(handle) FROM (SELECT b.handle FROM memories AS b INDEXED BY messages_in_order "
+        "WHERE b.scope_id = m.scope_id AND b.session_id = m.session_id AND b.memory_type = 'message' "
+        f"AND b.superseded_by IS NULL AND (b.created_at, b.handle) {comparison} (m.created_at, m.handle) "
+        f"ORDER BY b.created_at {direction}, b.handle {direction} LIMIT ?))"
+    )
+
+
+_NEIGHBOURS = (
+    f"SELECT json_group_array(json_array(m.handle, {_beside('<', 'DESC')}, {_beside('>', 'ASC')})) "
+    "FROM json_each(?) AS h CROSS JOIN memories AS m WHERE m.handle = h.value AND m.memory_type = 'message' "
+    "AND m.session_id IS NOT NULL"
+)
+
+
+def neighbours(connected: Connected, handles: Sequence[int], *, span: int) -> dict[Handle, Sequence[Handle]]:
+    """The port's ``neighbours``: one seek of the index before and one after each message."""
+    text = connected.value(_NEIGHBOURS, (span, span, orjson.dumps(list(handles)).decode()))
+    found: dict[Handle, Sequence[Handle]] = {}
+    for handle, before, after in orjson.loads(text):
+        found[handle] = [*reversed(_list(before)), handle, *_list(after)]
+    return found
+
+
+def passages(
+    connected: Connected, criteria: MemoryFilter, handles: Sequence[int], *, now: datetime
+) -> dict[Handle, Passage]:
+    """The port's ``passages``."""
+    found = matching(connected, criteria, now=now)
+    if found is None:
+        return {}
+    _, condition = found
+    text = connected.value(
+        "SELECT json_group_array(json_array(m.handle, m.id, m.scope_id, m.session_id, m.memory_type = 'message', "
+        "json_extract(m.extra, '$.name'), m.created_at, m.event_date, "
+        f"substr(m.text, -{_ENDING_CHARACTERS}), json_extract(m.extra, '$.extracted_from'))) "
+        f"FROM json_each(?) AS h CROSS JOIN memories AS m WHERE m.handle = h.value AND {condition.sql}",
+        (orjson.dumps(list(handles)).decode(), *condition.values),
+    )
+    return {
+        handle: Passage(
+            id=memory_id,
+            session=None if session_id is None else (scope_id, session_id),
+            is_message=bool(is_message),
+            name=name,
+            created_us=created,
+            event_us=event,
+            ending=ending,
+            sources=() if is_message or sources is None else tuple(_list(sources)),
+        )
+        for handle, memory_id, scope_id, session_id, is_message, name, created, event, ending, sources in orjson.loads(
+            text
+        )
+    }
+
+
+def _list(value: str | list[Any]) -> list[Any]:
+    """SQLite hands nested arrays on as arrays or as their text, by the way they were made."""
+    return orjson.loads(value) if isinstance(value, str) else value

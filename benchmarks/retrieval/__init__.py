@@ -1,0 +1,1 @@
+"""How well a server finds what was said, measured over its API: ``python -m benchmarks.retrieval DATA``."""

@@ -1,0 +1,38 @@
+"""Recall, hits, MRR and nDCG of rankings against known evidence."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Collection, Iterable, Sequence
+
+DEPTHS = (5, 10, 20, 50)
+DEPTH_MAX = max(DEPTHS)
+NAMES = (*(f"R@{depth}" for depth in DEPTHS), "hit@10", "MRR", "nDCG@10")
+
+
+def of_ranking(found: Sequence[str], evidence: Collection[str]) -> dict[str, float]:
+    """One question's figures. ``found``: ids, best first."""
+    right = [identity in evidence for identity in found]
+    figures = {f"R@{depth}": sum(right[:depth]) / len(evidence) for depth in DEPTHS}
+    gain = sum(1 / math.log2(place + 2) for place, is_right in enumerate(right[:10]) if is_right)
+    best = sum(1 / math.log2(place + 2) for place in range(min(10, len(evidence))))
+    figures["hit@10"] = float(any(right[:10]))
+    figures["MRR"] = 1 / (right.index(True) + 1) if any(right) else 0.0
+    figures["nDCG@10"] = gain / best
+    return figures
+
+
+def averaged(each: Iterable[dict[str, float]]) -> dict[str, float]:
+    """The mean over questions; nothing for no question."""
+    all_of_them = list(each)
+    return {name: statistics.fmean(one[name] for one in all_of_them) for name in NAMES} if all_of_them else {}
+
+
+def fused(rankings: Iterable[Sequence[str]], constant: int = 60) -> list[str]:
+    """Reciprocal rank fusion: the naive hybrid."""
+    scores: dict[str, float] = {}
+    for ranking in rankings:
+        for place, identity in enumerate(ranking, start=1):
+            scores[identity] = scores.get(identity, 0.0) + 1 / (constant + place)
+    return sorted(scores, key=lambda identity: (-scores[identity], identity))
