@@ -29,11 +29,11 @@ from agent_memory_server.domain.sessions import (
     Strategy,
     Summarization,
 )
-from agent_memory_server.domain.strategies import check_strategy
 from agent_memory_server.domain.summarization import passes_threshold
 from agent_memory_server.errors import AmbiguousScope, BadRequest, InvalidInput, NotFound
 from agent_memory_server.ports.tokenizer import Tokenizer
 from agent_memory_server.ports.working_memory import MessageRow, ShowsRows, WorkingMemoryStore
+from agent_memory_server.services.extraction.on_request import checked
 
 Found = TypeVar("Found")
 
@@ -185,7 +185,7 @@ class WorkingMemoryService:
     ) -> SessionView:
         """Create the session or replace what a client may replace. Raises InvalidInput, BadRequest, StaleRevision."""
         session_id = draft.scope.session_id or ""
-        _check(draft.strategy)
+        checked(draft.strategy)
         scope = self._exact(caller, session_id, draft.scope.namespace, draft.scope.user_id)
         for memory in draft.memories:
             self._reachable(caller, memory.scope)
@@ -246,7 +246,7 @@ class WorkingMemoryService:
     ) -> SessionView:
         """Change the named attributes of an existing session. Raises InvalidInput, NotFound, StaleRevision."""
         if patch.strategy is not None:
-            _check(patch.strategy)
+            checked(patch.strategy)
         scope = self._exact(caller, session_id, namespace, user_id)
         session = await self._store.patch(scope, patch, at=self._now(), if_match=precondition.if_match)
         if session is None:
@@ -439,14 +439,6 @@ def _refuse_twice(memories: Sequence[Memory], scope: Scope) -> None:
                 field=("body", "memories", index, "id"),
             )
         seen.add(key)
-
-
-def _check(strategy: Strategy) -> None:
-    """Raises InvalidInput for a strategy that could not be followed: better now than in the background."""
-    try:
-        check_strategy(strategy)
-    except ValueError as error:
-        raise InvalidInput(str(error), field=("body", "long_term_memory_strategy", "config")) from None
 
 
 def _absent(session_id: str) -> NotFound:
