@@ -26,7 +26,6 @@ from agent_memory_server.domain.sessions import (
     SessionDraft,
     SessionListing,
     SessionPatch,
-    Strategy,
     Summarization,
 )
 from agent_memory_server.domain.summarization import passes_threshold
