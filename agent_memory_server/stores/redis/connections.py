@@ -140,7 +140,7 @@ class Link:
         """Whether what was just answered came from our data. A new connection looks, since a Redis that comes back may have
         lost everything; as long as nothing is there, every answer is looked at."""
         if self._emptied and not (len(commands) == 1 and commands[0][:2] == ("GET", naming.SCHEMA)):
-            held = await self._redis.execute_command("GET", naming.SCHEMA)  # pyright: ignore[reportUnknownMemberType]
+            held: Any = await self._redis.execute_command("GET", naming.SCHEMA)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
             self._emptied = held is None
             if self._emptied:
                 raise self.lost()
@@ -161,7 +161,7 @@ class Link:
         waits = durable and self.strict
         async with asyncio.timeout(LIMIT_S):
             if len(commands) == 1 and not waits:
-                answer: Any = await self._redis.execute_command(*commands[0])  # pyright: ignore[reportUnknownMemberType]
+                answer: Any = await self._redis.execute_command(*commands[0])  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
                 await self._still_ours(commands)
                 return [answer]
             pipeline = self._redis.pipeline(transaction=False)

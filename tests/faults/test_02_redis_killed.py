@@ -1,0 +1,92 @@
+"""Checks 1, 2 and 8 on Redis: the server and its Redis are killed; what was acknowledged is there, outages are said, service returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.faults.test_08_store_lost import NAMESPACE, failures_to_say_so, fill
+from tests.faults.traffic import memory
+from tests.redis_server import RedisServer, running_redis
+from tests.server_process import ServerProcess
+from tests.waiting import wait_until
+
+BACK_WITHIN_S = 10.0
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with running_redis(folder, "--appendonly", "yes", "--appendfsync", "always") as started:
+        yield started
+
+
+def environment(server: RedisServer) -> dict[str, str]:
+    return {"STORAGE_URL": server.url, "DURABILITY": "strict"}
+
+
+def test_a_lost_redis_is_said_and_service_returns_by_itself(tmp_path: Path, redis_server: RedisServer) -> None:
+    """Every data route answers 503 while Redis is down; within ten seconds of its return everything is answered again."""
+    with ServerProcess(tmp_path / "data", environment=environment(redis_server)) as server, server.client() as client:
+        fill(client)
+        redis_server.kill()
+        assert failures_to_say_so(client) == []
+        redis_server.start()
+        wait_until(
+            lambda: client.get("/v1/ready").status_code == 200, "the server did not get ready again", BACK_WITHIN_S
+        )
+        assert client.get("/v1/long-term-memory/m").status_code == 200
+        found = client.post("/v1/long-term-memory/search", json={"text": "tea", "namespace": {"eq": NAMESPACE}})
+        assert "m" in {each["id"] for each in found.json()["memories"]}
+
+
+def test_parallel_creates_survive_the_death_of_everybody(tmp_path: Path, redis_server: RedisServer) -> None:
+    """Twenty creates are acknowledged, then the API and Redis die at once: twenty of twenty are there by id and in search."""
+    with ServerProcess(tmp_path / "data", environment=environment(redis_server)) as server:
+        names = [f"m{number}" for number in range(20)]
+        with server.client() as client, ThreadPoolExecutor(20) as pool:
+            bodies = [{"memories": [memory(name, f"tea number {name}", NAMESPACE)]} for name in names]
+            answers = list(pool.map(lambda body: client.post("/v1/long-term-memory/", json=body).status_code, bodies))
+        assert answers == [200] * 20
+        server.kill()
+        redis_server.kill()
+        redis_server.start()
+        server.start()
+        with server.client() as client:
+            for name in names:
+                assert client.get(f"/v1/long-term-memory/{name}").status_code == 200
+            query = {"text": "tea", "namespace": {"eq": NAMESPACE}, "search_mode": "keyword", "limit": 50}
+            found = client.post("/v1/long-term-memory/search", json=query).json()
+            assert {each["id"] for each in found["memories"]} == set(names)
+
+
+def test_two_servers_on_one_redis_see_one_store(tmp_path: Path, redis_server: RedisServer) -> None:
+    """What one acknowledged the other answers at once: appends to one session from both, memories, listings."""
+    settings = environment(redis_server)
+    with (
+        ServerProcess(tmp_path / "one", environment=settings) as one,
+        ServerProcess(tmp_path / "two", environment=settings) as two,
+        one.client() as first,
+        two.client() as second,
+    ):
+
+        def client(number: int) -> None:
+            mine = (first, second)[number % 2]
+            for step in range(10):
+                message = {"id": f"{number}-{step}", "role": "user", "content": f"hello {number} {step}"}
+                answer = mine.post("/v1/working-memory/s/messages", json={"messages": [message]})
+                assert answer.status_code == 200, answer.text
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(client, range(8)))
+        shown = [each.get("/v1/working-memory/s").json()["messages"] for each in (first, second)]
+        assert shown[0] == shown[1]
+        for number in range(8):
+            mine = [each["id"] for each in shown[0] if each["id"].startswith(f"{number}-")]
+            assert mine == [f"{number}-{step}" for step in range(10)]
+        first.post("/v1/long-term-memory/", json={"memories": [memory("m", "tea is green", NAMESPACE)]})
+        assert second.get("/v1/long-term-memory/m").status_code == 200
