@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.search import KeywordCandidates, KeywordStatistics
@@ -17,6 +18,8 @@ from agent_memory_server.stores.sqlite.filtering import Condition, narrowing
 from agent_memory_server.stores.sqlite.scoping import Selection, selected
 
 _POSTINGS = "postings AS p"
+_SMALL_MAX = 2_000
+"""Memories of one owner whose postings are fetched in one go."""
 
 
 def holding(
@@ -26,19 +29,29 @@ def holding(
 
     Frequencies are exact whatever the selection. The memories are collected token by token, the rarest first, until there
     are ``limit`` of them; among those of the token that fills it up, the lowest scopes and handles stay. So the cost of a
-    common word in a large selection is that of counting it.
+    common word in a large selection is that of counting it. A filter beyond the scope is applied once, not once a token.
     """
     names = tuple(dict.fromkeys(tokens))
     selection = selected(connected, criteria.selector, namespace=criteria.namespace, user_id=criteria.user_id)
     if selection is None or not names:
         return _candidates(names, {}, (0, 0), dict.fromkeys(names, 0))
     digests = {token_digest(connected.token_key, name): column for column, name in enumerate(names)}
+    if selection.single is not None and criteria.is_scope_only and not criteria.include_superseded:
+        small = _holding_in_small_scope(connected, selection.single, digests, names, now=now, limit=limit)
+        if small is not None:
+            return small
     place, source = _place(selection)
     gone = _expired(selection, now)
     frequencies = _frequencies(connected, place, source, gone, digests, names)
     documents, terms = _documents(connected, selection, now)
-    matching = _matching(criteria, selection, gone, now)
     found: dict[int, list[int]] = {}
+    allowed: NDArray[np.int64] | None = None
+    if not criteria.is_scope_only:
+        allowed = _allowed(connected, criteria, selection, now)
+        if len(allowed) <= limit:
+            _look_up(connected, found, allowed.tolist(), digests)
+            return _candidates(names, found, (documents, terms), frequencies)
+    present = gone if criteria.include_superseded else Condition(f"p.live = 1 AND {gone.sql}", gone.values)
     rarest_first = sorted(digests, key=lambda digest: (frequencies[names[digests[digest]]], digests[digest]))
     if not criteria.include_superseded:
         rarest_first = [digest for digest in rarest_first if frequencies[names[digests[digest]]]]
@@ -47,10 +60,46 @@ def holding(
         if len(found) >= limit:
             common.append(digest)
             continue
-        _collect(connected, found, digest, digests, place, source, matching, limit)
+        _collect(connected, found, digest, digests, place, source, present, allowed, limit)
     if common and found:
-        _complete(connected, found, common, digests)
+        _look_up(connected, found, list(found), {digest: digests[digest] for digest in common}, width=len(digests))
     return _candidates(names, found, (documents, terms), frequencies)
+
+
+def _holding_in_small_scope(
+    connected: Connected, scope_id: int, digests: dict[int, int], names: tuple[str, ...], *, now: datetime, limit: int
+) -> KeywordCandidates | None:
+    """All of one owner's postings of these tokens at once: most searches are of this kind. None: not small, or some expired."""
+    size = connected.one(
+        "SELECT documents, terms FROM scopes WHERE id = ? AND documents <= ? AND NOT EXISTS (SELECT 1 FROM memories AS e "
+        "INDEXED BY memories_expiring WHERE e.scope_id = ? AND e.expires_at <= ?)",
+        (scope_id, min(limit, _SMALL_MAX), scope_id, micros(now)),
+    )
+    if size is None:
+        return None
+    text = connected.value(
+        "SELECT json_group_array(json_array(token, handle, count, length)) FROM postings "
+        "WHERE scope_id = ? AND token IN (SELECT value FROM json_each(?)) AND live = 1",
+        (scope_id, orjson.dumps(list(digests)).decode()),
+    )
+    postings: NDArray[np.int64] = np.array(orjson.loads(text), dtype=np.int64).reshape(-1, 4)
+    columns = np.array([digests[digest] for digest in postings[:, 0].tolist()], dtype=np.intp)
+    handles, first, rows = np.unique(postings[:, 1], return_index=True, return_inverse=True)
+    counts = np.zeros((len(handles), len(names)), dtype=np.int32)
+    counts[rows, columns] = postings[:, 2]
+    held = np.bincount(columns, minlength=len(names)).tolist()
+    documents, terms = size
+    return KeywordCandidates(
+        tokens=names,
+        handles=handles.tolist(),
+        counts=counts,
+        lengths=postings[first, 3].astype(np.int32),
+        statistics=KeywordStatistics(
+            documents=documents,
+            average_length=terms / documents if documents else 0.0,
+            document_frequency=dict(zip(names, held, strict=True)),
+        ),
+    )
 
 
 def _place(selection: Selection) -> tuple[Condition, str]:
@@ -74,15 +123,15 @@ def _expired(selection: Selection, now: datetime) -> Condition:
     )
 
 
-def _matching(criteria: MemoryFilter, selection: Selection, gone: Condition, now: datetime) -> Condition:
-    if criteria.is_scope_only:
-        return gone if criteria.include_superseded else Condition(f"p.live = 1 AND {gone.sql}", gone.values)
+def _allowed(connected: Connected, criteria: MemoryFilter, selection: Selection, now: datetime) -> NDArray[np.int64]:
+    """The handles of every memory that matches the filter."""
     owned = selection.condition("m")
     narrowed = narrowing(criteria, now, tenant_id=selection.tenant_id, scope_id=selection.single)
-    return Condition(
-        f"p.handle IN (SELECT m.handle FROM memories AS m WHERE {owned.sql} AND {narrowed.sql})",
+    text = connected.value(
+        f"SELECT json_group_array(m.handle) FROM memories AS m WHERE {owned.sql} AND {narrowed.sql}",
         (*owned.values, *narrowed.values),
     )
+    return np.array(orjson.loads(text), dtype=np.int64)
 
 
 def _frequencies(
@@ -139,17 +188,22 @@ def _collect(
     digests: dict[int, int],
     place: Condition,
     source: str,
-    matching: Condition,
+    present: Condition,
+    allowed: NDArray[np.int64] | None,
     limit: int,
 ) -> None:
-    """Add one token's memories up to the limit, and its counts to those that are there."""
+    """Add one token's memories up to the limit, and its counts to those that are there. ``allowed`` None: all of them."""
     text = connected.value(
         "SELECT json_group_array(json_array(handle, count, length)) FROM ("
-        f"SELECT p.handle, p.count, p.length FROM {source} WHERE {place.sql} AND p.token = ? AND {matching.sql})",
-        (*place.values, digest, *matching.values),
+        f"SELECT p.handle, p.count, p.length FROM {source} WHERE {place.sql} AND p.token = ? AND {present.sql})",
+        (*place.values, digest, *present.values),
     )
+    rows: list[list[int]] = orjson.loads(text)
+    if allowed is not None and rows:
+        takes_part = np.isin(np.array([row[0] for row in rows], dtype=np.int64), allowed)
+        rows = [rows[position] for position in np.flatnonzero(takes_part)]
     column = digests[digest]
-    for handle, count, length in orjson.loads(text):
+    for handle, count, length in rows:
         row = found.get(handle)
         if row is None:
             if len(found) >= limit:
@@ -158,18 +212,26 @@ def _collect(
         row[column + 1] = count
 
 
-def _complete(
-    connected: Connected, found: dict[int, list[int]], common: Sequence[int], digests: dict[int, int]
+def _look_up(
+    connected: Connected,
+    found: dict[int, list[int]],
+    handles: Sequence[int],
+    digests: dict[int, int],
+    *,
+    width: int | None = None,
 ) -> None:
-    """The counts of the commoner tokens in the memories that were chosen without them."""
+    """The counts of these tokens in these memories, one by one: for few memories, or tokens that are in many others."""
     text = connected.value(
-        "SELECT json_group_array(json_array(p.handle, p.token, p.count)) FROM json_each(?) AS h "
+        "SELECT json_group_array(json_array(p.handle, p.token, p.count, p.length)) FROM json_each(?) AS h "
         "CROSS JOIN memories AS m ON m.handle = h.value CROSS JOIN postings AS p "
         "ON p.scope_id = m.scope_id AND p.token IN (SELECT value FROM json_each(?)) AND p.handle = m.handle",
-        (orjson.dumps(list(found)).decode(), orjson.dumps(list(common)).decode()),
+        (orjson.dumps(handles).decode(), orjson.dumps(list(digests)).decode()),
     )
-    for handle, digest, count in orjson.loads(text):
-        found[handle][digests[digest] + 1] = count
+    for handle, digest, count, length in orjson.loads(text):
+        row = found.get(handle)
+        if row is None:
+            row = found[handle] = [length, *([0] * (width or len(digests)))]
+        row[digests[digest] + 1] = count
 
 
 def _candidates(
