@@ -128,7 +128,6 @@ async def open_app(
     *,
     now: Callable[[], datetime] = utc_now,
     new_id: Callable[[], str] = new_ulid,
-    background: bool = True,
     language_model: LanguageModel | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     queue: TaskQueue | None = None,
@@ -136,10 +135,10 @@ async def open_app(
 ) -> AsyncGenerator[MemoryApp]:
     """Open stores and models and yield the services; close them in reverse order.
 
-    ``background``: also work through pending work in this process. ``language_model`` answers in place of the one that the
-    settings name (for tests and embedding applications), and ``sleep`` is how the gate to it waits between attempts. ``queue``
-    is told when there is work to do; ``parallel``: how much of one lane is done at a time. Raises ConfigurationError with
-    what to change.
+    Nothing goes on in the background by itself: ``tasks.running.open_working_app`` adds that. ``language_model`` answers in
+    place of the one that the settings name (for tests and embedding applications), and ``sleep`` is how the gate to it waits
+    between attempts. ``queue`` is told when there is work to do; ``parallel``: how much of one lane is done at a time. Raises
+    ConfigurationError with what to change.
     """
     if settings.wants_authentication:
         raise ConfigurationError(
@@ -399,15 +398,6 @@ async def open_app(
             now=now,
             new_id=new_id,
         )
-        if background:
-            for name, running in (
-                ("pending work", pending_work.run_for_ever()),
-                ("summary views", summary_work.run_for_ever()),
-                ("named tasks", lanes[Lane.TASKS].run_for_ever()),
-                ("upkeep", lanes[Lane.UPKEEP].run_for_ever()),
-                ("schedules", schedules.run_for_ever()),
-            ):
-                stack.push_async_callback(_stop, asyncio.create_task(running, name=name))
         yield app
 
 
@@ -442,9 +432,3 @@ def _upkeep_schedules(upkeep: UpkeepService, settings: Settings) -> tuple[Schedu
         ),
         Schedule(name=PURGE_EXPIRED, every=PURGED_EVERY, intents=upkeep.purge_due),
     )
-
-
-async def _stop(worker: asyncio.Task[None]) -> None:
-    worker.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await worker

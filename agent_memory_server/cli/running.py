@@ -44,7 +44,7 @@ async def opened_app() -> AsyncGenerator[MemoryApp]:
 
     settings = load_settings()
     configure_logging("WARNING" if settings.log_level == "INFO" else settings.log_level)
-    async with open_app(settings, background=False) as app:
+    async with open_app(settings) as app:
         yield app
 
 

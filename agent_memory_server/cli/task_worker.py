@@ -82,7 +82,7 @@ async def _work_from_store(settings: Settings, concurrency: int) -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, stop.set)
     async with (
-        open_app(settings, background=False, parallel=concurrency) as app,
+        open_app(settings, parallel=concurrency) as app,
         worker_in_process(app, docket_name=settings.docket_name, concurrency=concurrency),
     ):
         await stop.wait()

@@ -42,11 +42,11 @@ async def open_working_app(
     if settings.has_workers:
         assert settings.redis_url is not None
         queue = DocketQueue(name=settings.docket_name, url=settings.redis_url)
-        async with open_app(settings, background=False, queue=queue, **options) as app, queue.sending():
+        async with open_app(settings, queue=queue, **options) as app, queue.sending():
             yield app
         return
     async with (
-        open_app(settings, background=False, **options) as app,
+        open_app(settings, **options) as app,
         worker_in_process(app, docket_name=settings.docket_name, begin=begin),
     ):
         yield app

@@ -18,7 +18,6 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +73,7 @@ async def running_app(
     with contextlib.ExitStack() as folders:
         place = data_dir or Path(folders.enter_context(tempfile.TemporaryDirectory(prefix="agent-memory-")))
         chosen = _Unsurprising(data_dir=place, **settings)
-        opening = open_working_app if background else partial(open_app, background=False)
+        opening = open_working_app if background else open_app
         async with opening(chosen, now=now, new_id=new_id, language_model=language_model, sleep=sleep) as app:
             api = create_api(app, body_bytes_max=chosen.max_body_bytes)
             transport = httpx.ASGITransport(app=api)

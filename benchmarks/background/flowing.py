@@ -74,7 +74,7 @@ async def _flowed(
             extraction_debounce_seconds=0,
             **remote,
         )
-        async with open_app(settings, background=False, language_model=model) as app:
+        async with open_app(settings, language_model=model) as app:
             begun = time.perf_counter()
             for session in range(0, messages, MESSAGES_PER_SESSION):
                 await _converse(app, session)

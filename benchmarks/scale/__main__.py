@@ -54,7 +54,7 @@ async def _measured(sizes: list[int], queries: int, folder: Path, say: Callable[
     database = folder / "memory.db"
     url = os.environ.get("STORAGE_URL") or f"sqlite:///{database}"
     steps: list[JSON] = []
-    async with open_app(Settings(storage_url=url, data_dir=folder), background=False) as app:
+    async with open_app(Settings(storage_url=url, data_dir=folder)) as app:
         opened = resident_bytes(os.getpid())
         first = 0
         for size in sizes:

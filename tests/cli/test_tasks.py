@@ -17,7 +17,7 @@ from tests.cli.commands import CommandLine
 async def _with_a_dead_task(line: CommandLine) -> str:
     """A run that failed for good; its task's id."""
     settings = Settings(data_dir=line.folder / "data", embedding_model="wordllama")
-    async with open_app(settings, background=False) as app:
+    async with open_app(settings) as app:
         view = await app.summary_views.create(ANONYMOUS, ViewDraft(source=ViewSource.LONG_TERM))
         task = await app.summary_views.run(ANONYMOUS, view_id=view.id, task_id="my-run")
     stores = await open_sqlite(line.folder / "data" / DATABASE_NAME, now=utc_now)

@@ -40,7 +40,7 @@ async def llm_task_timeout_minutes(folder: Path) -> None:
     model = ScriptedLanguageModel()
     model.hold()
     chosen = settings_of(folder, llm_task_timeout_minutes=0.001, index_all_messages_in_long_term_memory=False)
-    async with open_app(chosen, background=False, language_model=model) as app:
+    async with open_app(chosen, language_model=model) as app:
         await app.working_memory.append(ANONYMOUS, session_id="s", messages=[message(app.now())])
         await app.lanes[Lane.SESSIONS].run_due()
         page = await app.jobs.list(ANONYMOUS)

@@ -20,7 +20,7 @@ from tests.setting_proofs.running import settings_of
 
 async def _created(settings: Settings) -> Memory:
     """A memory as it is read after it was created without labels."""
-    async with open_app(settings, background=False) as app:
+    async with open_app(settings) as app:
         at = app.now()
         text = "User works as a nurse in Lisbon."
         memory = Memory(id="m", scope=Scope("default"), text=text, created_at=at, updated_at=at, last_accessed=at)
@@ -49,7 +49,7 @@ async def progressive_summarization_prompt(folder: Path) -> None:
     prompt = "In verse: {prev_summary} {messages_joined}"
     model = ScriptedLanguageModel()
     settings = settings_of(folder, progressive_summarization_prompt=prompt)
-    async with open_app(settings, background=False, language_model=model) as app:
+    async with open_app(settings, language_model=model) as app:
         messages = tuple(
             Message(id=f"m{number}", role="user", content="words " * 50, created_at=app.now()) for number in range(9)
         )
@@ -63,7 +63,7 @@ async def _asked_to_rewrite(settings: Settings, answer: str) -> Sequence[ModelCa
     """What the model is asked when a search wants its query rewritten, and when one wants the answer's own words."""
     model = ScriptedLanguageModel()
     model.answer_with(lambda call: {"query": answer} if call.purpose is Purpose.QUERY else None)
-    async with open_app(settings, background=False, language_model=model) as app:
+    async with open_app(settings, language_model=model) as app:
         await app.optimized_search.search(
             MemoryFilter(selector=ANONYMOUS.selector()), SearchQuery(text="what about tea"), optimize=True
         )
@@ -83,7 +83,7 @@ async def min_optimized_query_length(folder: Path) -> None:
     async def found(settings: Settings) -> str:
         model = ScriptedLanguageModel()
         model.answer_with(lambda call: {"query": "piano"} if call.purpose is Purpose.QUERY else None)
-        async with open_app(settings, background=False, language_model=model) as app:
+        async with open_app(settings, language_model=model) as app:
             at = app.now()
             for text in ("likes green tea", "plays the piano"):
                 memory = Memory(

@@ -61,7 +61,7 @@ async def max_future_timestamp_seconds(folder: Path) -> None:
     """A time that the default accepts lies too far ahead."""
 
     async def append(settings: Settings) -> None:
-        async with open_app(settings, background=False) as app:
+        async with open_app(settings) as app:
             soon = app.now() + timedelta(seconds=120)
             await app.working_memory.append(ANONYMOUS, session_id="s", messages=[message(soon)])
 
@@ -72,7 +72,7 @@ async def max_future_timestamp_seconds(folder: Path) -> None:
 
 async def _put_long_session(settings: Settings) -> SessionView:
     """A session of a few hundred tokens, put with a window of 300."""
-    async with open_app(settings, background=False) as app:
+    async with open_app(settings) as app:
         messages = tuple(
             Message(id=f"m{number}", role="user", content=f"{WORDS} It happened {number} times.", created_at=app.now())
             for number in range(40)
@@ -85,7 +85,7 @@ async def summarization_threshold(folder: Path) -> None:
     """The same session is nearer to being summarised when the threshold is lower."""
 
     async def nearness(settings: Settings) -> float:
-        async with open_app(settings, background=False) as app:
+        async with open_app(settings) as app:
             draft = SessionDraft(scope=Scope("default", session_id="s"), messages=(message(app.now()),))
             view = await app.working_memory.put(ANONYMOUS, draft, window=Window(context_window_max=1000))
             assert view.percentage_until_summarization is not None
@@ -112,7 +112,7 @@ async def summary_view_refresh_every_minutes(folder: Path) -> None:
 
     async def due_after_ten_minutes(settings: Settings) -> int:
         clock = [datetime(2026, 1, 1, 12, tzinfo=UTC)]
-        async with open_app(settings, now=lambda: clock[0], background=False) as app:
+        async with open_app(settings, now=lambda: clock[0]) as app:
             await app.schedules.run_due()
             clock[0] += timedelta(minutes=10)
             return await app.schedules.run_due()

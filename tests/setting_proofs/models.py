@@ -80,7 +80,7 @@ async def anthropic_api_base(folder: Path) -> None:
 
 async def embedding_model(folder: Path) -> None:
     """The name picks the model; one that cannot be had stops the start."""
-    async with open_app(settings_of(folder), background=False) as app:
+    async with open_app(settings_of(folder)) as app:
         assert "wordllama" in app.embedding_model
     with pytest.raises(ConfigurationError, match="no-such-folder"):
         async with open_app(settings_of(folder, embedding_model="local:/no-such-folder")):
@@ -91,7 +91,7 @@ async def openai_api_key(folder: Path) -> None:
     """With a key the default models are OpenAI's, and the key is sent."""
     request = await _asked_by_extraction(folder, openai_api_base="{base}", openai_api_key="sk-test")
     assert request.headers["authorization"] == "Bearer sk-test"
-    async with open_app(settings_of(folder, embedding_model=None, openai_api_key="sk-test"), background=False) as app:
+    async with open_app(settings_of(folder, embedding_model=None, openai_api_key="sk-test")) as app:
         assert "text-embedding-3-small" in app.embedding_model
         assert not app.local_mode
 

@@ -36,7 +36,7 @@ def message(at: datetime, content: str = WORDS) -> Message:
 
 async def memories_after_append(settings: Settings) -> list[Memory]:
     """The memories that there are when one message was appended and all due background work was tried."""
-    async with open_app(settings, background=False) as app:
+    async with open_app(settings) as app:
         await app.working_memory.append(ANONYMOUS, session_id="s", messages=[message(app.now())])
         await app.pending_work.run_due()
         listing = await app.memories.list(MemoryFilter(selector=ANONYMOUS.selector()))

@@ -27,7 +27,7 @@ def _taken_port(address: str) -> Generator[int]:
 async def storage_url(folder: Path) -> None:
     """The data lies in the named file, not in DATA_DIR."""
     path = folder / "elsewhere.db"
-    async with open_app(settings_of(folder, storage_url=f"sqlite:///{path}"), background=False) as app:
+    async with open_app(settings_of(folder, storage_url=f"sqlite:///{path}")) as app:
         assert app.storage == str(path)
     assert path.exists()
     assert not (folder / "data").exists()
@@ -36,7 +36,7 @@ async def storage_url(folder: Path) -> None:
 async def data_dir(folder: Path) -> None:
     """Without a STORAGE_URL the file lies in the folder, whatever its name."""
     mine = folder / "50% of it? #1"
-    async with open_app(settings_of(folder, data_dir=mine), background=False):
+    async with open_app(settings_of(folder, data_dir=mine)):
         pass
     assert (mine / "memory.db").exists()
 
@@ -44,7 +44,7 @@ async def data_dir(folder: Path) -> None:
 async def redis_url(folder: Path) -> None:
     """It selects the Redis engine where STORAGE_URL names no other."""
     with running_redis(folder) as redis:
-        async with open_app(settings_of(folder, redis_url=redis.url), background=False):
+        async with open_app(settings_of(folder, redis_url=redis.url)):
             with redis.client() as looking:
                 assert looking.exists("ams:schema")  # pyright: ignore[reportUnknownMemberType]
 
@@ -54,7 +54,7 @@ async def durability(folder: Path) -> None:
     with running_redis(folder) as redis:
         for wanted, ready in (("standard", True), ("strict", False)):
             settings = settings_of(folder, redis_url=redis.url, durability=wanted)
-            async with open_app(settings, background=False) as app:
+            async with open_app(settings) as app:
                 assert (await app.readiness.check()).ready is ready
 
 

@@ -47,7 +47,7 @@ async def _left(folder: Path, *memories: Memory, deduplicate: bool = False, **va
         lambda call: {"same": True, "text": "User drinks tea."} if call.purpose is Purpose.MERGING else None
     )
     settings = settings_of(folder, **values)
-    async with open_app(settings, background=False, now=Clock(), language_model=model) as app:
+    async with open_app(settings, now=Clock(), language_model=model) as app:
         await app.memories.create(ANONYMOUS, memories, deduplicate=deduplicate)
         await _upkeep(app)
         return {memory.text for memory in (await app.memories.list(EVERYTHING)).memories}
@@ -67,7 +67,7 @@ async def deduplication_distance_threshold(folder: Path) -> None:
 
     async def asked(where: Path, **values: Any) -> int:
         model = ScriptedLanguageModel()
-        async with open_app(settings_of(where, **values), background=False, now=Clock(), language_model=model) as app:
+        async with open_app(settings_of(where, **values), now=Clock(), language_model=model) as app:
             await app.memories.create(ANONYMOUS, ALIKE)
             await app.lanes[Lane.UPKEEP].run_due()
         return len(model.calls_for(Purpose.MERGING))
@@ -81,7 +81,7 @@ async def _rounds_within_the_hour(
 ) -> int:
     """In how many of the next six rounds, ten minutes apart, something happened; the first round is not counted."""
     clock = Clock()
-    async with open_app(settings_of(folder, **values), background=False, now=clock) as app:
+    async with open_app(settings_of(folder, **values), now=clock) as app:
         await _upkeep(app)
         rounds = 0
         for number in range(6):

@@ -60,7 +60,7 @@ class World:
 # No fixture: a worker has to be left in the task that entered it.
 @contextlib.asynccontextmanager
 async def opened(tmp_path: Path) -> AsyncGenerator[World]:
-    async with open_app(settings_of(tmp_path), background=False) as app, asking(app) as ask:
+    async with open_app(settings_of(tmp_path)) as app, asking(app) as ask:
         yield World(app, ask)
 
 
@@ -167,7 +167,7 @@ async def test_arguments_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 async def test_periodic_tasks_ask_for_each_round_once(tmp_path: Path) -> None:
     """At the configured interval, whoever looks and however often: a worker that is started anew does not repeat a round."""
     chosen = settings_of(tmp_path, compaction_every_minutes=60)
-    async with open_app(chosen, background=False) as app:
+    async with open_app(chosen) as app:
         noted: list[timedelta] = []
         for _ in range(2):
             async with asking(app) as ask:
