@@ -108,6 +108,10 @@ class MemoryApp:
     new_id: Callable[[], str]
 
 
+PARALLEL_WITH_MODEL = 4
+"""Sessions that are worked on at a time where a language model answers."""
+
+
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -131,7 +135,7 @@ async def open_app(
     language_model: LanguageModel | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     queue: TaskQueue | None = None,
-    parallel: int = 1,
+    parallel: int | None = None,
 ) -> AsyncGenerator[MemoryApp]:
     """Open stores and models and yield the services; close them in reverse order.
 
@@ -222,7 +226,8 @@ async def open_app(
             handlers=handlers,
             now=now,
             wake=woken,
-            parallel=parallel,
+            # A configured model is mostly waited for; rules and a scripted model gain nothing from company.
+            parallel=parallel or (PARALLEL_WITH_MODEL if gate is not None and language_model is None else 1),
             timeout_s=timeout_s,
         )
         summaries_woken = here.woken(Lane.SUMMARIES)
