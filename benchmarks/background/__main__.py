@@ -52,6 +52,7 @@ async def _measured(sizes: list[int], messages: int, one_user: bool, say: Callab
     for size, users in layouts:
         say(f"filling and compacting {size:,} memories of {users:,} users")
         runs.append(await compacted(size, users=users))
+        say(f"compacted in {runs[-1].first_s:,.1f} s; an idle run took {runs[-1].idle_ms:.2f} ms")
     say(f"{messages:,} messages become memories")
     flows = [
         await flowed_locally(messages),

@@ -125,9 +125,9 @@ async def _write(stores: Stores, indexer: Indexer, memories: list[Memory]) -> No
 
 
 def _memory(index: int, users: int) -> Memory:
-    """One in a hundred says what the same user's memory just before it said."""
-    is_copy = index % DUPLICATE_EVERY == DUPLICATE_EVERY - 1
-    said = index - users * (index >= users) if is_copy and users > 1 else index - is_copy
+    """Of each user's memories one in a hundred says what the one before it said."""
+    is_copy = index // users % DUPLICATE_EVERY == DUPLICATE_EVERY - 1
+    said = index - users if is_copy else index
     at = _FIRST_DAY + timedelta(seconds=index)
     user = f"u{index % users:06d}"
     return Memory(

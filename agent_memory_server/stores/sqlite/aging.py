@@ -29,6 +29,7 @@ def ages(
     after: Handle | None,
     owner: Scope | None,
 ) -> list[Aged]:
+    connected.leave_event_loop()
     found = matching(connected, criteria, now=now)
     if found is None:
         return []

@@ -170,6 +170,7 @@ def _noted(connected: Connected, stamped: str, stage: Stage | None, failed: bool
 
 
 def _copies(connected: Connected, handles: str, now_us: int) -> list[list[Memory]]:
+    connected.leave_event_loop()
     rows = connected.rows(
         "SELECT json_group_array(x.handle ORDER BY x.created_at, x.id) FROM ("
         "SELECT DISTINCT m.tenant_id, m.memory_hash, m.scope_id FROM json_each(?1) AS h "
@@ -238,6 +239,7 @@ def _portions(places: list[tuple[_Place, list[int]]]) -> Iterator[list[tuple[_Pl
 
 
 def _near(connected: Connected, places: Sequence[tuple[_Place, list[int]]], within: _Within) -> Found:
+    connected.leave_event_loop()
     found: Found = {}
     for place, queries in places:
         candidates = _comparable(connected, place, now_us=within.now_us)
@@ -250,6 +252,7 @@ def _packed(
     connected: Connected, packed: PackedVectors, place: _Place, within: _Within
 ) -> tuple[NDArray[np.int64], PackedCopy]:
     """What may be compared in a very large place, and the tenant's packed copy."""
+    connected.leave_event_loop()
     dimensions = connected.value(
         "SELECT length(vector) / 4 FROM vectors WHERE space_id = ? AND tenant_id = ? AND scope_id = ? LIMIT 1",
         (within.space_id, *place[:2]),
@@ -269,6 +272,7 @@ def _comparable(connected: Connected, place: _Place, *, now_us: int) -> NDArray[
 
 def _compared(connected: Connected, queries: Sequence[int], candidates: NDArray[np.int64], within: _Within) -> Found:
     """Exact distances of these memories to the candidates."""
+    connected.leave_event_loop()
     wanted = np.union1d(candidates, np.array(queries, dtype=np.int64))
     held, vectors = vectors_of(connected, wanted.tolist(), space_id=within.space_id)
     if not len(held):
