@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from urllib.parse import quote
 
 from ulid import ULID
 
+from agent_memory_server.app_background import (
+    compaction_policy,
+    forgetting_policy,
+    session_handlers,
+    upkeep_schedules,
+    view_handlers,
+)
 from agent_memory_server.app_language import (
     Asking,
     enriched_by,
@@ -24,17 +31,14 @@ from agent_memory_server.app_language import (
     secret,
 )
 from agent_memory_server.config import Settings
-from agent_memory_server.domain.duplicate_thresholds import thresholds_for
-from agent_memory_server.domain.identity import Scope, ScopeSelector
-from agent_memory_server.domain.jobs import ClaimedIntent, IntentKind, Lane
-from agent_memory_server.domain.retention import ForgettingPolicy
+from agent_memory_server.domain.jobs import IntentKind, Lane
 from agent_memory_server.embeddings.opening import open_embedder
 from agent_memory_server.errors import ConfigurationError
 from agent_memory_server.ports.language_model import LanguageModel
 from agent_memory_server.ports.outbox import Outbox
 from agent_memory_server.ports.task_queue import TaskQueue
 from agent_memory_server.queues.in_process import InProcessQueue
-from agent_memory_server.services.compaction import CompactionPolicy, CompactionService
+from agent_memory_server.services.compaction import CompactionService
 from agent_memory_server.services.deduplication import NearDuplicates
 from agent_memory_server.services.embedding import EmbeddingService
 from agent_memory_server.services.enrichment import EnrichmentService, ModelEnrichment, RuleEnrichment
@@ -48,10 +52,10 @@ from agent_memory_server.services.language import UsageAccount
 from agent_memory_server.services.memories import MemoryService
 from agent_memory_server.services.merging import MergingService
 from agent_memory_server.services.named_tasks import PERMANENT, NamedTaskService
-from agent_memory_server.services.pending_work import Handler, PendingWorkService
+from agent_memory_server.services.pending_work import PendingWorkService
 from agent_memory_server.services.presence import WorkerPresence
 from agent_memory_server.services.promotion import PromotionService
-from agent_memory_server.services.public_tasks import COMPACTION, FORGETTING, SUMMARY_VIEWS, PublicTasks
+from agent_memory_server.services.public_tasks import SUMMARY_VIEWS, PublicTasks
 from agent_memory_server.services.query_optimization import OptimizedSearchService
 from agent_memory_server.services.readiness import ReadinessService
 from agent_memory_server.services.reindexing import ReindexingService
@@ -61,7 +65,7 @@ from agent_memory_server.services.summarization import (
     SummarizationService,
 )
 from agent_memory_server.services.summary_views import SummaryViewService
-from agent_memory_server.services.upkeep import PURGE_EXPIRED, PURGED_EVERY, UpkeepService
+from agent_memory_server.services.upkeep import UpkeepService
 from agent_memory_server.services.working_memory import WorkingMemoryPolicy, WorkingMemoryService
 from agent_memory_server.stores.opening import open_stores
 from agent_memory_server.tokenizers.opening import open_tokenizer
@@ -198,24 +202,7 @@ async def open_app(
             now=now,
         )
 
-        async def promote(intent: ClaimedIntent) -> None:
-            await promotion.promote(_session_scope(intent))
-
-        async def extract(intent: ClaimedIntent) -> None:
-            await extraction.run(_session_scope(intent))
-
-        async def summarize(intent: ClaimedIntent) -> None:
-            await summarization.run(_session_scope(intent), window=intent.payload.get("window"))
-
-        async def embed(_: ClaimedIntent) -> None:
-            await embedding.embed_pending()
-
-        handlers: dict[str, Handler] = {
-            IntentKind.PROMOTE_WORKING_MEMORY.value: promote,
-            IntentKind.RUN_DELAYED_EXTRACTION.value: extract,
-            IntentKind.SUMMARIZE_SESSION.value: summarize,
-            IntentKind.EMBED_MEMORIES.value: embed,
-        }
+        handlers = session_handlers(promotion, extraction, summarization, embedding)
         if gate is not None:
             enriching_later = EnrichmentService(
                 store=stores.memories, gate=gate, policy=enriching, now=now, new_id=new_id
@@ -240,16 +227,9 @@ async def open_app(
             wake=partial(queue.wake, Lane.SUMMARIES),
         )
 
-        async def refresh(intent: ClaimedIntent) -> None:
-            await summary_views.refresh(
-                ScopeSelector(intent.tenant, intent.namespace, intent.user_id),
-                view_id=intent.payload["view_id"],
-                force=intent.payload["force"],
-            )
-
         summary_work = PendingWorkService(
             outbox=stores.outbox,
-            handlers={IntentKind.REFRESH_SUMMARY_VIEW.value: refresh},
+            handlers=view_handlers(summary_views),
             now=now,
             wake=summaries_woken,
             batch=1,
@@ -263,7 +243,7 @@ async def open_app(
                 store=stores.memories, comparisons=stores.comparisons, model=embedder.model, now=now
             ),
             merging=gate and MergingService(gate=gate, indexer=indexer, store=stores.memories, now=now, new_id=new_id),
-            policy=_compaction_policy(settings, embedder.model),
+            policy=compaction_policy(settings, embedder.model),
             now=now,
             new_id=new_id,
         )
@@ -275,7 +255,7 @@ async def open_app(
             sessions=stores.working_memory,
             outbox=stores.outbox,
             queue=queue,
-            policy=_forgetting_policy(settings),
+            policy=forgetting_policy(settings),
             now=now,
             new_id=new_id,
         )
@@ -287,7 +267,7 @@ async def open_app(
                     every=timedelta(minutes=settings.summary_view_refresh_every_minutes),
                     intents=summary_views.due_refreshes,
                 ),
-                *_upkeep_schedules(upkeep, settings),
+                *upkeep_schedules(upkeep, settings),
             ),
             now=now,
             wake=lambda: wake_all(),
@@ -353,7 +333,7 @@ async def open_app(
                 summary_views=summary_views,
                 schedules=schedules,
                 enrichment=enrichment,
-                configured_policy=_forgetting_policy(settings),
+                configured_policy=forgetting_policy(settings),
                 lanes=lanes,
                 now=now,
             ),
@@ -404,36 +384,3 @@ async def open_app(
             new_id=new_id,
         )
         yield app
-
-
-def _session_scope(intent: ClaimedIntent) -> Scope:
-    return Scope(intent.tenant, intent.namespace, intent.user_id, intent.payload["session_id"])
-
-
-def _compaction_policy(settings: Settings, embedding_model: str) -> CompactionPolicy:
-    thresholds = thresholds_for(embedding_model)
-    if settings.deduplication_distance_threshold is not None:
-        thresholds = replace(thresholds, at_write=settings.deduplication_distance_threshold)
-    return CompactionPolicy(by_meaning=settings.compact_semantic_duplicates, thresholds=thresholds)
-
-
-def _forgetting_policy(settings: Settings) -> ForgettingPolicy | None:
-    if not settings.forgetting_enabled:
-        return None
-    return ForgettingPolicy(
-        max_age_days=settings.forgetting_max_age_days,
-        max_inactive_days=settings.forgetting_max_inactive_days,
-        budget=settings.forgetting_budget_keep_top_n,
-    )
-
-
-def _upkeep_schedules(upkeep: UpkeepService, settings: Settings) -> tuple[Schedule, ...]:
-    return (
-        Schedule(
-            name=COMPACTION, every=timedelta(minutes=settings.compaction_every_minutes), intents=upkeep.compaction_due
-        ),
-        Schedule(
-            name=FORGETTING, every=timedelta(minutes=settings.forgetting_every_minutes), intents=upkeep.forgetting_due
-        ),
-        Schedule(name=PURGE_EXPIRED, every=PURGED_EVERY, intents=upkeep.purge_due),
-    )
