@@ -18,7 +18,7 @@ import structlog
 
 from agent_memory_server.domain.identity import OutsideReach, Principal
 from agent_memory_server.domain.jobs import ClaimedIntent, PendingWork
-from agent_memory_server.errors import MemoryServerError
+from agent_memory_server.errors import MemoryServerError, ModelAnswerUnusable
 from agent_memory_server.ports.outbox import Outbox
 
 Handler = Callable[[ClaimedIntent], Awaitable[Mapping[str, Any] | None]]
@@ -26,7 +26,10 @@ Handler = Callable[[ClaimedIntent], Awaitable[Mapping[str, Any] | None]]
 
 LEASE_S = 10.0
 """Renewed while the work goes on; after a crash another begins with it this much later."""
-ATTEMPTS_MAX = 8
+ATTEMPTS_MAX = 24
+"""Before what fails becomes a dead letter: with the waits in between about an hour and a half, as long as outages last."""
+UNUSABLE_ATTEMPTS_MAX = 8
+"""The same for a model's unusable answers: each attempt costs questions to the model, and time alone changes little."""
 RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 300.0
 SWEEP_S = 2.0
@@ -167,7 +170,8 @@ class PendingWorkService:
         attempts = intent.attempts + 1
         retry_at: datetime | None = None
         reason = _reason(error)
-        if attempts < ATTEMPTS_MAX and not isinstance(error, self._permanent):
+        attempts_max = UNUSABLE_ATTEMPTS_MAX if isinstance(error, ModelAnswerUnusable) else ATTEMPTS_MAX
+        if attempts < attempts_max and not isinstance(error, self._permanent):
             retry_at = self._now() + timedelta(seconds=min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** (attempts - 1)))
         _log.warning(
             "pending work failed",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agent_memory_server.ports.language_model import ModelCall, Purpose
+from agent_memory_server.services.pending_work import ATTEMPTS_MAX
 from agent_memory_server.testing import model_server
 from agent_memory_server.testing.language_model import (
     CUT,
@@ -123,7 +124,7 @@ async def test_one_message_that_no_model_answers_keeps_nobody_back() -> None:
         await talk.say("f")
         await talk.become_quiet()
         assert {each["text"][-1] for each in await talk.memories()} == set("abcdef")
-        for _ in range(12):
+        for _ in range(ATTEMPTS_MAX):
             talk.clock.pass_by(timedelta(seconds=400))
             await talk.work()
         assert await talk.pending() == {"pending": 0, "oldest_age_s": 0.0, "dead": 1}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agent_memory_server.ports.language_model import ModelCall, Purpose
+from agent_memory_server.services.pending_work import ATTEMPTS_MAX
 from agent_memory_server.testing.language_model import (
     CUT,
     REFUSES,
@@ -188,7 +189,7 @@ async def test_a_summary_that_failed_for_good_is_asked_for_again_by_the_next_mes
     model.fail()
     async with talking(model, enable_discrete_memory_extraction=False) as talk:
         await talk.put(messages=texts(0, 40))
-        for _ in range(12):
+        for _ in range(ATTEMPTS_MAX):
             talk.clock.pass_by(timedelta(seconds=400))
             await talk.work()
         assert (await talk.pending())["dead"] == 1
