@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from agent_memory_server.errors import StoreTimeout
 from agent_memory_server.stores.sqlite import open_sqlite
-from agent_memory_server.stores.sqlite.connections import Connected
-from agent_memory_server.stores.sqlite.reading import Readers
+from agent_memory_server.stores.sqlite.connections import Connected, Link
+from agent_memory_server.stores.sqlite.reading import Deadline, Readers, answer
 
 COUNT_FAR = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 300000) SELECT count(*) FROM n"
 
@@ -91,3 +92,19 @@ async def test_another_event_loop_reads_in_threads(readers: Readers) -> None:
     reader, other = await asyncio.to_thread(elsewhere)
     assert here == threading.get_ident()
     assert reader not in (other, here)
+
+
+async def test_a_read_interrupted_as_it_begins_is_not_in_the_way_of_the_next(tmp_path: Path) -> None:
+    """BEGIN has begun a transaction even when the time is over by then; left open, it would fail every later read."""
+    path = tmp_path / "memory.db"
+    stores = await open_sqlite(path, now=lambda: datetime(2026, 5, 1, tzinfo=UTC))
+    deadline = Deadline(-1.0, steps_between_looks=1)
+    link = Link(path)
+    connection = link.open().connection
+    deadline.attach(connection)
+    for _ in range(3):
+        _, error = answer(link, deadline, lambda connected: connected.value("SELECT 7"))
+        assert isinstance(error, StoreTimeout), error
+        assert not connection.in_transaction
+    link.drop()
+    await stores.engine.close()
