@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from agent_memory_server.domain.identity import Scope
@@ -32,6 +34,9 @@ def micros_or_none(moment: datetime | None) -> int | None:
     return None if moment is None else micros(moment)
 
 
+_MEMORY_TYPES = {each.value: each for each in MemoryType}
+
+
 def instant(value: int) -> datetime:
     return _EPOCH + timedelta(microseconds=value)
 
@@ -49,8 +54,15 @@ def mapping_to_json(value: Mapping[str, Any] | None) -> str | None:
     return None if value is None else to_json(dict(value))
 
 
+_LONG_NUMBER = re.compile(r"\d{18}")
+_SHORT = 4_096
+
+
 def from_json(text: str) -> Any:
-    return json.loads(text)
+    """What ``to_json`` wrote. The fast parser rounds integers that do not fit its 64 bits: those go to the standard library."""
+    if len(text) > _SHORT or _LONG_NUMBER.search(text) is not None:
+        return json.loads(text)
+    return orjson.loads(text)
 
 
 # -- index terms ------------------------------------------------------------------------------------------------------
@@ -147,7 +159,7 @@ def memory_of(row: Sequence[Any]) -> Memory:
         created_at=instant(created_at),
         updated_at=instant(updated_at),
         last_accessed=instant(last_accessed),
-        memory_type=MemoryType(memory_type),
+        memory_type=_MEMORY_TYPES[memory_type],
         topics=tuple(from_json(topics)) if topics else (),
         entities=tuple(from_json(entities)) if entities else (),
         access_count=access_count,

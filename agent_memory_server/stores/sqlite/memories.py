@@ -15,7 +15,7 @@ from agent_memory_server.ports.memories import Aged, Listing, Order
 from agent_memory_server.stores.sqlite import aging, committing, keywords, listing, nearest, passages, vectors
 from agent_memory_server.stores.sqlite.comparison_marks import mark_due
 from agent_memory_server.stores.sqlite.connections import Connected
-from agent_memory_server.stores.sqlite.encoding import MEMORY_COLUMNS, MEMORY_TABLES, memory_of, micros
+from agent_memory_server.stores.sqlite.encoding import MEMORY_COLUMNS, MEMORY_TABLES, memory_of, micros, to_json
 from agent_memory_server.stores.sqlite.packed_vectors import PackedVectors
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.scoping import known_scope, known_tenant, selected
@@ -165,19 +165,19 @@ class SqliteMemories:
         latest = moment - round(interval_min_s * 1_000_000)
 
         def work(connected: Connected) -> int:
-            touched = 0
-            for key in handles_or_keys:
-                scope_id = known_scope(connected, key.tenant, key.namespace, key.user_id)
-                if scope_id is None:
-                    continue
-                touched += connected.changed(
-                    "UPDATE memories SET last_accessed = ?, access_count = access_count + 1 "
-                    "WHERE tenant_id = ? AND id = ? AND scope_id = ? AND last_accessed <= ?",
-                    (moment, known_tenant(connected, key.tenant), key.id, scope_id, latest),
-                )
-            return touched
+            places = [
+                (known_tenant(connected, key.tenant), key.id, scope_id)
+                for key in handles_or_keys
+                if (scope_id := known_scope(connected, key.tenant, key.namespace, key.user_id)) is not None
+            ]
+            return connected.changed(
+                "UPDATE memories SET last_accessed = ?, access_count = access_count + 1 WHERE last_accessed <= ? "
+                "AND handle IN (SELECT m.handle FROM json_each(?) AS k CROSS JOIN memories AS m "
+                "ON m.tenant_id = k.value ->> 0 AND m.id = k.value ->> 1 AND m.scope_id = k.value ->> 2)",
+                (moment, latest, to_json(places)),
+            )
 
-        return await self._writer.run(work) if handles_or_keys else 0
+        return await self._writer.run_patiently(work) if handles_or_keys else 0
 
     async def without_vector(
         self, *, model: str, limit: int, after: Handle | None = None, tenant: str | None = None

@@ -29,6 +29,10 @@ _STEPS_BETWEEN_LOOKS_AT_ONCE = 500
 """Some fifty microseconds apart, or a few pages that come from a slow disk."""
 
 
+_CACHE_AT_ONCE_KIB = 64 * 1024
+"""Most reads take place here; what they find cached costs no system call."""
+
+
 class _Job:
     __slots__ = ("future", "loop", "work")
 
@@ -72,6 +76,7 @@ class _AtOnce:
     def _prepare(self, connection: apsw.Connection) -> None:
         self._deadline.attach(connection)
         connection.set_busy_timeout(0)
+        run(connection, f"PRAGMA cache_size = -{_CACHE_AT_ONCE_KIB}")
 
     def serves_this_thread(self) -> bool:
         """A connection serves one thread: that of the event loop which asked first."""

@@ -10,7 +10,9 @@ import asyncio
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +25,8 @@ from agent_memory_server.stores.sqlite.connections import BUSY_TIMEOUT_MS, Conne
 Result = TypeVar("Result")
 GROUP_MAX = 64
 """Jobs in one transaction: bounds how long the first of them waits for the others."""
+PATIENCE_S = 0.05
+"""How long a job that may wait is held back for others to share its commit."""
 BUSY_TIMEOUT_MIN_MS = 50
 """How long a group waits for another process's lock when its jobs have been waiting already."""
 
@@ -46,6 +50,15 @@ class _Job:
             self.error.__cause__ = error
 
 
+class _Nudge(Enum):
+    """Wakes the thread to look at the patient jobs."""
+
+    LOOK = "look"
+
+
+_LOOK = _Nudge.LOOK
+
+
 class _TransactionLost(Exception):
     """SQLite rolled the whole transaction back: nothing of the group is stored."""
 
@@ -55,8 +68,9 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         self._link = Link(path)
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | _Nudge | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="sqlite-writer", daemon=True)
+        self._patient: deque[_Job] = deque()
         self._closed = False
 
     def start(self) -> None:
@@ -70,6 +84,16 @@ class Writer:
         self._jobs.put(job)
         return await job.future
 
+    async def run_patiently(self, work: Callable[[Connected], Result]) -> Result:
+        """As ``run``, for what nobody waits for: it joins the next commit of others, or all that are patient share one."""
+        if self._closed:
+            raise failures.unavailable()
+        job = _Job(work, asyncio.get_running_loop())
+        self._patient.append(job)
+        if len(self._patient) == 1:
+            self._jobs.put(_LOOK)
+        return await job.future
+
     async def close(self) -> None:
         """Finish every job that was handed in, fold the log into the file, and close."""
         if not self._closed:
@@ -80,22 +104,37 @@ class Writer:
     def _serve(self) -> None:
         is_open = True
         while is_open:
-            first = self._jobs.get()
-            if first is None:
-                break
-            group = [first]
-            while len(group) < GROUP_MAX:
-                try:
-                    following = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-                if following is None:
-                    is_open = False
-                    break
-                group.append(following)
+            group, is_open = self._next_group()
+            if group:
+                self._apply(group)
+                _tell(group)
+        while self._patient:
+            group = self._with_patient([])
             self._apply(group)
             _tell(group)
         self._shut()
+
+    def _next_group(self) -> tuple[list[_Job], bool]:
+        """The jobs that wait, with the patient ones; False when there will be no more of them."""
+        group: list[_Job] = []
+        wait_s = PATIENCE_S if self._patient else None
+        while len(group) < GROUP_MAX:
+            try:
+                job = self._jobs.get_nowait() if group else self._jobs.get(timeout=wait_s)
+            except queue.Empty:
+                break
+            if job is None:
+                return self._with_patient(group), False
+            if isinstance(job, _Job):
+                group.append(job)
+            elif wait_s is None:
+                wait_s = PATIENCE_S
+        return self._with_patient(group), True
+
+    def _with_patient(self, group: list[_Job]) -> list[_Job]:
+        while self._patient and len(group) < GROUP_MAX:
+            group.append(self._patient.popleft())
+        return group
 
     def _apply(self, group: Sequence[_Job]) -> None:
         """Give every job of the group its outcome or its error."""
