@@ -54,6 +54,9 @@ async def commit(transaction: Transaction, operation: Operation, *, token_key: b
     await transaction.documents((known_key, naming.CLOCK, *(row_key(digest) for digest in digests)))
     earlier = await transaction.document(known_key)
     if earlier is not None:
+        # A write, so that a strict store confirms from its disk also what an earlier attempt did not see confirmed.
+        transaction.releases = True
+        transaction.command("SET", naming.PROBE, transaction.token)
         return Committed(applied=True, outcomes=_earlier_outcomes(operation.tenant, earlier))
     if operation.guard is not None and not await guard_holds(transaction, operation.guard, now=operation.at):
         return Committed(applied=False, outcomes=())

@@ -86,9 +86,12 @@ def terms_field(terms: bytes) -> str:
     return ",".join(token_text(value >> _COUNT_BITS) for value in unpack_terms(terms).tolist())
 
 
-def counts_in(terms: bytes) -> dict[int, int]:
-    """Count by token digest."""
-    return {value >> _COUNT_BITS: value & COUNT_MAX for value in unpack_terms(terms).tolist()}
+def token_of(terms: NDArray[np.int64]) -> NDArray[np.int64]:
+    return terms >> _COUNT_BITS
+
+
+def count_of(terms: NDArray[np.int64]) -> NDArray[np.int64]:
+    return terms & COUNT_MAX
 
 
 # -- memories ---------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.search import KeywordCandidates, KeywordStatistics
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Command
-from agent_memory_server.stores.redis.encoding import counts_in, micros, token_digest, token_text
+from agent_memory_server.stores.redis.encoding import count_of, micros, token_digest, token_of, token_text, unpack_terms
 from agent_memory_server.stores.redis.index import Index, records_of, rows_of
 from agent_memory_server.stores.redis.queries import Query, query_of
 from agent_memory_server.stores.redis.rows import statistics_key
@@ -65,14 +65,23 @@ def _collect(text: str, limit: int) -> Command:
 
 def _take(found: _Found, answer: Sequence[Any], digests: Sequence[int], limit: int) -> None:
     """Each memory with its length and its count of every token."""
-    for key, row in sorted(rows_of(answer)):
-        handle = naming.handle_of_key(key)
-        if handle in found or b"terms" not in row:
-            continue
-        if len(found) >= limit:
-            return
-        counts = counts_in(row[b"terms"])
-        found[handle] = [int(row[b"len"]), *(counts.get(digest, 0) for digest in digests)]
+    rows = [(naming.handle_of_key(key), row) for key, row in rows_of(answer)]
+    new = sorted(
+        (handle, row[b"terms"], int(row[b"len"])) for handle, row in rows if handle not in found and b"terms" in row
+    )
+    new = new[: limit - len(found)]
+    if not new:
+        return
+    # All memories' terms as one array: a loop over each would cost more than the search itself.
+    terms = unpack_terms(b"".join(packed for _, packed, _ in new))
+    row_of = np.repeat(np.arange(len(new)), [len(packed) // 8 for _, packed, _ in new])
+    table = np.zeros((len(new), len(digests) + 1), dtype=np.int32)
+    table[:, 0] = [length for _, _, length in new]
+    for column, digest in enumerate(digests, 1):
+        places = (token_of(terms) == digest).nonzero()[0]
+        table[row_of[places], column] = count_of(terms[places])
+    for (handle, _, _), counts in zip(new, table.tolist(), strict=True):
+        found[handle] = counts
 
 
 async def _documents(index: Index, criteria: MemoryFilter, whole: Query, now: datetime) -> tuple[int, int]:
