@@ -98,7 +98,8 @@ async def test_a_read_interrupted_as_it_begins_is_not_in_the_way_of_the_next(tmp
     """BEGIN has begun a transaction even when the time is over by then; left open, it would fail every later read."""
     path = tmp_path / "memory.db"
     stores = await open_sqlite(path, now=lambda: datetime(2026, 5, 1, tzinfo=UTC))
-    deadline = Deadline(-1.0, steps_between_looks=1)
+    # Three steps: SQLite looks at the clock when BEGIN has just taken effect.
+    deadline = Deadline(-1.0, steps_between_looks=3)
     link = Link(path)
     connection = link.open().connection
     deadline.attach(connection)
