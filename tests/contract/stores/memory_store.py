@@ -357,6 +357,23 @@ class MemoryStoreContract:
         assert found.counts.tolist() == [[2, 1]] * 5
         assert found.statistics.document_frequency == {"common": 50, "rare": 5}
 
+    async def test_words_of_one_owner_are_counted_the_same_however_the_filter_is_written(self, stores: Stores) -> None:
+        """A filter that narrows nothing gives what the scope alone gives: candidates, counts, lengths and statistics."""
+        for number in range(6):
+            made = memory(f"m{number}", text="tea " * (number + 1))
+            await stores.memories.commit(operation(put(made, tokens={"tea": number + 1, f"only{number % 2}": 1})))
+        await stores.memories.commit(operation(Supersede(key=memory("m5").key, by="m4")))
+        tokens = ["tea", "only0", "only1", "absent"]
+        plain = await stores.memories.holding(everything(), tokens=tokens, now=T0, limit=50)
+        same = await stores.memories.holding(
+            replace(everything(), memory_hash=TextFilter(ne="no such hash")), tokens=tokens, now=T0, limit=50
+        )
+        assert list(plain.handles) == list(same.handles)
+        assert len(plain.handles) == 5
+        assert plain.counts.tolist() == same.counts.tolist()
+        assert plain.lengths.tolist() == same.lengths.tolist()
+        assert plain.statistics == same.statistics
+
     async def test_expired_memories_are_gone_everywhere(self, stores: Stores) -> None:
         """From the moment of expiry a memory is in no listing, search or statistic."""
         vector = unit_vectors(1)[0]
