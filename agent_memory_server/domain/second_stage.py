@@ -36,8 +36,8 @@ Numbers = NDArray[np.float64]
 Places = NDArray[np.int64]
 
 SIGNALS = ("words", "meaning", "conversation", "person", "date", "question")
-WEIGHTS = np.array([9.0, 4.5, 3.5, 2.0, 3.5, -0.7])
-BIAS = -10.0
+WEIGHTS = np.array([9.0, 5.0, 3.0, 1.5, 3.5, -0.7])
+BIAS = -9.0
 ALPHA_DEFAULT = 0.7
 DECIMALS = 9
 """Of relevances: enough to tell the unlikely apart, too few to tell apart two ways of computing the same sum."""

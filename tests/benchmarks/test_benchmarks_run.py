@@ -73,3 +73,26 @@ def test_thresholds_judges_every_installed_model(tmp_path: Path) -> None:
     in_use = next(line for line in lines if line["threshold"] == 0.4)
     assert in_use["recall"] > 0.9
     assert in_use["precision_with_rules"] > 0.8
+
+
+def test_retrieval_asks_over_the_api(tmp_path: Path) -> None:
+    """The shipped conversation goes in both ways, every question is asked of every system, and evidence is found."""
+    found = _run(tmp_path, "benchmarks.retrieval", "examples/conversation.json", "--again")
+    assert [len(run["systems"]) for run in found["runs"]] == [4, 4]
+    for run in found["runs"]:
+        assert run["systems"]["hybrid"]["questions"] == found["data"]["questions"] > 0
+        assert run["systems"]["hybrid"]["figures"]["R@10"] > 0.5
+        assert run["again"]["hybrid"]["figures"].keys() == run["systems"]["hybrid"]["figures"].keys()
+
+
+def test_hybrid_does_not_lose_on_other_kinds_of_text() -> None:
+    """On short facts, notes and chats with an assistant hybrid search finds at least what keyword search finds."""
+    finished = subprocess.run(
+        [sys.executable, "-m", "benchmarks.retrieval.smoke"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from agent_memory_server.domain.filters import MemoryFilter, TextFilter
+from agent_memory_server.domain.filters import MemoryFilter, TextFilter, TimeFilter
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.operations import Embedded, Operation, OperationKind, Put
 from agent_memory_server.domain.recency import RecencyWeights, blended_score
-from agent_memory_server.domain.records import Memory
+from agent_memory_server.domain.records import Memory, MemoryType
 from agent_memory_server.domain.search import Page, SearchMode, SearchQuery
 from agent_memory_server.domain.tokens import index_tokens
 from agent_memory_server.errors import BadRequest, EmbedderUnavailable, InvalidInput
@@ -413,3 +413,70 @@ async def test_names_are_part_of_what_is_embedded(stores: Stores, embedder: Hash
     (expected,) = await embedder.embed(["Ana: I painted a lake"])
     assert now is not None
     assert now.vector == pytest.approx(expected)
+
+
+def said(identity: str, text: str, place: int, *, session: str = "s1", name: str | None = None) -> Memory:
+    """A message of a session, ``place`` minutes after its start."""
+    at = NOW - timedelta(days=300) + timedelta(minutes=place)
+    scope = replace(ANA, session_id=session)
+    return replace(memory(identity, text, scope=scope, name=name), created_at=at, memory_type=MemoryType.MESSAGE)
+
+
+async def test_an_answer_is_found_by_the_question_before_it(
+    stores: Stores, embedder: HashEmbedder, service: SearchService
+) -> None:
+    """The reply that shares no word with the query comes with the message that does; other sessions' messages do not."""
+    await add(
+        stores,
+        embedder,
+        said("ask", "Which lighthouse did you paint?", 1, name="Ben"),
+        said("reply", "The one near Porto, in oil.", 2, name="Ana"),
+        said("far", "Good night then.", 9, session="s2"),
+        *(said(f"x{number}", f"subject {number}", number, session="s3") for number in range(30)),
+    )
+    page = await service.search(MINE, SearchQuery(text="lighthouse paint", mode=SearchMode.HYBRID, limit=2))
+    assert set(ids(page)) == {"ask", "reply"}
+
+
+async def test_neighbours_that_the_filter_leaves_out_stay_out(
+    stores: Stores, embedder: HashEmbedder, service: SearchService
+) -> None:
+    """Context never brings in what was filtered away or superseded."""
+    await add(stores, embedder, said("a", "green tea", 1), said("b", "with milk", 2), said("c", "no sugar", 3))
+    early = replace(MINE, created_at=TimeFilter(lt=said("b", "", 2).created_at))
+    assert ids(await service.search(early, SearchQuery(text="green tea", mode=SearchMode.HYBRID))) == ["a"]
+
+
+async def test_whose_words_and_when(stores: Stores, embedder: HashEmbedder, service: SearchService) -> None:
+    """Of equal words those of the named speaker lead; of equal words those of the named month lead."""
+    await add(
+        stores,
+        embedder,
+        said("ben", "I sold the boat", 1, session="s1", name="Ben"),
+        said("ana", "I sold the boat", 1, session="s2", name="Ana"),
+    )
+    for name, first in (("Ana", "ana"), ("Ben", "ben")):
+        found = await service.search(MINE, SearchQuery(text=f"Did {name} sell a boat?", mode=SearchMode.HYBRID))
+        assert ids(found)[0] == first
+    dated = [memory(f"m{month}", "paid the tax", days_ago=31 * month) for month in range(1, 9)]
+    await add(stores, embedder, *dated)
+    wanted = dated[4].created_at
+    query = SearchQuery(text=f"tax paid in {wanted:%B %Y}", mode=SearchMode.HYBRID, recency=RecencyWeights())
+    assert ids(await service.search(MINE, query))[0] == "m5"
+
+
+async def test_earlier_searches_do_not_decide_later_ones(
+    stores: Stores, embedder: HashEmbedder, service: SearchService
+) -> None:
+    """In hybrid mode a memory that was just shown stays behind one that answers clearly better."""
+    await add(
+        stores,
+        embedder,
+        memory("right", "the violet umbrella is in the car", days_ago=90),
+        memory("shown", "an umbrella stand", days_ago=90),
+        *(memory(f"x{number}", f"subject {number}", days_ago=90) for number in range(30)),
+    )
+    query = SearchQuery(text="where is my violet umbrella", mode=SearchMode.HYBRID, recency=RecencyWeights(), limit=5)
+    assert ids(await service.search(MINE, query))[0] == "right"
+    assert await stores.memories.touch([memory("shown", "").key], at=NOW, interval_min_s=0) == 1
+    assert ids(await service.search(MINE, query))[0] == "right"
