@@ -32,25 +32,26 @@ async def holding(
         return _candidates(names, {}, (0, 0), dict.fromkeys(names, 0))
     digests = [token_digest(token_key, name) for name in names]
     fields = [f"@tok:{{{token_text(digest)}}}" for digest in digests]
-    counting: list[Command] = [("FT.SEARCH", f"({whole.text} {field})", "LIMIT", 0, 0) for field in fields]
-    collecting: list[Command] = []
-    if query is not None:
-        union = f"@tok:{{{'|'.join(token_text(digest) for digest in digests)}}}"
-        collecting.append(_collect(f"({query.text} {union})", limit))
+    union = f"@tok:{{{'|'.join(token_text(digest) for digest in digests)}}}"
     documents = await _documents(index, criteria, whole, now)
-    counted = await index.searches(*counting, *collecting)
+    commands: list[Command] = [("FT.SEARCH", f"({whole.text} {field})", "LIMIT", 0, 0) for field in fields]
+    # In a small scope everything comes in the same round trip; of a large one it may not be wanted.
+    at_once = limit if documents[0] <= 2 * limit else 0
+    if query is not None:
+        commands.append(_collect(f"({query.text} {union})", at_once))
+    counted = await index.searches(*commands)
     frequencies = {name: answer[0] for name, answer in zip(names, counted, strict=False)}
     found: _Found = {}
     if query is not None:
-        answer = counted[-1]
-        if answer[0] <= limit:
+        matching = counted[-1][0]
+        if matching <= limit:
+            answer = counted[-1] if at_once else await _search(index, f"({query.text} {union})", limit)
             _take(found, answer, digests, limit)
         else:
             rarest_first = sorted(range(len(names)), key=lambda place: (frequencies[names[place]], place))
             for place in rarest_first:
                 if len(found) < limit:
-                    answer = await index.search(*_collect(f"({query.text} {fields[place]})", limit))  # pyright: ignore[reportArgumentType]
-                    _take(found, answer, digests, limit)
+                    _take(found, await _search(index, f"({query.text} {fields[place]})", limit), digests, limit)
     return _candidates(names, found, documents, frequencies)
 
 
@@ -61,6 +62,10 @@ def _statistics_of(criteria: MemoryFilter) -> MemoryFilter:
 
 def _collect(text: str, limit: int) -> Command:
     return ("FT.SEARCH", text, "RETURN", 2, "terms", "len", "LIMIT", 0, limit)
+
+
+async def _search(index: Index, text: str, limit: int) -> Sequence[Any]:
+    return (await index.searches(_collect(text, limit)))[0]
 
 
 def _take(found: _Found, answer: Sequence[Any], digests: Sequence[int], limit: int) -> None:
