@@ -10,7 +10,7 @@ from agent_memory_server.domain.duplicate_thresholds import thresholds_for
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.jobs import ClaimedIntent, IntentKind
 from agent_memory_server.domain.retention import ForgettingPolicy
-from agent_memory_server.services.compaction import CompactionPolicy
+from agent_memory_server.services.compaction_reports import CompactionPolicy
 from agent_memory_server.services.embedding import EmbeddingService
 from agent_memory_server.services.extraction.thread import ThreadExtractionService
 from agent_memory_server.services.pending_work import Handler

@@ -18,7 +18,6 @@ from enum import Enum
 
 import structlog
 
-from agent_memory_server.domain.duplicate_thresholds import DuplicateThresholds
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.fusing import enriched
 from agent_memory_server.domain.identity import ScopeSelector
@@ -30,6 +29,7 @@ from agent_memory_server.domain.tokens import index_tokens
 from agent_memory_server.errors import Conflict, ModelAnswerUnusable, ModelUnavailable, StaleRevision
 from agent_memory_server.ports.comparisons import ComparisonStore, Due, Stage
 from agent_memory_server.ports.memories import MemoryStore
+from agent_memory_server.services.compaction_reports import Compacted, CompactionPlan, CompactionPolicy, PlannedGroup
 from agent_memory_server.services.deduplication import NearDuplicates, Neighbourhood
 from agent_memory_server.services.merging import MergingService
 
@@ -43,54 +43,6 @@ DEDUPLICATION_ACTOR = "task:deduplicate_memories"
 COMPACTION_ACTOR = "task:compact_long_term_memories"
 
 _log = structlog.stdlib.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompactionPolicy:
-    """``by_meaning`` is COMPACT_SEMANTIC_DUPLICATES; the thresholds belong to the embedding model."""
-
-    by_meaning: bool
-    thresholds: DuplicateThresholds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compacted:
-    """What a run did. ``remaining`` counts the live memories of the selection afterwards."""
-
-    compared: int = 0
-    """Memories that were looked at: what changed since the last run."""
-    groups: int = 0
-    """Groups of exact duplicates."""
-    superseded: int = 0
-    """Memories that stepped back, behind an exact duplicate or a merged memory."""
-    merged: int = 0
-    """New memories that stand for several."""
-    near_duplicates: int = 0
-    """Groups that may be the same and were left: there is no language model, it did not answer yet, or time was up."""
-    unusable: int = 0
-    """Groups about which a model's answer could not be used; they are asked about again."""
-    remaining: int = 0
-    unfinished: str | None = None
-    """Why something is still to be done; None when nothing is."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedGroup:
-    """What a run would do with some memories. ``survivor`` None: a model decides, and says it in ``text``."""
-
-    kind: str
-    memories: tuple[Memory, ...]
-    survivor: str | None
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompactionPlan:
-    """``groups`` are at most LIMITS.plan_groups_max of ``total``."""
-
-    groups: tuple[PlannedGroup, ...]
-    total: int
-    remaining: int
 
 
 class CompactionService:

@@ -20,7 +20,8 @@ from agent_memory_server.domain.operations import Operation, OperationKind
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.embeddings.opening import open_embedder
 from agent_memory_server.ports.stores import Stores
-from agent_memory_server.services.compaction import Compacted, CompactionPolicy, CompactionService
+from agent_memory_server.services.compaction import CompactionService
+from agent_memory_server.services.compaction_reports import Compacted, CompactionPolicy
 from agent_memory_server.services.deduplication import NearDuplicates
 from agent_memory_server.services.indexing import Indexer
 from agent_memory_server.stores.sqlite import open_sqlite

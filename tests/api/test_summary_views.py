@@ -202,6 +202,7 @@ async def test_all_partitions_are_run_in_the_background(
         "started_at": None,
         "completed_at": None,
         "error_message": None,
+        "result": None,
     }
     await running.idle()
     done = (await client.get(f"/v1/tasks/{task['id']}")).json()

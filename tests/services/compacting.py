@@ -19,7 +19,8 @@ from agent_memory_server.domain.operations import Vector
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.ports.language_model import ModelCall, Purpose
 from agent_memory_server.ports.stores import Stores
-from agent_memory_server.services.compaction import CompactionPolicy, CompactionService
+from agent_memory_server.services.compaction import CompactionService
+from agent_memory_server.services.compaction_reports import CompactionPolicy
 from agent_memory_server.services.deduplication import NearDuplicates
 from agent_memory_server.services.enrichment import EnrichmentPolicy, RuleEnrichment
 from agent_memory_server.services.indexing import Indexer

@@ -7,7 +7,7 @@ from agent_memory_server.api.operations import Call, Operation
 from agent_memory_server.api.schemas.compaction import CompactQuery, CompactResponse, compacted_wire, plan_wire
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import OutsideReach
-from agent_memory_server.services.compaction import Compacted, CompactionPlan
+from agent_memory_server.services.compaction_reports import Compacted, CompactionPlan
 
 MODEL_WAIT_S = 15.0
 """How long a request waits for language models to decide about near duplicates; a task does the rest."""

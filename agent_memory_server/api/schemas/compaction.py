@@ -8,7 +8,7 @@ from pydantic import Field
 
 from agent_memory_server.api.schemas.values import Body
 from agent_memory_server.api.schemas.working_memory import SessionScopeQuery
-from agent_memory_server.services.compaction import Compacted, CompactionPlan, PlannedGroup
+from agent_memory_server.services.compaction_reports import Compacted, CompactionPlan, PlannedGroup
 
 
 class CompactQuery(SessionScopeQuery):
