@@ -27,6 +27,7 @@ from agent_memory_server.api.operations import Operation
 from agent_memory_server.api.routes import OPERATIONS
 from agent_memory_server.app import MemoryApp
 from agent_memory_server.config import Settings
+from agent_memory_server.logs import configure_logging
 from agent_memory_server.tasks.running import open_working_app
 
 TITLE = "Agent Memory Server"
@@ -105,6 +106,7 @@ def api_from_environment() -> MemoryApi:
     """A factory for ``uvicorn --factory`` and reloading: settings from the environment, services opened by the lifespan."""
     settings = Settings()
     settings.checked_host(settings.host)
+    configure_logging(settings.log_level)
     return create_api(opening=lambda: open_working_app(settings), body_bytes_max=settings.max_body_bytes)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from agent_memory_server.cli.api import FACTORY
 from tests.cli.commands import CommandLine
 from tests.server_process import ServerProcess, bare_environment, command
 from tests.waiting import wait_until
@@ -113,6 +114,21 @@ def test_options_of_the_reference_are_accepted(tmp_path: Path) -> None:
     arguments = ["--port", "0", "--host", "127.0.0.1", "--task-backend", "asyncio", "--no-worker"]
     with _started(tmp_path, [command(), "api", *arguments]) as (_, printed):
         assert "--no-worker is deprecated" in printed
+
+
+def test_the_factory_for_uvicorn_and_reloading_logs_as_the_command_does(tmp_path: Path) -> None:
+    """``uvicorn --factory`` and ``--reload``: JSON lines on stderr, from LOG_LEVEL up."""
+    started = [sys.executable, "-m", "uvicorn", "--factory", FACTORY, "--port", "0"]
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        environment = bare_environment(tmp_path, {"DATA_DIR": str(tmp_path / "data")})
+        process = subprocess.Popen(started, env=environment, cwd=tmp_path, stdout=output, stderr=output)
+    try:
+        wait_until(lambda: '"level": "info"' in log.read_text(), "our log lines did not come as JSON", 30)
+        assert '"level": "debug"' not in log.read_text()
+    finally:
+        process.kill()
+        process.wait(15)
 
 
 @contextlib.contextmanager
