@@ -9,6 +9,7 @@ another session's message or to an explicit memory, that one stays and the messa
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -24,6 +25,9 @@ from agent_memory_server.services.indexing import Indexer
 
 _MESSAGE_BATCH = 20
 """One commit each. Requests that write wait for the commit before theirs: two hundred messages held them up for 0.4 s."""
+_PAUSE_SHARE = 0.5
+"""After a full batch, the part of its own time that promotion leaves the processor and the store to requests."""
+_PAUSE_MAX_S = 0.1
 _ACTOR = "task:promote_working_memory_to_long_term"
 _SOURCES = {"user": Source.USER, "tool": Source.TOOL, "function": Source.TOOL}
 
@@ -83,6 +87,8 @@ class PromotionService:
                 guard, message_ids=[message.id for message in batch], memory_ids=(), at=at
             )
             written += len(batch)
+            if len(batch) == _MESSAGE_BATCH:
+                await asyncio.sleep(_pause_s((self._now() - at).total_seconds()))
 
     async def _commit_messages(self, memories: Sequence[Memory], guard: SessionGuard, at: datetime) -> bool:
         """Write each message under its id, or beside whatever else holds that id. False: the session's life is over."""
@@ -132,6 +138,11 @@ class PromotionService:
                 reason=f"session {guard.scope.session_id}",
             )
         )
+
+
+def _pause_s(spent_s: float) -> float:
+    """How long to pause after work of this length; a clock that was set meanwhile changes little."""
+    return min(_PAUSE_MAX_S, max(0.0, spent_s * _PAUSE_SHARE))
 
 
 def message_memory(message: Message, scope: Scope, at: datetime) -> Memory:
