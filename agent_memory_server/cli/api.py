@@ -83,6 +83,11 @@ def _run(settings: Settings) -> None:
         serving = True
         log = structlog.stdlib.get_logger(__name__)
         log.info("serving", url=url, storage=app.storage, embedding_model=app.embedding_model, version=__version__)
+        if app.local_mode and (settings.generation_model or settings.fast_model):
+            log.warning(
+                "a model is named, but it cannot be asked: this is local mode",
+                missing="OPENAI_API_KEY, ANTHROPIC_API_KEY, or the base URL of an endpoint",
+            )
         click.echo(banner(settings, app, url))
         sys.stdout.flush()
 
