@@ -49,7 +49,7 @@ class Permission(StrEnum):
     ADMIN = "admin"
 
 
-class OutsideReach(Exception):  # noqa: N818 - not an error of its own: each use case answers it as absence
+class OutsideReach(Exception):
     """A caller named a namespace or user beyond its credential. Callers answer exactly as for something absent."""
 
 
