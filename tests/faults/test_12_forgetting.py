@@ -63,7 +63,11 @@ async def test_check_12_a_budget_for_one_user_beside_a_noisy_other() -> None:
 async def test_check_12_a_clock_step_does_not_mass_delete() -> None:
     """A year ahead and back: by request and by the periodic run nothing goes for its age; afterwards only what is old."""
     clock = Clock()
-    settings: dict[str, Any] = {"forgetting_enabled": True, "forgetting_max_age_days": 30, "forgetting_every_minutes": 60}
+    settings: dict[str, Any] = {
+        "forgetting_enabled": True,
+        "forgetting_max_age_days": 30,
+        "forgetting_every_minutes": 60,
+    }
     async with running_app(background=False, now=clock, **settings) as running:
         client, app = running.client, running.app
 
