@@ -47,8 +47,8 @@ class ComparisonStoreContract:
         assert await stores.comparisons.tenants_due(stage_max=Stage.REFUSED) == []
         await stores.memories.commit(operation(put(memory("a", topics=("t",)))))
         assert await due(stores) == []
-        for change in ({"text": "new"}, {"event_date": T0}, {"name": "Ann"}):
-            await stores.memories.commit(operation(put(memory("a", **change))))
+        for changed in (memory("a", text="new"), memory("a", event_date=T0), memory("a", name="Ann")):
+            await stores.memories.commit(operation(put(changed)))
             (again,) = await due(stores)
             await stores.comparisons.compared([again], stage=None)
 
