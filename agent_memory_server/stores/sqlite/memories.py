@@ -113,7 +113,7 @@ class SqliteMemories:
         limit: int,
         distance_max: float | None = None,
     ) -> VectorCandidates:
-        """Exact up to ``nearest.EXACT_MAX`` vectors, and always within one owner scope."""
+        """Exact up to ``nearest.EXACT_MAX`` vectors (of a whole tenant: ``EXACT_TENANT_MAX``); beyond, by a packed copy first."""
         return await self._readers.run(
             lambda connected: nearest.nearest(
                 connected,
