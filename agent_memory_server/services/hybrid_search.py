@@ -39,7 +39,7 @@ VECTOR_POOL_MAX = 1_000
 """Candidates of the vector channel, whatever the page, so that all pages are cut from one ranking."""
 KEYWORD_POOL_MAX = 2_000
 """Candidates of the keyword channel beside the vector channel."""
-SEEDS_MAX = 48
+SEEDS_MAX = 32
 """The best of each channel whose neighbours, speakers and times are looked at."""
 
 
@@ -85,7 +85,7 @@ class HybridSearch:
             criteria, vector=vector, model=self._embedder.model, now=now, limit=VECTOR_POOL_MAX
         )
         seeds = _seeds(near, matches)
-        around = await self._store.neighbours(seeds, span=2 * WINDOW)
+        around = await self._store.neighbours(seeds, span=WINDOW)
         pool = list(dict.fromkeys([*seeds, *(each for window in around.values() for each in window)]))
         passages = await self._store.passages(criteria, pool, now=now)
         # What the filter leaves out stays out, whoever its neighbours are.
@@ -94,7 +94,7 @@ class HybridSearch:
         for handle in (*near.handles, *(() if matches is None else matches.handles), *passages):
             place_of.setdefault(handle, len(place_of))
         handles = list(place_of)
-        meaning, has_vector = await self._meaning(handles, near, passages, vector)
+        meaning, has_vector = await self._meaning(handles, near, frozenset(seeds), vector)
         parts, word_weights = _words(handles, place_of, matches)
         before, after = chained(place_of, around)
         tokens = query_tokens(text) if matches is None else matches.tokens
@@ -158,10 +158,10 @@ class HybridSearch:
         return vector
 
     async def _meaning(
-        self, handles: Sequence[Handle], near: VectorCandidates, passages: Mapping[Handle, Passage], vector: Vector
+        self, handles: Sequence[Handle], near: VectorCandidates, seeds: frozenset[Handle], vector: Vector
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Cosines of all candidates. Those beyond the vector channel's are computed for the pool only; the others' are
-        below the last one of the channel, which stands for them."""
+        """Cosines of all candidates. Beyond the vector channel they are computed for the seeds only: the others' are below the
+        last one of the channel, which stands for them."""
         known = len(near.handles)
         meaning = np.zeros(len(handles))
         has_vector = np.zeros(len(handles), dtype=np.bool_)
@@ -169,7 +169,7 @@ class HybridSearch:
         has_vector[:known] = True
         if known >= near.total:
             return meaning, has_vector
-        places = [place for place in range(known, len(handles)) if handles[place] in passages]
+        places = [place for place in range(known, len(handles)) if handles[place] in seeds]
         stored = await self._store.vectors([handles[place] for place in places], model=self._embedder.model)
         held = [place for place in places if handles[place] in stored]
         if held:

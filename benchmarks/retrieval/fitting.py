@@ -127,7 +127,7 @@ def fitted(questions: Sequence[Asked]) -> Numbers:
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     mean, spread = table.mean(axis=0), table.std(axis=0)
     scaled = (table - mean) / np.where(spread > 0, spread, 1.0)
-    weights: Numbers = np.zeros(scaled.shape[1])
+    weights: Numbers = np.zeros(len(SIGNALS))
     loss, chances = _likelihood(weights, scaled, target, sizes, starts)
     for _ in range(_STEPS_MAX):
         gradient = scaled.T @ (chances - target) / len(sizes) + 2 * _PENALTY * weights
