@@ -100,10 +100,10 @@ class PendingWorkService:
             except MemoryServerError as error:
                 _log.warning("pending work is waiting for the store", reason=error.detail)
                 wait_s = SWEEP_S
-            try:
-                await asyncio.wait_for(self._woken.wait(), timeout=wait_s)
-            except TimeoutError:
-                pass
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the wake, and never ends.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._woken.wait()
 
     async def _wait_s(self) -> float:
         now = self._now()

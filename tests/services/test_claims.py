@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -192,3 +193,31 @@ async def test_the_task_of_a_create_tells_how_its_embedding_ended(stores: Stores
     assert await work.run_due() == 1
     for task_id in tasks:
         assert (await jobs.get(ANONYMOUS, task_id=task_id)).status is TaskStatus.SUCCESS
+
+
+class WatchedEvent(asyncio.Event):
+    """Says when somebody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.awaited = asyncio.Event()
+
+    async def wait(self) -> Literal[True]:
+        self.awaited.set()
+        return await super().wait()
+
+
+@pytest.mark.parametrize("steps_between", range(5))
+async def test_stopping_while_work_is_announced_ends_at_once(stores: Stores, clock: Clock, steps_between: int) -> None:
+    """However closely a wake and the stop follow each other, the stop is never lost."""
+    wake = WatchedEvent()
+    work = PendingWorkService(outbox=stores.outbox, handlers={}, now=clock, wake=wake)
+    running = asyncio.create_task(work.run_for_ever())
+    await wake.awaited.wait()
+    wake.set()
+    for _ in range(steps_between):
+        await asyncio.sleep(0)
+    running.cancel()
+    done, _ = await asyncio.wait([running], timeout=5)
+    assert running in done
+    assert running.cancelled()
