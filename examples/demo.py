@@ -33,7 +33,8 @@ FULL_SIZE = Path(__file__).resolve().parents[2] / "shared" / "retrieval" / "loco
 SETTINGS = {"EXTRACTION_DEBOUNCE_SECONDS": "1"}
 """Extraction waits until a conversation pauses, half a minute by default; nobody wants to watch that."""
 QUESTIONS_ASKED = 5
-HITS_ASKED = 5
+HITS_ASKED = 10
+"""A page of the API's default size."""
 FORMED_SHOWN = 5
 SEARCHABLE_WITHIN_S = 60.0
 

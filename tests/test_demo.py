@@ -23,7 +23,7 @@ def test_the_shipped_conversation_is_searchable_and_its_questions_are_answered(
     demo.show(asked)
     printed = capsys.readouterr().out
     assert "Appended 45 messages of 3 sessions" in printed
-    assert "5 of 5 answers' sources are among the first 5 hits." in printed
+    assert "5 of 5 answers' sources are among the first 10 hits." in printed
     assert "facts formed in the background" in printed
     assert "Henrik" in printed
 
