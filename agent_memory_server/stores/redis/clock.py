@@ -7,8 +7,8 @@ from datetime import datetime
 from agent_memory_server.domain.clock_guard import ClockRecord, is_worth_noting, observed
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Link
-from agent_memory_server.stores.redis.encoding import instant, instant_or_none, micros, micros_or_none
 from agent_memory_server.stores.redis.transactions import Transaction, transact
+from agent_memory_server.stores.values import instant, instant_or_none, micros, micros_or_none
 
 
 async def note_time(transaction: Transaction, now: datetime) -> ClockRecord:

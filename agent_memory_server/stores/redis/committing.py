@@ -20,7 +20,6 @@ from agent_memory_server.errors import Conflict, InvalidInput, StaleRevision
 from agent_memory_server.ports.comparisons import Stage
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.deleting import copies_of, delete_stored, scrub_everywhere
-from agent_memory_server.stores.redis.encoding import micros, pack_terms
 from agent_memory_server.stores.redis.intents import request_work, row_digest, row_key
 from agent_memory_server.stores.redis.journalling import Journalling, begin_operation, operation_key
 from agent_memory_server.stores.redis.rows import (
@@ -41,6 +40,7 @@ from agent_memory_server.stores.redis.rows import (
 from agent_memory_server.stores.redis.session_background import mark_extracted
 from agent_memory_server.stores.redis.session_rows import guard_holds
 from agent_memory_server.stores.redis.transactions import Transaction
+from agent_memory_server.stores.values import micros, pack_terms
 
 _CHAIN_MAX = 64
 """How far a chain of superseded memories is followed to the one that stands for the first."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -13,35 +11,15 @@ from numpy.typing import NDArray
 
 from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.records import EmbeddingStatus, Memory, MemoryType, Source
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_COUNT_BITS = 15
-COUNT_MAX = (1 << _COUNT_BITS) - 1
-"""A term that stands more often than this in one memory counts as this."""
-_DIGEST_BYTES = 6
-
-
-def micros(moment: datetime) -> int:
-    """Microseconds since the epoch, exact for every representable aware time."""
-    since = moment - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-
-
-def micros_or_none(moment: datetime | None) -> int | None:
-    return None if moment is None else micros(moment)
-
-
-def instant(value: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=value)
-
-
-def instant_or_none(value: int | None) -> datetime | None:
-    return None if value is None else _EPOCH + timedelta(microseconds=value)
-
-
-def to_json(value: object) -> str:
-    """Exact JSON: the standard library keeps integers of any size and floats to the last bit."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+from agent_memory_server.stores.values import (
+    COUNT_BITS,
+    COUNT_MAX,
+    instant,
+    instant_or_none,
+    micros,
+    micros_or_none,
+    unpack_terms,
+)
 
 
 def from_json(text: str | bytes) -> Any:
@@ -51,31 +29,6 @@ def from_json(text: str | bytes) -> Any:
 # -- index terms ------------------------------------------------------------------------------------------------------
 
 
-def token_digest(key: bytes, token: str) -> int:
-    """48 bits that stand for a token in this store. Two of a scope's 100,000 tokens meet with a chance of 2 in 100,000."""
-    hashed = hashlib.blake2b(token.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES, key=key).digest()
-    return int.from_bytes(hashed, "big")
-
-
-def pack_terms(key: bytes, tokens: Mapping[str, int]) -> bytes:
-    """Digests with their counts as sorted little-endian 64-bit integers; equal tokens give equal bytes."""
-    packed = [
-        (token_digest(key, token) << _COUNT_BITS) | min(count, COUNT_MAX)
-        for token, count in tokens.items()
-        if count > 0
-    ]
-    return np.array(sorted(packed), dtype="<i8").tobytes()
-
-
-def unpack_terms(terms: bytes) -> NDArray[np.int64]:
-    return np.frombuffer(terms, dtype="<i8")
-
-
-def terms_length(terms: bytes) -> int:
-    """Index terms with their repetitions."""
-    return int((unpack_terms(terms) & COUNT_MAX).sum())
-
-
 def token_text(value: int) -> str:
     """A token's digest as the search index holds it."""
     return f"{value:012x}"
@@ -83,11 +36,11 @@ def token_text(value: int) -> str:
 
 def terms_field(terms: bytes) -> str:
     """All tokens of packed terms, for the index."""
-    return ",".join(token_text(value >> _COUNT_BITS) for value in unpack_terms(terms).tolist())
+    return ",".join(token_text(value >> COUNT_BITS) for value in unpack_terms(terms).tolist())
 
 
 def token_of(terms: NDArray[np.int64]) -> NDArray[np.int64]:
-    return terms >> _COUNT_BITS
+    return terms >> COUNT_BITS
 
 
 def count_of(terms: NDArray[np.int64]) -> NDArray[np.int64]:

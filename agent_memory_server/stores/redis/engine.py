@@ -18,7 +18,6 @@ from agent_memory_server.stores.redis import failures, naming
 from agent_memory_server.stores.redis.clock import RedisClock
 from agent_memory_server.stores.redis.comparisons import RedisComparisons
 from agent_memory_server.stores.redis.connections import Link, place_of
-from agent_memory_server.stores.redis.encoding import micros
 from agent_memory_server.stores.redis.index import Index
 from agent_memory_server.stores.redis.jobs import RedisJobs
 from agent_memory_server.stores.redis.journal import RedisJournal
@@ -28,6 +27,7 @@ from agent_memory_server.stores.redis.outbox import RedisOutbox
 from agent_memory_server.stores.redis.schedules import RedisSchedules
 from agent_memory_server.stores.redis.summary_views import RedisSummaryViews
 from agent_memory_server.stores.redis.working_memory import RedisWorkingMemory
+from agent_memory_server.stores.values import micros
 
 SCHEMA_VERSION = 1
 _START_LIMIT_S = 10.0

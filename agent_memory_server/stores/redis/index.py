@@ -20,9 +20,10 @@ from agent_memory_server.domain.operations import Embedded
 from agent_memory_server.errors import MemoryServerError
 from agent_memory_server.stores.redis import failures, naming
 from agent_memory_server.stores.redis.connections import Argument, Command, Link
-from agent_memory_server.stores.redis.encoding import from_json, to_json
+from agent_memory_server.stores.redis.encoding import from_json
 from agent_memory_server.stores.redis.rows import space_token
 from agent_memory_server.stores.redis.scopes import pairs_of
+from agent_memory_server.stores.values import to_json
 
 _TAGS = ("s", "mid", "tok", "sp", "ses", "typ", "str", "hsh", "ns", "usr", "top", "ent")
 _NUMBERS = ("created", "la", "event", "expires")

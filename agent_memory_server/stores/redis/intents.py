@@ -16,10 +16,10 @@ from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.operations import Intent
 from agent_memory_server.domain.records import derived_id
 from agent_memory_server.stores.redis import naming
-from agent_memory_server.stores.redis.encoding import micros, to_json
 from agent_memory_server.stores.redis.scopes import register
 from agent_memory_server.stores.redis.task_rows import record_task
 from agent_memory_server.stores.redis.transactions import Transaction
+from agent_memory_server.stores.values import micros, to_json
 
 Row = dict[str, Any]
 _numbers = count()

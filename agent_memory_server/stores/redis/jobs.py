@@ -14,7 +14,7 @@ from agent_memory_server.errors import InvalidInput
 from agent_memory_server.ports.jobs import TaskPage
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Link
-from agent_memory_server.stores.redis.encoding import from_json, micros, to_json
+from agent_memory_server.stores.redis.encoding import from_json
 from agent_memory_server.stores.redis.intents import Row, followers_key, listing_key, put_row, row_key
 from agent_memory_server.stores.redis.task_rows import (
     TaskRow,
@@ -26,6 +26,7 @@ from agent_memory_server.stores.redis.task_rows import (
     tasks_replayed,
 )
 from agent_memory_server.stores.redis.transactions import Transaction, transact
+from agent_memory_server.stores.values import micros, to_json
 
 _Listed = tuple[int, str, str, TaskRow]
 """(minus the time, id, owner, row): sorts newest first, then by id."""

@@ -12,10 +12,11 @@ from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.ports.journal import JournalledOperation, Revision
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Link
-from agent_memory_server.stores.redis.encoding import from_json, instant, memory_of
+from agent_memory_server.stores.redis.encoding import from_json, memory_of
 from agent_memory_server.stores.redis.journalling import operations_key
 from agent_memory_server.stores.redis.rows import PLAIN_FIELDS, history_key, memory_of_fields
 from agent_memory_server.stores.redis.scopes import pairs_of, scored
+from agent_memory_server.stores.values import instant
 
 
 class RedisJournal:

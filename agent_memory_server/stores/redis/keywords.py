@@ -12,11 +12,12 @@ from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.search import KeywordCandidates, KeywordStatistics
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Command
-from agent_memory_server.stores.redis.encoding import count_of, micros, token_digest, token_of, token_text, unpack_terms
+from agent_memory_server.stores.redis.encoding import count_of, token_of, token_text
 from agent_memory_server.stores.redis.index import Index, records_of, rows_of
 from agent_memory_server.stores.redis.queries import Query, query_of
 from agent_memory_server.stores.redis.rows import statistics_key
 from agent_memory_server.stores.redis.scopes import owners_matching
+from agent_memory_server.stores.values import micros, token_digest, unpack_terms
 
 _Found = dict[str, list[int]]
 

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Link
-from agent_memory_server.stores.redis.encoding import micros
 from agent_memory_server.stores.redis.transactions import Transaction, transact
+from agent_memory_server.stores.values import micros
 
 
 def _key(name: str) -> str:

@@ -14,7 +14,7 @@ from agent_memory_server.domain.second_stage import Passage
 from agent_memory_server.ports.memories import Aged, Listing, Order
 from agent_memory_server.stores.redis import committing, keywords, listing, naming, nearest, passages
 from agent_memory_server.stores.redis.connections import Link
-from agent_memory_server.stores.redis.encoding import from_json, micros
+from agent_memory_server.stores.redis.encoding import from_json
 from agent_memory_server.stores.redis.index import Index, rows_of
 from agent_memory_server.stores.redis.queries import scope_clause
 from agent_memory_server.stores.redis.rows import (
@@ -32,6 +32,7 @@ from agent_memory_server.stores.redis.rows import (
 )
 from agent_memory_server.stores.redis.scopes import owners, pairs_of
 from agent_memory_server.stores.redis.transactions import Transaction, transact
+from agent_memory_server.stores.values import micros
 
 _CHANGED_AT_ONCE = 200
 """Vectors stored or removed in one transaction, so that others get their turn in between."""

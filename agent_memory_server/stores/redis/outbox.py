@@ -11,7 +11,7 @@ from agent_memory_server.domain.jobs import ClaimedIntent, PendingWork
 from agent_memory_server.domain.operations import Intent
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Command, Link
-from agent_memory_server.stores.redis.encoding import from_json, instant, micros
+from agent_memory_server.stores.redis.encoding import from_json
 from agent_memory_server.stores.redis.intents import (
     Row,
     drop_row,
@@ -25,6 +25,7 @@ from agent_memory_server.stores.redis.intents import (
 from agent_memory_server.stores.redis.scopes import scored
 from agent_memory_server.stores.redis.task_rows import tasks_claimed, tasks_completed, tasks_failed
 from agent_memory_server.stores.redis.transactions import Transaction, transact
+from agent_memory_server.stores.values import instant, micros
 
 _LOOKED_AT = 1_000
 """Due rows of a kind among which the oldest are taken."""

@@ -18,9 +18,9 @@ from agent_memory_server.domain.records import Memory, MemoryType
 from agent_memory_server.domain.search import Handle
 from agent_memory_server.domain.second_stage import Passage
 from agent_memory_server.stores.redis.connections import Link
-from agent_memory_server.stores.redis.encoding import micros, micros_or_none
 from agent_memory_server.stores.redis.listing import fetched
 from agent_memory_server.stores.redis.rows import session_key
+from agent_memory_server.stores.values import micros, micros_or_none
 
 SESSION_MAX = 1_000
 _ENDING_CHARACTERS = 4

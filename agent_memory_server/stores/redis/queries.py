@@ -13,10 +13,10 @@ from agent_memory_server.domain.filters import MemoryFilter, TextFilter, TimeFil
 from agent_memory_server.domain.identity import ScopeSelector
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.stores.redis import naming
-from agent_memory_server.stores.redis.encoding import micros
 from agent_memory_server.stores.redis.index import Index, records_of
 from agent_memory_server.stores.redis.rows import ANY, PLAIN_FIELDS, memory_of_fields
 from agent_memory_server.stores.redis.scopes import owners
+from agent_memory_server.stores.values import micros
 
 UNLIMITED = 1_000_000
 _WALKED_AT_ONCE = 5_000

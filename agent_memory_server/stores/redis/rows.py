@@ -17,18 +17,10 @@ from agent_memory_server.domain.records import MESSAGE_STRATEGY, EmbeddingStatus
 from agent_memory_server.ports.comparisons import Stage
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Argument
-from agent_memory_server.stores.redis.encoding import (
-    document_of,
-    from_json,
-    instant,
-    memory_of,
-    micros,
-    terms_field,
-    terms_length,
-    to_json,
-)
+from agent_memory_server.stores.redis.encoding import document_of, from_json, memory_of, terms_field
 from agent_memory_server.stores.redis.scopes import register
 from agent_memory_server.stores.redis.transactions import Fields, Transaction
+from agent_memory_server.stores.values import instant, micros, terms_length, to_json
 
 PLAIN_FIELDS = ("doc", "la", "ac", "emb")
 """What ``memory_of_fields`` reads."""

@@ -9,9 +9,10 @@ from agent_memory_server.domain.operations import Intent
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.clock import note_time
 from agent_memory_server.stores.redis.connections import Link
-from agent_memory_server.stores.redis.encoding import from_json, instant, micros, micros_or_none
+from agent_memory_server.stores.redis.encoding import from_json
 from agent_memory_server.stores.redis.intents import request_work
 from agent_memory_server.stores.redis.transactions import Transaction, transact
+from agent_memory_server.stores.values import instant, micros, micros_or_none
 
 
 def _key(name: str) -> str:

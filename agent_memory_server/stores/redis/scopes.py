@@ -8,8 +8,9 @@ from agent_memory_server.domain.filters import TextFilter
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Link
-from agent_memory_server.stores.redis.encoding import from_json, to_json
+from agent_memory_server.stores.redis.encoding import from_json
 from agent_memory_server.stores.redis.transactions import Transaction
+from agent_memory_server.stores.values import to_json
 
 
 def scopes_key(tenant: str) -> str:

@@ -13,7 +13,6 @@ from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.operations import Intent
 from agent_memory_server.domain.sessions import Backlog, Message, SessionGuard, Summarization
 from agent_memory_server.stores.redis.connections import Link
-from agent_memory_server.stores.redis.encoding import micros
 from agent_memory_server.stores.redis.intents import request_work
 from agent_memory_server.stores.redis.session_rows import (
     Head,
@@ -29,6 +28,7 @@ from agent_memory_server.stores.redis.session_rows import (
     take_members,
 )
 from agent_memory_server.stores.redis.transactions import Transaction
+from agent_memory_server.stores.values import micros
 
 
 async def unpromoted_messages(link: Link, guard: SessionGuard, *, now: datetime, limit: int) -> tuple[Message, ...]:

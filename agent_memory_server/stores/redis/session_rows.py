@@ -19,19 +19,11 @@ from agent_memory_server.domain.sessions import Message, Session, SessionGuard, 
 from agent_memory_server.errors import InvalidInput, StaleRevision
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Argument, Link, Script
-from agent_memory_server.stores.redis.encoding import (
-    document_of,
-    from_json,
-    instant,
-    instant_or_none,
-    memory_of,
-    micros,
-    micros_or_none,
-    to_json,
-)
+from agent_memory_server.stores.redis.encoding import document_of, from_json, memory_of
 from agent_memory_server.stores.redis.intents import drop_row, row_key, session_subject, subject_key
 from agent_memory_server.stores.redis.scopes import register
 from agent_memory_server.stores.redis.transactions import Transaction
+from agent_memory_server.stores.values import instant, instant_or_none, micros, micros_or_none, to_json
 
 READ_MESSAGES = Script("messages", writes=False)
 _PAIRS_AT_ONCE = 1_000

@@ -21,7 +21,6 @@ from agent_memory_server.domain.sessions import (
 )
 from agent_memory_server.errors import InvalidInput, MessageConflict
 from agent_memory_server.stores.redis.deleting import delete_stored
-from agent_memory_server.stores.redis.encoding import micros
 from agent_memory_server.stores.redis.journalling import begin_operation, operation_key
 from agent_memory_server.stores.redis.rows import session_key, stored_memories
 from agent_memory_server.stores.redis.session_rows import (
@@ -44,6 +43,7 @@ from agent_memory_server.stores.redis.session_rows import (
     with_marks,
 )
 from agent_memory_server.stores.redis.transactions import Transaction
+from agent_memory_server.stores.values import micros
 
 
 async def _live_or_cleared(transaction: Transaction, scope: Scope, *, at: datetime) -> Head | None:

@@ -25,7 +25,7 @@ from agent_memory_server.errors import InvalidInput
 from agent_memory_server.ports.summary_views import PartitionPage, Started
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Link
-from agent_memory_server.stores.redis.encoding import from_json, instant, micros
+from agent_memory_server.stores.redis.encoding import from_json
 from agent_memory_server.stores.redis.index import Index
 from agent_memory_server.stores.redis.intents import drop_row, request_work, row_key, subject_key, view_subject
 from agent_memory_server.stores.redis.listing import RedisMembers, member_page
@@ -34,6 +34,7 @@ from agent_memory_server.stores.redis.scopes import register
 from agent_memory_server.stores.redis.summary_rows import PartitionRow, untie
 from agent_memory_server.stores.redis.task_rows import drop_task, task_digest, task_key, task_of, tasks_failed
 from agent_memory_server.stores.redis.transactions import Transaction, transact
+from agent_memory_server.stores.values import instant, micros
 
 _VIEW_DELETED = "the summary view was deleted"
 

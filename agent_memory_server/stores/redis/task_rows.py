@@ -10,9 +10,9 @@ from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.jobs import TASK_LIFE, Task, TaskStatus, task_kind, task_type
 from agent_memory_server.domain.operations import TaskRequest
 from agent_memory_server.stores.redis import naming
-from agent_memory_server.stores.redis.encoding import instant, instant_or_none, micros
 from agent_memory_server.stores.redis.scopes import register
 from agent_memory_server.stores.redis.transactions import Transaction
+from agent_memory_server.stores.values import instant, instant_or_none, micros
 
 if TYPE_CHECKING:
     from agent_memory_server.domain.operations import Intent

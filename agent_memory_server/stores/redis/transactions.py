@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 from agent_memory_server.stores.redis import failures, naming
 from agent_memory_server.stores.redis.connections import LIMIT_S, Argument, Link, Script
-from agent_memory_server.stores.redis.encoding import from_json, to_json
+from agent_memory_server.stores.redis.encoding import from_json
+from agent_memory_server.stores.values import to_json
 
 Result = TypeVar("Result")
 APPLY = Script("apply")

@@ -21,7 +21,7 @@ from agent_memory_server.domain.sessions import (
 )
 from agent_memory_server.stores.redis import naming, session_background, session_writes
 from agent_memory_server.stores.redis.connections import Argument, Link
-from agent_memory_server.stores.redis.encoding import from_json, micros
+from agent_memory_server.stores.redis.encoding import from_json
 from agent_memory_server.stores.redis.intents import request_work
 from agent_memory_server.stores.redis.scopes import scopes_key
 from agent_memory_server.stores.redis.session_rows import (
@@ -34,6 +34,7 @@ from agent_memory_server.stores.redis.session_rows import (
     session_of,
 )
 from agent_memory_server.stores.redis.transactions import Transaction, transact
+from agent_memory_server.stores.values import micros
 
 Result = TypeVar("Result")
 

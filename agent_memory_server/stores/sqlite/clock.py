@@ -6,8 +6,8 @@ from datetime import datetime
 
 from agent_memory_server.domain.clock_guard import ClockRecord, is_worth_noting, observed
 from agent_memory_server.stores.sqlite.connections import Connected
-from agent_memory_server.stores.sqlite.encoding import instant, instant_or_none, micros, micros_or_none
 from agent_memory_server.stores.sqlite.writing import Writer
+from agent_memory_server.stores.values import instant, instant_or_none, micros, micros_or_none
 
 
 def note_time(connected: Connected, now: datetime) -> ClockRecord:

@@ -24,7 +24,6 @@ from agent_memory_server.ports.comparisons import Stage
 from agent_memory_server.stores.sqlite.comparison_marks import is_compared, mark_due
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.deleting import copies_of, delete_stored, scrub_history
-from agent_memory_server.stores.sqlite.encoding import micros, pack_terms
 from agent_memory_server.stores.sqlite.journalling import Journalling, begin_operation
 from agent_memory_server.stores.sqlite.outbox_rows import request_work
 from agent_memory_server.stores.sqlite.rows import (
@@ -38,6 +37,7 @@ from agent_memory_server.stores.sqlite.scoping import interned_scope, interned_t
 from agent_memory_server.stores.sqlite.session_background import mark_extracted
 from agent_memory_server.stores.sqlite.summary_rows import rekey_sources
 from agent_memory_server.stores.sqlite.vectors import store_vector
+from agent_memory_server.stores.values import micros, pack_terms
 
 _CHAIN_MAX = 64
 """How far a chain of superseded memories is followed to the one that stands for the first."""

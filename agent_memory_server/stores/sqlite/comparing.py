@@ -23,7 +23,6 @@ from agent_memory_server.domain.search import Handle
 from agent_memory_server.domain.strategies import StrategyName
 from agent_memory_server.ports.comparisons import Due, Stage
 from agent_memory_server.stores.sqlite.connections import Connected
-from agent_memory_server.stores.sqlite.encoding import micros
 from agent_memory_server.stores.sqlite.filtering import Condition
 from agent_memory_server.stores.sqlite.listing import fetched
 from agent_memory_server.stores.sqlite.nearest import EXACT_MAX, vectors_of
@@ -32,6 +31,7 @@ from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.scoping import known_scope, selected
 from agent_memory_server.stores.sqlite.vectors import known_space
 from agent_memory_server.stores.sqlite.writing import Writer
+from agent_memory_server.stores.values import micros
 
 _QUERIES_AT_ONCE = 512
 """Memories whose neighbours are looked for in one read: bounds its time and memory."""

@@ -13,7 +13,6 @@ from agent_memory_server.ports.stores import Check, Stores
 from agent_memory_server.stores.sqlite.clock import SqliteClock
 from agent_memory_server.stores.sqlite.comparing import SqliteComparisons
 from agent_memory_server.stores.sqlite.connections import Connected
-from agent_memory_server.stores.sqlite.encoding import micros
 from agent_memory_server.stores.sqlite.jobs import SqliteJobs
 from agent_memory_server.stores.sqlite.journal import SqliteJournal
 from agent_memory_server.stores.sqlite.leases import SqliteLeases
@@ -26,6 +25,7 @@ from agent_memory_server.stores.sqlite.schedules import SqliteSchedules
 from agent_memory_server.stores.sqlite.summary_views import SqliteSummaryViews
 from agent_memory_server.stores.sqlite.working_memory import SqliteWorkingMemory
 from agent_memory_server.stores.sqlite.writing import Writer
+from agent_memory_server.stores.values import micros
 
 READER_THREADS = 4
 _CHECK_LIMIT_S = 1.8

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from agent_memory_server.domain.filters import MemoryFilter, TextFilter, TimeFilter
-from agent_memory_server.stores.sqlite.encoding import micros
+from agent_memory_server.stores.values import micros
 
 TOPIC = 1
 ENTITY = 2

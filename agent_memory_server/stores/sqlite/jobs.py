@@ -12,12 +12,13 @@ from agent_memory_server.domain.jobs import Task, TaskStatus
 from agent_memory_server.errors import InvalidInput
 from agent_memory_server.ports.jobs import TaskPage
 from agent_memory_server.stores.sqlite.connections import Connected, Row
-from agent_memory_server.stores.sqlite.encoding import from_json, micros, to_json
+from agent_memory_server.stores.sqlite.encoding import from_json
 from agent_memory_server.stores.sqlite.filtering import Condition
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.scoping import Selection, known_scope, selected
 from agent_memory_server.stores.sqlite.task_rows import TASK_COLUMNS, task_of, tasks_replayed
 from agent_memory_server.stores.sqlite.writing import Writer
+from agent_memory_server.stores.values import micros, to_json
 
 _TASKS = f"SELECT {TASK_COLUMNS}, t.scope_id FROM tasks AS t JOIN scopes AS c ON c.id = t.scope_id"
 

@@ -9,10 +9,11 @@ from agent_memory_server.domain.operations import Effect, OperationKind
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.ports.journal import JournalledOperation, Revision
 from agent_memory_server.stores.sqlite.connections import Connected, Row
-from agent_memory_server.stores.sqlite.encoding import from_json, instant, memory_of_document
+from agent_memory_server.stores.sqlite.encoding import from_json, memory_of_document
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.rows import stored_memory
 from agent_memory_server.stores.sqlite.scoping import known_scope, known_tenant, selected
+from agent_memory_server.stores.values import instant
 
 _NO_REVISION = "('unchanged', 'absent', 'spared')"
 

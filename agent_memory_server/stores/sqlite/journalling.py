@@ -9,7 +9,8 @@ from agent_memory_server.domain.operations import Effect, OperationKind
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.stores.sqlite.clock import note_time
 from agent_memory_server.stores.sqlite.connections import Connected
-from agent_memory_server.stores.sqlite.encoding import document_of, micros, to_json
+from agent_memory_server.stores.sqlite.encoding import document_of
+from agent_memory_server.stores.values import micros, to_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.search import KeywordCandidates, KeywordStatistics
 from agent_memory_server.stores.sqlite.connections import Connected
-from agent_memory_server.stores.sqlite.encoding import micros, token_digest
 from agent_memory_server.stores.sqlite.filtering import Condition, narrowing
 from agent_memory_server.stores.sqlite.scoping import Selection, selected
+from agent_memory_server.stores.values import micros, token_digest
 
 _POSTINGS = "postings AS p"
 _SMALL_MAX = 2_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from agent_memory_server.stores.sqlite.connections import Connected
-from agent_memory_server.stores.sqlite.encoding import micros
 from agent_memory_server.stores.sqlite.writing import Writer
+from agent_memory_server.stores.values import micros
 
 _ACQUIRE = """
 INSERT INTO leases (name, holder, until) VALUES (?1, ?2, ?3)

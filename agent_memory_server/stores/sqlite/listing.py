@@ -16,16 +16,10 @@ from agent_memory_server.domain.search import Handle
 from agent_memory_server.errors import InvalidInput
 from agent_memory_server.ports.memories import Order
 from agent_memory_server.stores.sqlite.connections import Connected
-from agent_memory_server.stores.sqlite.encoding import (
-    MEMORY_COLUMNS,
-    MEMORY_TABLES,
-    from_json,
-    memory_of,
-    micros,
-    to_json,
-)
+from agent_memory_server.stores.sqlite.encoding import MEMORY_COLUMNS, MEMORY_TABLES, from_json, memory_of
 from agent_memory_server.stores.sqlite.filtering import Condition, narrowing
 from agent_memory_server.stores.sqlite.scoping import Selection, selected
+from agent_memory_server.stores.values import micros, to_json
 
 
 @dataclass(frozen=True, slots=True)

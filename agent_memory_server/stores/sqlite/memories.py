@@ -15,11 +15,12 @@ from agent_memory_server.ports.memories import Aged, Listing, Order
 from agent_memory_server.stores.sqlite import aging, committing, keywords, listing, nearest, passages, vectors
 from agent_memory_server.stores.sqlite.comparison_marks import mark_due
 from agent_memory_server.stores.sqlite.connections import Connected
-from agent_memory_server.stores.sqlite.encoding import MEMORY_COLUMNS, MEMORY_TABLES, memory_of, micros, to_json
+from agent_memory_server.stores.sqlite.encoding import MEMORY_COLUMNS, MEMORY_TABLES, memory_of
 from agent_memory_server.stores.sqlite.packed_vectors import PackedVectors
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.scoping import known_scope, known_tenant, selected
 from agent_memory_server.stores.sqlite.writing import Writer
+from agent_memory_server.stores.values import micros, to_json
 
 _DROPPED_AT_ONCE = 2_000
 """Vectors removed in one transaction, so that other writers get their turn in between."""

@@ -13,11 +13,11 @@ from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.operations import Vector
 from agent_memory_server.domain.search import VectorCandidates
 from agent_memory_server.stores.sqlite.connections import Connected, Row
-from agent_memory_server.stores.sqlite.encoding import micros
 from agent_memory_server.stores.sqlite.filtering import Condition, narrowing
 from agent_memory_server.stores.sqlite.packed_vectors import PackedVectors
 from agent_memory_server.stores.sqlite.scoping import Selection, selected
 from agent_memory_server.stores.sqlite.vectors import known_space
+from agent_memory_server.stores.values import micros
 
 EXACT_MAX = 20_000
 """Selections up to this many vectors are compared exactly, one by one; larger ones through a packed copy first."""

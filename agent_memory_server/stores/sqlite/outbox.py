@@ -10,12 +10,13 @@ from agent_memory_server.domain.identity import ScopeSelector
 from agent_memory_server.domain.jobs import ClaimedIntent, PendingWork
 from agent_memory_server.domain.operations import Intent
 from agent_memory_server.stores.sqlite.connections import Connected, Row
-from agent_memory_server.stores.sqlite.encoding import from_json, instant, micros, to_json
+from agent_memory_server.stores.sqlite.encoding import from_json
 from agent_memory_server.stores.sqlite.outbox_rows import request_work
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.scoping import selected
 from agent_memory_server.stores.sqlite.task_rows import tasks_claimed, tasks_completed, tasks_failed
 from agent_memory_server.stores.sqlite.writing import Writer
+from agent_memory_server.stores.values import instant, micros, to_json
 
 # A claim that ran out without an outcome was interrupted: it counts as an attempt, so that nothing is begun for ever.
 _CLAIM = """

@@ -8,9 +8,9 @@ from datetime import datetime
 from agent_memory_server.domain.operations import Intent
 from agent_memory_server.domain.records import derived_id
 from agent_memory_server.stores.sqlite.connections import Connected
-from agent_memory_server.stores.sqlite.encoding import micros, to_json
 from agent_memory_server.stores.sqlite.scoping import interned_scope
 from agent_memory_server.stores.sqlite.task_rows import record_task
+from agent_memory_server.stores.values import micros, to_json
 
 
 def task_id_of(intent: Intent) -> str:

@@ -12,19 +12,9 @@ from agent_memory_server.ports.comparisons import Stage
 from agent_memory_server.stores.sqlite import vectors
 from agent_memory_server.stores.sqlite.comparison_marks import forget_due, is_compared, mark_due
 from agent_memory_server.stores.sqlite.connections import Connected, Row
-from agent_memory_server.stores.sqlite.encoding import (
-    COUNT_MAX,
-    MEMORY_COLUMNS,
-    MEMORY_TABLES,
-    extra_of,
-    memory_of,
-    micros,
-    micros_or_none,
-    terms_length,
-    to_json,
-    unpack_terms,
-)
+from agent_memory_server.stores.sqlite.encoding import MEMORY_COLUMNS, MEMORY_TABLES, extra_of, memory_of
 from agent_memory_server.stores.sqlite.filtering import ENTITY, TOPIC
+from agent_memory_server.stores.values import COUNT_MAX, micros, micros_or_none, terms_length, to_json, unpack_terms
 
 
 @dataclass(frozen=True, slots=True)

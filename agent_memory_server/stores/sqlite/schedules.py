@@ -8,10 +8,10 @@ from datetime import datetime
 from agent_memory_server.domain.operations import Intent
 from agent_memory_server.stores.sqlite.clock import note_time
 from agent_memory_server.stores.sqlite.connections import Connected
-from agent_memory_server.stores.sqlite.encoding import instant_or_none, micros, micros_or_none
 from agent_memory_server.stores.sqlite.outbox_rows import request_work
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.writing import Writer
+from agent_memory_server.stores.values import instant_or_none, micros, micros_or_none
 
 _NOTE_FIRST = "INSERT INTO schedules (name, last_run) VALUES (?, ?) ON CONFLICT (name) DO NOTHING"
 _NOTE_NEXT = "UPDATE schedules SET last_run = ? WHERE name = ? AND last_run = ?"

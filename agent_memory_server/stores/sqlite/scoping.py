@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from agent_memory_server.domain.filters import TextFilter
 from agent_memory_server.domain.identity import ScopeSelector
 from agent_memory_server.stores.sqlite.connections import Connected
-from agent_memory_server.stores.sqlite.encoding import from_json, to_json
+from agent_memory_server.stores.sqlite.encoding import from_json
 from agent_memory_server.stores.sqlite.filtering import Condition, text_condition
+from agent_memory_server.stores.values import to_json
 
 
 def known_tenant(connected: Connected, tenant: str) -> int | None:

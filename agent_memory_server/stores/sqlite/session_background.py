@@ -12,9 +12,9 @@ from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.operations import Intent
 from agent_memory_server.domain.sessions import Backlog, Message, SessionGuard, Summarization
 from agent_memory_server.stores.sqlite.connections import Connected
-from agent_memory_server.stores.sqlite.encoding import micros
 from agent_memory_server.stores.sqlite.outbox_rows import request_work
 from agent_memory_server.stores.sqlite.session_rows import SessionRow, live_session, messages_where, session_row
+from agent_memory_server.stores.values import micros
 
 
 def unextracted_messages(

@@ -17,17 +17,9 @@ from agent_memory_server.domain.sessions import Message, Session, Strategy, Summ
 from agent_memory_server.errors import InvalidInput, StaleRevision
 from agent_memory_server.ports.working_memory import MessageRow
 from agent_memory_server.stores.sqlite.connections import Connected
-from agent_memory_server.stores.sqlite.encoding import (
-    document_of,
-    from_json,
-    instant,
-    instant_or_none,
-    memory_of_document,
-    micros,
-    micros_or_none,
-    to_json,
-)
+from agent_memory_server.stores.sqlite.encoding import document_of, from_json, memory_of_document
 from agent_memory_server.stores.sqlite.scoping import known_scope, known_tenant
+from agent_memory_server.stores.values import instant, instant_or_none, micros, micros_or_none, to_json
 
 _SESSION_COLUMNS = (
     "id, epoch, revision, created_at, updated_at, last_accessed, expires_at, ttl_seconds, context, tokens, data, "

@@ -23,7 +23,7 @@ from agent_memory_server.domain.sessions import (
 from agent_memory_server.errors import InvalidInput, MessageConflict
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.deleting import delete_stored
-from agent_memory_server.stores.sqlite.encoding import from_json, mapping_to_json, micros, to_json
+from agent_memory_server.stores.sqlite.encoding import from_json, mapping_to_json
 from agent_memory_server.stores.sqlite.journalling import begin_operation
 from agent_memory_server.stores.sqlite.rows import stored_by_handle
 from agent_memory_server.stores.sqlite.scoping import interned_scope, interned_tenant, known_scope
@@ -44,6 +44,7 @@ from agent_memory_server.stores.sqlite.session_rows import (
     session_row,
     with_marks,
 )
+from agent_memory_server.stores.values import micros, to_json
 
 
 def _live_or_cleared(connected: Connected, scope: Scope, *, at: datetime) -> SessionRow | None:

@@ -14,9 +14,10 @@ from agent_memory_server.domain.records import MemoryKey
 from agent_memory_server.domain.summary_views import SOURCE_DELETED, Member
 from agent_memory_server.errors import InvalidInput
 from agent_memory_server.stores.sqlite.connections import Connected
-from agent_memory_server.stores.sqlite.encoding import from_json, to_json
+from agent_memory_server.stores.sqlite.encoding import from_json
 from agent_memory_server.stores.sqlite.filtering import Condition
 from agent_memory_server.stores.sqlite.listing import matching
+from agent_memory_server.stores.values import to_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,13 +24,14 @@ from agent_memory_server.domain.summary_views import (
 from agent_memory_server.errors import InvalidInput
 from agent_memory_server.ports.summary_views import PartitionPage, Started
 from agent_memory_server.stores.sqlite.connections import Connected, Row
-from agent_memory_server.stores.sqlite.encoding import from_json, instant, micros, to_json
+from agent_memory_server.stores.sqlite.encoding import from_json
 from agent_memory_server.stores.sqlite.outbox_rows import request_work
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.scoping import interned_scope, interned_tenant, known_tenant, selected
 from agent_memory_server.stores.sqlite.summary_rows import SqliteMembers, member_page
 from agent_memory_server.stores.sqlite.task_rows import TASK_COLUMNS, fail_tasks, task_of
 from agent_memory_server.stores.sqlite.writing import Writer
+from agent_memory_server.stores.values import instant, micros, to_json
 
 _VIEW_DELETED = "the summary view was deleted"
 

@@ -10,8 +10,9 @@ from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.jobs import TASK_LIFE, Task, TaskStatus, task_kind, task_type
 from agent_memory_server.domain.operations import Intent, TaskRequest
 from agent_memory_server.stores.sqlite.connections import Connected, Row
-from agent_memory_server.stores.sqlite.encoding import from_json, instant, instant_or_none, micros, to_json
+from agent_memory_server.stores.sqlite.encoding import from_json
 from agent_memory_server.stores.sqlite.scoping import interned_scope, interned_tenant
+from agent_memory_server.stores.values import instant, instant_or_none, micros, to_json
 
 _LIFE = TASK_LIFE // TASK_LIFE.resolution
 _PURGED_AT_ONCE = 20

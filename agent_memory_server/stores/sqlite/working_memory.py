@@ -21,7 +21,7 @@ from agent_memory_server.domain.sessions import (
 from agent_memory_server.ports.working_memory import MessageRow
 from agent_memory_server.stores.sqlite import session_background, session_writes
 from agent_memory_server.stores.sqlite.connections import Connected
-from agent_memory_server.stores.sqlite.encoding import from_json, micros
+from agent_memory_server.stores.sqlite.encoding import from_json
 from agent_memory_server.stores.sqlite.outbox_rows import request_work
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.scoping import selected
@@ -34,6 +34,7 @@ from agent_memory_server.stores.sqlite.session_rows import (
     session_of,
 )
 from agent_memory_server.stores.sqlite.writing import Writer
+from agent_memory_server.stores.values import micros
 
 _LOADED_AT_ONCE_MAX = 500
 """Messages that are read on the event loop; more are some milliseconds of work."""
