@@ -1,1 +1,1 @@
-"""Shipped helps for tests of what is built on this server. They need ``httpx``."""
+"""Shipped helps for tests of what is built on this server: install the extra ``testing`` for them."""
