@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = Path("examples/conversation.json")
 """In the working directory when the server is started from a clone."""
-FACTORY = "agent_memory_server.api.server:api_from_environment"
+FACTORY = "agent_memory_server.serving:api_from_environment"
 
 
 @click.command(short_help="Run the REST server.")
@@ -68,8 +68,8 @@ def api(port: int | None, host: str | None, reload: bool, task_backend: str | No
 def _run(settings: Settings) -> None:
     import structlog
 
-    from agent_memory_server.api.server import serve
     from agent_memory_server.logs import configure_logging
+    from agent_memory_server.serving import serve
 
     configure_logging(settings.log_level)
     if settings.log_level == "INFO":
