@@ -46,7 +46,7 @@ async def redis_url(folder: Path) -> None:
     with running_redis(folder) as redis:
         async with open_app(settings_of(folder, redis_url=redis.url)):
             with redis.client() as looking:
-                assert looking.exists("ams:schema")  # pyright: ignore[reportUnknownMemberType]
+                assert looking.exists("{ams}:schema")  # pyright: ignore[reportUnknownMemberType]
 
 
 async def durability(folder: Path) -> None:

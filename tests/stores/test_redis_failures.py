@@ -288,7 +288,7 @@ async def test_what_cannot_be_used_is_refused_with_a_sentence(tmp_path: Path) ->
     with running_redis(tmp_path) as server:
         with pytest.raises(ConfigurationError, match="database 0"):
             await open_redis(server.url.replace("/0", "/3"), now=lambda: T0)
-        tell(server, "SET", "ams:schema", "99")
+        tell(server, "SET", "{ams}:schema", "99")
         with pytest.raises(StoreTooNew, match="newer version"):
             await open_redis(server.url, now=lambda: T0)
         assert tell(server, "DBSIZE") == 1

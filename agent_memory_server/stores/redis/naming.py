@@ -1,6 +1,8 @@
-"""Keys: every one begins with ``ams:`` and, within a tenant, its hash tag. Ids never stand in a key, only digests of them.
+"""Keys: every one begins with ``{ams}:``, so that a cluster keeps all of a store in one hash slot. Ids never stand in a key, only
+digests of them.
 
-``ams:`` is disjoint from all prefixes of the reference server. What belongs to one tenant shares one hash slot, by the tag.
+``{ams}:`` is disjoint from all prefixes of the reference server. One slot is what makes a commit atomic on a cluster too, and
+what lets one node's search index hold everything; the layout is the same on a standalone server.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ from collections.abc import Iterable
 from agent_memory_server.domain.filters import TextFilter
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 
-PREFIX = "ams:"
-MEMORY_PREFIX = PREFIX + "m:{"
+PREFIX = "{ams}:"
+MEMORY_PREFIX = PREFIX + "m:"
 """What the search index covers, and nothing else begins so."""
 SCHEMA = PREFIX + "schema"
 """The version of the layout, as a decimal number."""
@@ -58,7 +60,7 @@ def tenant_digest(tenant: str) -> str:
 
 def in_tenant(tenant: str, *parts: str) -> str:
     """A key of the tenant."""
-    return f"{PREFIX}{{{tenant_digest(tenant)}}}:{':'.join(parts)}"
+    return f"{PREFIX}{tenant_digest(tenant)}:{':'.join(parts)}"
 
 
 def owner_digest(namespace: str | None, user_id: str | None) -> str:
@@ -72,7 +74,7 @@ def memory_digest(namespace: str | None, user_id: str | None, memory_id: str) ->
 def memory_key(handle: str) -> str:
     """The hash behind a handle (``<tenant digest>.<memory digest>``)."""
     tenant, _, found = handle.partition(".")
-    return f"{MEMORY_PREFIX}{tenant}}}:{found}"
+    return f"{MEMORY_PREFIX}{tenant}:{found}"
 
 
 def handle_of(tenant: str, namespace: str | None, user_id: str | None, memory_id: str) -> str:
@@ -82,14 +84,14 @@ def handle_of(tenant: str, namespace: str | None, user_id: str | None, memory_id
 def handle_of_key(key: bytes | str) -> str:
     """The handle of a memory's key."""
     text = key.decode() if isinstance(key, bytes) else key
-    tenant, _, found = text[len(MEMORY_PREFIX) :].partition("}:")
+    tenant, _, found = text[len(MEMORY_PREFIX) :].partition(":")
     return f"{tenant}.{found}"
 
 
 def beside(handle: str, kind: str) -> str:
     """A key of the same tenant that belongs to a memory: its history, its copies, the summaries made of it."""
     tenant, _, found = handle.partition(".")
-    return f"{PREFIX}{{{tenant}}}:{kind}:{found}"
+    return f"{PREFIX}{tenant}:{kind}:{found}"
 
 
 def tags_of(scope: Scope) -> tuple[str, ...]:
