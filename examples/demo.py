@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from agent_memory_server.cli.conversation_files import FileSession, read_sessions
+from agent_memory_server.importers.conversations import FileSession, read_sessions
 from examples.own_server import server_process
 
 SHIPPED = Path(__file__).with_name("conversation.json")

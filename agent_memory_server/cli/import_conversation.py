@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from agent_memory_server.cli.conversation_files import FileMessage, FileSession, Owner, read_sessions
+from agent_memory_server.importers.conversations import FileMessage, FileSession, Owner, read_sessions
 from agent_memory_server.cli.running import OPERATOR, opened_app, parsed
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from agent_memory_server.errors import DependencyUnavailable, InvalidInput, MemoryServerError
 
 if TYPE_CHECKING:
-    from agent_memory_server.cli.conversation_files import FileMessage, Owner
+    from agent_memory_server.importers.conversations import FileMessage, Owner
 
 TIMEOUT_S = 60.0
 

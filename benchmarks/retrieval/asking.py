@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from agent_memory_server.cli.conversation_files import FileMessage
+from agent_memory_server.importers.conversations import FileMessage
 from benchmarks.retrieval.datasets import Question, Sample
 from benchmarks.retrieval.figures import DEPTH_MAX, fused, of_ranking
 

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from agent_memory_server.cli.conversation_files import FileMessage, FileSession, read_sessions
+from agent_memory_server.importers.conversations import FileMessage, FileSession, read_sessions
 
 _LOCOMO_CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop"}
 _TURN_ID = re.compile(r"D\d+:\d+")

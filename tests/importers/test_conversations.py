@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent_memory_server.cli.conversation_files import SECONDS_PER_TURN, read_sessions
+from agent_memory_server.importers.conversations import SECONDS_PER_TURN, read_sessions
 from agent_memory_server.errors import InvalidInput
 
 

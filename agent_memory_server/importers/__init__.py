@@ -1,0 +1,1 @@
+"""Files that people have elsewhere, read into what this server keeps. Nothing here writes to a store."""
