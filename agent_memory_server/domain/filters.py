@@ -7,7 +7,7 @@ others do not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
 
@@ -114,24 +114,39 @@ class MemoryFilter:
             return False
         if memory.expires_at is not None and memory.expires_at <= now:
             return False
-        texts: tuple[tuple[TextFilter | None, tuple[str, ...]], ...] = (
-            (self.namespace, _held(memory.scope.namespace)),
-            (self.user_id, _held(memory.scope.user_id)),
-            (self.session_id, _held(memory.scope.session_id)),
-            (self.topics, memory.topics),
-            (self.entities, memory.entities),
-            (self.memory_type, (memory.memory_type.value,)),
-            (self.extraction_strategy, _held(memory.extraction_strategy)),
-            (self.memory_hash, _held(memory.memory_hash)),
+        return next(self._refusing(memory), None) is None
+
+    def refusing(self, memory: Memory) -> tuple[str, ...]:
+        """The fields whose filters leave this memory out, the scope's first; expiry and superseding are not fields."""
+        selector, scope = self.selector, memory.scope
+        named = [
+            name
+            for name, wanted, held in (
+                ("namespace", selector.namespace, scope.namespace),
+                ("user_id", selector.user_id, scope.user_id),
+            )
+            if wanted is not None and wanted != held
+        ]
+        return tuple(dict.fromkeys([*named, *self._refusing(memory)]))
+
+    def _refusing(self, memory: Memory) -> Iterator[str]:
+        texts: tuple[tuple[str, TextFilter | None, tuple[str, ...]], ...] = (
+            ("namespace", self.namespace, _held(memory.scope.namespace)),
+            ("user_id", self.user_id, _held(memory.scope.user_id)),
+            ("session_id", self.session_id, _held(memory.scope.session_id)),
+            ("topics", self.topics, memory.topics),
+            ("entities", self.entities, memory.entities),
+            ("memory_type", self.memory_type, (memory.memory_type.value,)),
+            ("extraction_strategy", self.extraction_strategy, _held(memory.extraction_strategy)),
+            ("memory_hash", self.memory_hash, _held(memory.memory_hash)),
         )
         times = (
-            (self.created_at, memory.created_at),
-            (self.last_accessed, memory.last_accessed),
-            (self.event_date, memory.event_date),
+            ("created_at", self.created_at, memory.created_at),
+            ("last_accessed", self.last_accessed, memory.last_accessed),
+            ("event_date", self.event_date, memory.event_date),
         )
-        return all(each is None or each.matches(values) for each, values in texts) and all(
-            each is None or each.matches(value) for each, value in times
-        )
+        yield from (name for name, each, values in texts if each is not None and not each.matches(values))
+        yield from (name for name, each, value in times if each is not None and not each.matches(value))
 
 
 def _held(value: str | None) -> tuple[str, ...]:

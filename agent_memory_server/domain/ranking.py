@@ -74,6 +74,26 @@ def within_distance(ranking: Ranking, distance_max: float | None) -> Ranking:
     return ranking.taken(kept, len(kept))
 
 
+def cut(ranking: Ranking, *, score_min: float | None, relative_cut: float | None) -> Ranking:
+    """Only the candidates that score enough, in themselves and against the best one; and ``total`` counts them.
+
+    Relevance falls, so what is left is the beginning, or nothing.
+    """
+    lowest = lowest_score(ranking, score_min=score_min, relative_cut=relative_cut)
+    kept = int(np.searchsorted(-ranking.relevance, -lowest, side="right"))
+    if kept == len(ranking.handles):
+        return ranking
+    return ranking.taken(range(kept), kept)
+
+
+def lowest_score(ranking: Ranking, *, score_min: float | None, relative_cut: float | None) -> float:
+    """The least score that passes both cuts; minus infinity without any."""
+    lowest = -np.inf if score_min is None else score_min
+    if relative_cut is not None and len(ranking.handles):
+        lowest = max(lowest, relative_cut * max(0.0, float(ranking.relevance[0])))
+    return float(lowest)
+
+
 @dataclass(frozen=True, slots=True)
 class WordsBeside:
     """Keyword scores seen from the vector channel: of its candidates (0 where no word matches), and the best of the others."""

@@ -35,6 +35,12 @@ class SearchQuery:
     offset: int = 0
     recency: RecencyWeights | None = None
     """None: no recency boost."""
+    score_min: float | None = None
+    """Only memories whose score is at least this."""
+    relative_cut: float | None = None
+    """Only memories whose score is at least this share of the best one's, 0..1."""
+    tokens_max: int | None = None
+    """Fill a budget of language-model tokens, with what stands around the hits; ``limit`` then only bounds it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +51,8 @@ class Hit:
     distance: float
     score: float | None
     score_type: SearchMode | None
+    handle: Handle | None = None
+    """How the store names it, where a ranked search found it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -124,8 +124,21 @@ def signals(candidates: Candidates, *, context: float = 1.0) -> Numbers:
     )
 
 
-def relevances(candidates: Candidates, alpha: float = ALPHA_DEFAULT) -> Numbers:
-    """The chance of each candidate to answer the query, 0..1.
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """The signals of all candidates, one row each, and what they are multiplied by; ``bias`` comes on top."""
+
+    values: Numbers
+    weights: Numbers
+    context: float
+
+    @property
+    def chances(self) -> Numbers:
+        return 1.0 / (1.0 + np.exp(-(BIAS + self.values @ self.weights)))
+
+
+def weighed(candidates: Candidates, alpha: float = ALPHA_DEFAULT) -> Weighed:
+    """What ``relevances`` adds up.
 
     ``alpha`` tilts: at its default the weights are those that were fitted; towards 0 meaning fades out and towards 1 words do,
     and at both ends context has: 0 orders by each memory's own words alone, 1 by its own meaning.
@@ -135,9 +148,14 @@ def relevances(candidates: Candidates, alpha: float = ALPHA_DEFAULT) -> Numbers:
     by_words = min(1.0, (1.0 - alpha) / (1.0 - ALPHA_DEFAULT))
     context = min(by_meaning, by_words)
     tilt = np.array([by_words, by_meaning, by_meaning, 1.0, 1.0, 1.0])
-    odds = BIAS + signals(candidates, context=context) @ (WEIGHTS * tilt)
-    chances = 1.0 / (1.0 + np.exp(-odds))
-    return np.round(_faded(_said_once(chances, candidates.told), chances, context), DECIMALS)
+    return Weighed(signals(candidates, context=context), WEIGHTS * tilt, context)
+
+
+def relevances(candidates: Candidates, alpha: float = ALPHA_DEFAULT) -> Numbers:
+    """The chance of each candidate to answer the query, 0..1; ``alpha`` as in ``weighed``."""
+    found = weighed(candidates, alpha)
+    chances = found.chances
+    return np.round(_faded(_said_once(chances, candidates.told), chances, found.context), DECIMALS)
 
 
 def _said_once(chances: Numbers, told: tuple[Places, Places]) -> Numbers:

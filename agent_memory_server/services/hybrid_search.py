@@ -34,6 +34,7 @@ from agent_memory_server.domain.second_stage import (
 from agent_memory_server.domain.tokens import index_tokens, query_tokens, telling_spans
 from agent_memory_server.ports.embedder import Embedder, WeighsWords, WeightedSpan
 from agent_memory_server.ports.memories import MemoryStore
+from agent_memory_server.services.search_trace import Found, SearchTrace
 
 VECTOR_POOL_MAX = 1_000
 """Candidates of the vector channel, whatever the page, so that all pages are cut from one ranking."""
@@ -41,15 +42,6 @@ KEYWORD_POOL_MAX = 2_000
 """Candidates of the keyword channel beside the vector channel."""
 SEEDS_MAX = 32
 """The best of each channel whose neighbours, speakers and times are looked at."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Candidates with what their signals are made of, in one order."""
-
-    handles: Sequence[Handle]
-    candidates: Candidates
-    total: int
 
 
 class HybridSearch:
@@ -60,16 +52,20 @@ class HybridSearch:
         self._embedder = embedder
         self._weighing = embedder if isinstance(embedder, WeighsWords) else None
 
-    async def ranked(self, criteria: MemoryFilter, text: str, *, alpha: float, now: datetime) -> Ranking:
+    async def ranked(
+        self, criteria: MemoryFilter, text: str, *, alpha: float, now: datetime, trace: SearchTrace | None = None
+    ) -> Ranking:
         """By falling relevance. A query with nothing to embed is answered by its words alone.
 
         Raises EmbedderUnavailable, StoreUnavailable.
         """
         matches, vector = await self._channels(criteria, text, now)
+        if trace is not None:
+            trace.matches = matches
         if vector is None:
             ranking = ranked_by_words(matches)
             return Ranking(ranking.handles, ranking.relevance, SearchMode.HYBRID, ranking.total)
-        found = await self.found(criteria, text, matches, vector, now)
+        found = await self.found(criteria, text, matches, vector, now, trace)
         relevance = relevances(found.candidates, alpha)
         return by_relevance(found.handles, relevance, SearchMode.HYBRID, found.total, decimals=DECIMALS)
 
@@ -79,7 +75,13 @@ class HybridSearch:
         return None if vector is None else await self.found(criteria, text, matches, vector, now)
 
     async def found(
-        self, criteria: MemoryFilter, text: str, matches: KeywordCandidates | None, vector: Vector, now: datetime
+        self,
+        criteria: MemoryFilter,
+        text: str,
+        matches: KeywordCandidates | None,
+        vector: Vector,
+        now: datetime,
+        trace: SearchTrace | None = None,
     ) -> Found:
         near = await self._store.nearest(
             criteria, vector=vector, model=self._embedder.model, now=now, limit=VECTOR_POOL_MAX
@@ -117,7 +119,10 @@ class HybridSearch:
             question=about.question,
             told=_told(place_of, passages),
         )
-        return Found(handles, candidates, len(handles))
+        found = Found(handles, candidates, len(handles))
+        if trace is not None:
+            trace.near, trace.found, trace.pool = near, found, frozenset(passages)
+        return found
 
     async def _channels(
         self, criteria: MemoryFilter, text: str, now: datetime

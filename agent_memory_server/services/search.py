@@ -29,6 +29,7 @@ from agent_memory_server.domain.ranking import (
     Ranking,
     WordsBeside,
     by_relevance,
+    cut,
     ranked_by_words,
     similarities,
     within_distance,
@@ -50,6 +51,7 @@ from agent_memory_server.errors import BadRequest, InvalidInput
 from agent_memory_server.ports.embedder import Embedder
 from agent_memory_server.ports.memories import MemoryStore
 from agent_memory_server.services.hybrid_search import KEYWORD_POOL_MAX, HybridSearch
+from agent_memory_server.services.search_trace import SearchTrace
 
 RERANKED_MAX = 200
 """The first so many by relevance are ordered by recency (or, when equal, by time) as well; pages beyond go by relevance."""
@@ -72,8 +74,8 @@ class SearchService:
         self._hybrid = HybridSearch(store=store, embedder=embedder)
         self._now = now
 
-    async def search(self, criteria: MemoryFilter, query: SearchQuery, /) -> Page:
-        """One page. A blank text lists everything that matches the filter, newest first.
+    async def search(self, criteria: MemoryFilter, query: SearchQuery, /, *, trace: SearchTrace | None = None) -> Page:
+        """One page. A blank text lists everything that matches the filter, newest first. ``trace`` is told how it came about.
 
         Raises BadRequest (a distance limit outside semantic mode), InvalidInput (a page too deep), EmbedderUnavailable,
         StoreUnavailable.
@@ -88,7 +90,13 @@ class SearchService:
                 f"offset + limit of a ranked search must not be more than {LIMITS.search_window_max}",
                 field=("body", "offset"),
             )
-        ranking = await self._ranked(criteria, query, now)
+        ranking = await self._ranked(criteria, query, now, trace)
+        if query.score_min is not None or query.relative_cut is not None:
+            if trace is not None:
+                trace.uncut = ranking
+            ranking = cut(ranking, score_min=query.score_min, relative_cut=query.relative_cut)
+        if trace is not None:
+            await self._note_order(ranking, query, now, trace)
         hits = await self._page_of(ranking, query, now)
         return Page(hits=hits, total=ranking.total, next_offset=_next_offset(query, ranking.total))
 
@@ -108,23 +116,43 @@ class SearchService:
         end = query.offset + len(hits)
         return Page(hits=hits, total=listing.total, next_offset=end if hits and end < listing.total else None)
 
-    async def _ranked(self, criteria: MemoryFilter, query: SearchQuery, now: datetime) -> Ranking:
+    async def _note_order(self, ranking: Ranking, query: SearchQuery, now: datetime, trace: SearchTrace) -> None:
+        """The final order of all candidates, which a page alone does not need."""
+        trace.ranking = ranking
+        trace.uncut = trace.uncut or ranking
+        size = min(RERANKED_MAX, len(ranking.handles))
+        order, _ = await self._head(ranking, size, size, query.recency, now)
+        trace.order = [*order.tolist(), *range(size, len(ranking.handles))]
+        trace.times = await self._store.times(ranking.handles[:size])
+
+    async def _ranked(
+        self, criteria: MemoryFilter, query: SearchQuery, now: datetime, trace: SearchTrace | None
+    ) -> Ranking:
         tokens = query_tokens(query.text)
         match query.mode:
             case SearchMode.KEYWORD:
                 if tokens or not self._embedder.is_local:
                     matches = await self._matches(criteria, tokens, now, LIMITS.search_window_max)
+                    if trace is not None:
+                        trace.matches = matches
                     return ranked_by_words(matches)
-                return await self._by_meaning(criteria, query, (), now)
+                return await self._by_meaning(criteria, query, (), now, trace)
             case SearchMode.SEMANTIC:
-                return await self._by_meaning(criteria, query, tokens, now)
+                return await self._by_meaning(criteria, query, tokens, now, trace)
             case SearchMode.HYBRID:
-                return await self._hybrid.ranked(criteria, query.text, alpha=query.alpha, now=now)
+                return await self._hybrid.ranked(criteria, query.text, alpha=query.alpha, now=now, trace=trace)
 
     async def _by_meaning(
-        self, criteria: MemoryFilter, query: SearchQuery, tokens: tuple[str, ...], now: datetime
+        self,
+        criteria: MemoryFilter,
+        query: SearchQuery,
+        tokens: tuple[str, ...],
+        now: datetime,
+        trace: SearchTrace | None,
     ) -> Ranking:
         matches, (vector,) = await self._side_by_side(criteria, query.text, tokens, now)
+        if trace is not None:
+            trace.matches = matches
         if vector is None:
             return within_distance(ranked_by_words(matches), query.distance_max)
         bounded = query.distance_max is not None
@@ -136,6 +164,8 @@ class SearchService:
             limit=LIMITS.search_window_max if bounded else max(query.offset + query.limit, RERANKED_MAX),
             distance_max=query.distance_max,
         )
+        if trace is not None:
+            trace.near = near
         if _all_have_vectors(criteria, near, matches):
             matches = None
         others = words_beside(near, matches, outside_max=VECTORLESS_CHECKED_MAX)
@@ -290,6 +320,7 @@ def _hit(memory: Memory, ranking: Ranking, place: int) -> Hit:
         distance=min(2.0, max(0.0, round(1.0 - relevance, DECIMALS))),
         score=min(1.0, max(0.0, relevance)),
         score_type=ranking.mode(place),
+        handle=ranking.handles[place],
     )
 
 
