@@ -67,6 +67,11 @@ class RedisServer:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def client(self) -> redis.Redis:
         """A plain client for what a test does behind the engine's back."""
         return redis.Redis(host="127.0.0.1", port=self.port, socket_timeout=5, protocol=2)

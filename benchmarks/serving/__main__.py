@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from benchmarks.engines import ENGINES, engine
 from benchmarks.serving.measuring import Size, run
 from benchmarks.serving.report import document, show
 from benchmarks.serving.servers import LoadGenerator, bare_server, memory_server
@@ -26,11 +27,25 @@ from benchmarks.serving.servers import LoadGenerator, bare_server, memory_server
     help="Only scenarios whose workload begins so (several with commas): get, put, append, create, search, prompt.",
 )
 @click.option(
+    "--engine",
+    "engine_name",
+    type=click.Choice(ENGINES),
+    help="What to measure; redis starts one for the run, as the tests do. Otherwise STORAGE_URL, or SQLite.",
+)
+@click.option(
     "--quick", is_flag=True, help="A few hundred memories and one very short round: does everything still run?"
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write all figures to this file.")
 def main(
-    *, memories: int, users: int, rounds: int, seconds: float, only: str, quick: bool, json_file: Path | None
+    *,
+    memories: int,
+    users: int,
+    rounds: int,
+    seconds: float,
+    only: str,
+    engine_name: str | None,
+    quick: bool,
+    json_file: Path | None,
 ) -> None:
     """Requests per second and latency of a real server process over loopback.
 
@@ -44,12 +59,14 @@ def main(
     with tempfile.TemporaryDirectory(prefix="serving-") as name:
         folder = Path(name)
         with (
-            memory_server(folder, quiet_s=size.seconds) as server,
+            engine(engine_name, folder) as measured,
+            memory_server(folder, storage_url=measured.storage_url, quiet_s=size.seconds) as server,
             bare_server(folder) as bare,
             LoadGenerator() as generator,
         ):
             outcome = run(
                 size,
+                engine=measured,
                 server=server,
                 bare=bare,
                 generator=generator,

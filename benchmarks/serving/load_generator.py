@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import uvloop
@@ -38,6 +38,8 @@ class Measured:
     response_bytes: int
     server_share: float | None
     generator_share: float
+    engine_share: float | None = None
+    """Of an engine in a process of its own."""
 
     @property
     def per_s(self) -> float:
@@ -66,7 +68,8 @@ async def measure(plan: Plan) -> Measured:
     if plan.count is None:
         await asyncio.sleep(plan.warm_up_s)
         loop.recording = True
-    begun, used, server = time.perf_counter(), time.process_time(), processor_s(plan.server_pid)
+    begun, used = time.perf_counter(), time.process_time()
+    server, engine = processor_s(plan.server_pid), _engine_s(plan)
     if plan.count is None:
         await asyncio.sleep(plan.seconds)
         loop.recording = False
@@ -74,11 +77,17 @@ async def measure(plan: Plan) -> Measured:
         await running
     seconds = time.perf_counter() - begun
     generator_share = (time.process_time() - used) / seconds
-    after = processor_s(plan.server_pid)
+    server_share = _share(server, processor_s(plan.server_pid), seconds)
+    engine_share = _share(engine, _engine_s(plan), seconds)
     answers = list(loop.answers)
     loop.stop()
     await running
-    return _summary(answers, sizes, seconds, generator_share, _share(server, after, seconds))
+    measured = _summary(answers, sizes, seconds, generator_share, server_share)
+    return replace(measured, engine_share=engine_share)
+
+
+def _engine_s(plan: Plan) -> float | None:
+    return None if plan.engine_pid is None else processor_s(plan.engine_pid)
 
 
 async def measure_big_session(plan: Plan) -> BigSession:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
+from benchmarks.engines import Engine
 from benchmarks.processes import reset_peak, resident_bytes, resident_peak_bytes
 from benchmarks.serving.load_generator import BIG_SESSION, BigSession, Measured
 from benchmarks.serving.scenarios import SCENARIOS, Scenario
@@ -71,25 +72,40 @@ class Outcome:
     resident_idle_bytes: int | None
     resident_peak_bytes: int | None
     file_bytes: int | None
+    engine: Engine
+    engine_empty_bytes: int | None
+    engine_loaded_bytes: int | None
+    """Memory of Redis before and after the memories were loaded; None for engines that keep a file."""
 
 
 def run(
-    size: Size, *, server: Server, bare: Server, generator: LoadGenerator, folder: Path, say: Callable[[str], None]
+    size: Size,
+    *,
+    engine: Engine,
+    server: Server,
+    bare: Server,
+    generator: LoadGenerator,
+    folder: Path,
+    say: Callable[[str], None],
 ) -> Outcome:
     """Measure. Raises ServerFailed when the server ends or the data cannot be loaded."""
-    idle = resident_bytes(server.pid)
+    idle, empty_bytes = resident_bytes(server.pid), engine.used_bytes()
     plan = Plan(
         workload="load",
         port=server.port,
         server_pid=server.pid,
+        engine_pid=engine.pid,
         run=f"b{secrets.token_hex(3)}",
         memories=size.memories,
         users=size.users,
         sessions=size.sessions,
         big_session_messages=size.big_session_messages,
     )
-    load = _loaded(plan, generator, say)
+    load = _load_memories(plan, generator, say)
     background_s = server.wait_for_background()
+    loaded_bytes = engine.used_bytes()
+    _load_sessions(plan, generator)
+    background_s += server.wait_for_background()
     measured = [Rounds(scenario=each) for each in SCENARIOS if each.workload.startswith(tuple(size.only.split(",")))]
     outcome = Outcome(
         ready_s=server.ready_s,
@@ -102,6 +118,9 @@ def run(
         resident_idle_bytes=idle,
         resident_peak_bytes=None,
         file_bytes=None,
+        engine=engine,
+        engine_empty_bytes=empty_bytes,
+        engine_loaded_bytes=loaded_bytes,
     )
     for number in range(size.rounds):
         say(f"round {number + 1} of {size.rounds}")
@@ -135,15 +154,19 @@ def fsync_rate(folder: Path, seconds: float) -> float:
         path.unlink()
 
 
-def _loaded(plan: Plan, generator: LoadGenerator, say: Callable[[str], None]) -> Measured:
+def _load_memories(plan: Plan, generator: LoadGenerator, say: Callable[[str], None]) -> Measured:
     say(f"loading {plan.memories:,} memories of {plan.users:,} users through the API")
     load = generator.measure(replace(plan, clients=LOAD_CLIENTS, count=plan.memories))
-    sessions = generator.measure(replace(plan, workload="sessions", clients=LOAD_CLIENTS, count=plan.memories))
-    for each in (load, sessions):
-        if each.errors:
-            raise ServerFailed(f"loading failed: {each.error_sample}")
+    if load.errors:
+        raise ServerFailed(f"loading failed: {load.error_sample}")
     say(f"loaded {load.per_s * LOAD_BATCH:,.0f} memories/s")
     return load
+
+
+def _load_sessions(plan: Plan, generator: LoadGenerator) -> None:
+    sessions = generator.measure(replace(plan, workload="sessions", clients=LOAD_CLIENTS, count=plan.memories))
+    if sessions.errors:
+        raise ServerFailed(f"loading failed: {sessions.error_sample}")
 
 
 def _round(rounds: Rounds, plan: Plan, server: Server, bare: Server, generator: LoadGenerator) -> None:
@@ -161,6 +184,7 @@ def _round(rounds: Rounds, plan: Plan, server: Server, bare: Server, generator: 
                 workload=scenario.bare,
                 port=bare.port,
                 server_pid=bare.pid,
+                engine_pid=None,
                 clients=scenario.clients,
                 seconds=plan.seconds / 2,
                 request_bytes=ours.request_bytes,

@@ -36,14 +36,17 @@ def document(size: Size, outcome: Outcome) -> JSON:
         "resident_idle_bytes": outcome.resident_idle_bytes,
         "resident_peak_bytes": outcome.resident_peak_bytes,
         "file_bytes": outcome.file_bytes,
+        "engine": outcome.engine.name,
+        "engine_bytes_per_100k": _per_100k(size, outcome),
     }
 
 
 def show(found: JSON, console: Console) -> None:
     size, where = found["size"], found["machine"]
     console.print(
-        f"\n[bold]Serving[/bold]: {size['memories']:,} memories, {size['users']:,} users, medians of {size['rounds']} rounds "
-        f"of {size['seconds']:g} s; {where['processors']} processors, Python {where['python']}, {where['system']}"
+        f"\n[bold]Serving on {found['engine']}[/bold]: {size['memories']:,} memories, {size['users']:,} users, medians of "
+        f"{size['rounds']} rounds of {size['seconds']:g} s; {where['processors']} processors, Python {where['python']}, "
+        f"{where['system']}"
     )
     console.print(_scenarios_table(found))
     if found["big_session"]:
@@ -52,14 +55,21 @@ def show(found: JSON, console: Console) -> None:
         f"ready in {found['ready_s']:.2f} s · loaded {found['load']['memories_per_s']:,.0f} memories/s "
         f"(server {_share(found['load']['server_share'])}, generator {_share(found['load']['generator_share'])}) · "
         f"bare fsync {found['fsyncs_per_s']:,.0f}/s · resident {_mib(found['resident_idle_bytes'])} idle, "
-        f"{_mib(found['resident_peak_bytes'])} at most · file {_mib(found['file_bytes'])}"
+        f"{_mib(found['resident_peak_bytes'])} at most · {_kept(found)}"
     )
     console.print(
         "[dim]bare: a FastAPI route that returns as many bytes (writes: that fsyncs as many) under the same uvicorn. "
         "server, generator: share of one processor; cpu ms: the server's for one request, which a busy machine disturbs "
-        "least. background: time until promotion and extraction are done after a round (with the quiet that they wait for, "
-        "a round's length). 0.15.2: the Redis Agent Memory Server, measured elsewhere.[/dim]"
+        "least; redis ms: the same of Redis. background: time until promotion and extraction are done after a round (with "
+        "the quiet that they wait for, a round's length). 0.15.2: the Redis Agent Memory Server, measured elsewhere.[/dim]"
     )
+
+
+def _per_100k(size: Size, outcome: Outcome) -> float | None:
+    """Memory that Redis holds for a hundred thousand memories: their records, vectors, index and journal."""
+    if outcome.engine_loaded_bytes is None or outcome.engine_empty_bytes is None:
+        return None
+    return (outcome.engine_loaded_bytes - outcome.engine_empty_bytes) / size.memories * 100_000
 
 
 def _scenario(rounds: Rounds, fsyncs: float) -> JSON:
@@ -67,6 +77,7 @@ def _scenario(rounds: Rounds, fsyncs: float) -> JSON:
     per_s, p50 = rounds.middle(lambda each: each.per_s), rounds.middle(lambda each: each.p50_ms)
     shares = [each.server_share for each in rounds.ours if each.server_share is not None]
     server_ms = [each.server_share * 1000 / each.per_s for each in rounds.ours if each.server_share and each.per_s]
+    engine_ms = [each.engine_share * 1000 / each.per_s for each in rounds.ours if each.engine_share and each.per_s]
     return {
         "title": scenario.title,
         "workload": scenario.workload,
@@ -77,6 +88,7 @@ def _scenario(rounds: Rounds, fsyncs: float) -> JSON:
         "p99_ms": rounds.middle(lambda each: each.p99_ms),
         "server_share": middle(shares),
         "server_ms": middle(server_ms),
+        "engine_ms": middle(engine_ms),
         "generator_share": rounds.middle(lambda each: each.generator_share),
         "response_bytes": rounds.ours[0].response_bytes,
         "request_bytes": rounds.ours[0].request_bytes,
@@ -130,6 +142,7 @@ def _scenarios_table(found: JSON) -> Table:
         "ratio",
         "server",
         "cpu ms",
+        "redis ms",
         "generator",
         "background",
     ):
@@ -149,6 +162,7 @@ def _scenarios_table(found: JSON) -> Table:
             f"{each['ratio']:.2f}",
             _share(each["server_share"]),
             "–" if each["server_ms"] is None else f"{each['server_ms']:.2f}",
+            "" if each["engine_ms"] is None else f"{each['engine_ms']:.2f}",
             _share(each["generator_share"]),
             "" if background is None else f"{background:.1f} s",
             f"[red]{each['errors']}[/red]" if each["errors"] else "0",
@@ -171,6 +185,12 @@ def _verdict(holds: bool | None, target: str, measured: float | None) -> str:
         return ""
     share = "" if measured is None else f" ({measured:.0%})"
     return f"[green]✓[/green] {target}{share}" if holds else f"[red]✗[/red] {target}{share}"
+
+
+def _kept(found: JSON) -> str:
+    if found["engine_bytes_per_100k"] is None:
+        return f"file {_mib(found['file_bytes'])}"
+    return f"Redis holds {_mib(found['engine_bytes_per_100k'])} per 100,000 memories"
 
 
 def _share(value: float | None) -> str:

@@ -101,19 +101,18 @@ class Server:
             return False
 
 
-def memory_server(folder: Path, *, quiet_s: float) -> Server:
-    """The real server, by its command, on STORAGE_URL or else on a new file in ``folder``.
+def memory_server(folder: Path, *, storage_url: str, quiet_s: float) -> Server:
+    """The real server, by its command.
 
     ``quiet_s``: how long a session is quiet before it is extracted from; the default would have every write round wait half a
     minute for its background work.
     """
-    own_storage = {} if os.environ.get("STORAGE_URL") else {"STORAGE_URL": f"sqlite:///{storage_file(folder)}"}
     command = str(Path(sysconfig.get_path("scripts")) / "agent-memory")
     return Server(
         [command, "api", "--port", "{port}"],
         folder=folder,
         name="server",
-        environment={**own_storage, "LOG_LEVEL": "WARNING", "EXTRACTION_DEBOUNCE_SECONDS": str(quiet_s)},
+        environment={"STORAGE_URL": storage_url, "LOG_LEVEL": "WARNING", "EXTRACTION_DEBOUNCE_SECONDS": str(quiet_s)},
     )
 
 

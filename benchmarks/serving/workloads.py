@@ -31,6 +31,7 @@ class Plan:
     server_pid: int
     run: str
     """Leads every id of this run, so that a shared store may be used."""
+    engine_pid: int | None = None
     number: int = 0
     """Of the round: writes of different rounds never meet."""
     clients: int = 1
