@@ -47,6 +47,19 @@ class Embedded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """What another store kept beside a record that is carried over from it."""
+
+    origin: str
+    """The kind of the operation that wrote it first."""
+    is_copy: bool
+    """It stepped back because it says the same as the memory that took its place."""
+    compared: bool
+    """It need not be compared with others before it changes."""
+    vectors: tuple[Embedded, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Put:
     """Create the memory, or replace the one with its key (keeping its ``persisted_at`` and author).
 
@@ -66,6 +79,8 @@ class Put:
     A record already under the new key makes the operation fail as Conflict."""
     if_operation: str | None = None
     """Only if the stored memory's ``operation_id`` is this; else the operation fails as StaleRevision (an edit's If-Match)."""
+    carried: Carried | None = None
+    """The record comes from another store, with all that belongs to it; ``deduplicate`` and ``embedded`` are not used then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,16 +129,17 @@ async def _put(journalling: Journalling, number: int, change: Put, *, token_key:
     memory = _as_stored(journalling, change.memory, stored, duplicate_of=duplicate_of)
     terms = pack_terms(token_key, change.tokens)
     survivor = key.id if memory.superseded_by is None else memory.superseded_by
+    is_copy = duplicate_of is not None or (change.carried is not None and change.carried.is_copy)
     if stored is None:
         effect = Effect.CREATED
         after = insert_memory(
             transaction,
             Stored(
                 handle=naming.handle_of(*key),
-                is_copy=duplicate_of is not None,
+                is_copy=is_copy,
                 terms=terms,
                 spaces=(),
-                origin=journalling.kind.value,
+                origin=journalling.kind.value if change.carried is None else change.carried.origin,
                 due="",
                 embedding="",
                 memory=memory,
@@ -148,10 +149,15 @@ async def _put(journalling: Journalling, number: int, change: Put, *, token_key:
         is_same = not moved and _same_content(memory, stored.memory) and terms == stored.terms
         effect, after = (Effect.UNCHANGED, stored) if is_same else (Effect.UPDATED, stored)
         if effect is Effect.UPDATED:
-            after = update_memory(transaction, stored, memory, is_copy=duplicate_of is not None, terms=terms)
+            after = update_memory(transaction, stored, memory, is_copy=is_copy, terms=terms)
     wants_vector = stored is not None and stored.memory.embedding is EmbeddingStatus.PENDING
     if change.embedded is not None and (effect is not Effect.UNCHANGED or wants_vector):
         after = store_vector(transaction, after, change.embedded)
+    if change.carried is not None:
+        for each in change.carried.vectors:
+            after = store_vector(transaction, after, each)
+        if change.carried.compared:
+            after = with_due(transaction, after, "")
     if change.deduplicate and effect is not Effect.UNCHANGED and is_compared(memory):
         with_due(transaction, after, due_of(Stage.NEW, 0, transaction.token))
     if duplicate_of is not None and effect is not Effect.UNCHANGED:

@@ -52,7 +52,9 @@ class RedisMemories:
         self._token_key = token_key
 
     async def commit(self, operation: Operation, /) -> Committed:
-        await self._index.prepare([change.embedded for change in operation.changes if isinstance(change, Put)])
+        puts = [change for change in operation.changes if isinstance(change, Put)]
+        carried = [each for put in puts if put.carried is not None for each in put.carried.vectors]
+        await self._index.prepare([*(put.embedded for put in puts), *carried])
         return await transact(
             self._link, lambda transaction: committing.commit(transaction, operation, token_key=self._token_key)
         )

@@ -21,7 +21,7 @@ from agent_memory_server.domain.records import EmbeddingStatus, Memory, MemoryKe
 from agent_memory_server.domain.sessions import SessionGuard
 from agent_memory_server.errors import Conflict, InvalidInput, StaleRevision
 from agent_memory_server.ports.comparisons import Stage
-from agent_memory_server.stores.sqlite.comparison_marks import is_compared, mark_due
+from agent_memory_server.stores.sqlite.comparison_marks import forget_due, is_compared, mark_due
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.deleting import copies_of, delete_stored, scrub_history
 from agent_memory_server.stores.sqlite.journalling import Journalling, begin_operation
@@ -125,6 +125,7 @@ def _put(journalling: Journalling, number: int, change: Put) -> tuple[Effect, st
     memory = _as_stored(journalling, change.memory, stored, duplicate_of=duplicate_of)
     terms = pack_terms(connected.token_key, change.tokens)
     survivor = key.id if memory.superseded_by is None else memory.superseded_by
+    is_copy = duplicate_of is not None or (change.carried is not None and change.carried.is_copy)
     if stored is None:
         effect = Effect.CREATED
         handle = insert_memory(
@@ -132,9 +133,9 @@ def _put(journalling: Journalling, number: int, change: Put) -> tuple[Effect, st
             memory,
             tenant_id=tenant_id,
             scope_id=scope_id,
-            is_copy=duplicate_of is not None,
+            is_copy=is_copy,
             terms=terms,
-            origin=journalling.kind.value,
+            origin=journalling.kind.value if change.carried is None else change.carried.origin,
             due=Stage.NEW if change.deduplicate else Stage.CHANGED,
         )
     else:
@@ -142,11 +143,17 @@ def _put(journalling: Journalling, number: int, change: Put) -> tuple[Effect, st
         is_same = scope_id == stored.scope_id and key.id == stored.memory.id and _same_content(memory, stored.memory)
         effect = Effect.UNCHANGED if is_same and terms == stored.terms else Effect.UPDATED
         if effect is Effect.UPDATED:
-            update_memory(connected, stored, memory, scope_id=scope_id, is_copy=duplicate_of is not None, terms=terms)
+            update_memory(connected, stored, memory, scope_id=scope_id, is_copy=is_copy, terms=terms)
     if change.embedded is not None:
         live = memory.superseded_by is None
         if effect is not Effect.UNCHANGED or (stored is not None and _wants_vector(stored)):
             store_vector(connected, change.embedded, handle=handle, tenant_id=tenant_id, scope_id=scope_id, live=live)
+    if change.carried is not None:
+        live = memory.superseded_by is None
+        for each in change.carried.vectors:
+            store_vector(connected, each, handle=handle, tenant_id=tenant_id, scope_id=scope_id, live=live)
+        if change.carried.compared:
+            forget_due(connected, handle)
     if change.deduplicate and effect is Effect.UPDATED and is_compared(memory):
         mark_due(connected, handle, tenant_id=tenant_id, scope_id=scope_id, stage=Stage.NEW)
     if duplicate_of is not None and effect is not Effect.UNCHANGED:

@@ -1,0 +1,327 @@
+"""What is carried from one store to another: each kind of record whole, with what a store keeps beside it.
+
+Every record has a ``key`` that names it in any store, and two documents. ``content`` is what clients and operators wrote or
+see; a store that was not written to since holds it unchanged. ``state`` is everything that is carried, background marks and
+vectors included. Fields that a store sets by itself (revision, operation, times of access) are in neither.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from agent_memory_server.domain.identity import Scope
+from agent_memory_server.domain.jobs import Task
+from agent_memory_server.domain.operations import Embedded
+from agent_memory_server.domain.records import Memory, MemoryKey
+from agent_memory_server.domain.sessions import Message, Session
+from agent_memory_server.domain.summary_views import Group, Partition, SummaryView, group_key
+
+Key = tuple[str | None, ...]
+
+
+class Kind(StrEnum):
+    """Kinds of records, in the order in which they are carried: what refers to others comes after them."""
+
+    MEMORIES = "memories"
+    SESSIONS = "sessions"
+    SUMMARY_VIEWS = "summary views"
+    PARTITIONS = "summaries"
+    WORK = "pending work"
+    TASKS = "tasks"
+    TOKENS = "access tokens"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryRecord:
+    memory: Memory
+    vectors: tuple[Embedded, ...] = ()
+    """Every vector of every model, and the marks that a model finds nothing to embed."""
+    origin: str
+    """The kind of operation that wrote it first."""
+    is_copy: bool = False
+    """It says the same as what took its place, and goes with it."""
+    compared: bool = False
+    """Nothing about it is waiting to be compared with others."""
+
+    @property
+    def key(self) -> MemoryKey:
+        return self.memory.key
+
+    def content(self) -> object:
+        memory = self.memory
+        return [
+            list(memory.key),
+            memory.scope.session_id,
+            memory.text,
+            _micros(memory.created_at),
+            _micros(memory.updated_at),
+            memory.memory_type.value,
+            memory.topics,
+            memory.entities,
+            memory.name,
+            memory.pinned,
+            memory.memory_hash,
+            memory.extracted,
+            _micros(memory.persisted_at),
+            memory.extracted_from,
+            _micros(memory.event_date),
+            memory.extraction_strategy,
+            memory.extraction_strategy_config,
+            memory.metadata,
+            memory.source.value,
+            memory.author,
+            memory.trust,
+            memory.derived_from,
+            memory.superseded_by,
+            _micros(memory.valid_from),
+            _micros(memory.valid_to),
+            _micros(memory.expires_at),
+        ]
+
+    def state(self) -> object:
+        return [self.content(), sorted(map(vector_state, self.vectors)), self.origin, self.is_copy, self.compared]
+
+
+def vector_state(embedded: Embedded) -> tuple[str, str, str]:
+    """Equal for vectors that are equal to the last bit."""
+    held = b"" if embedded.vector is None else embedded.vector.tobytes()
+    return embedded.model, embedded.kind, hashlib.blake2b(held, digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionMessage:
+    """A message with its place: ``sequence`` ascends with arrival."""
+
+    sequence: int
+    archived: bool
+    message: Message
+
+    def content(self) -> object:
+        message = self.message
+        return [self.archived, message.id, message.role, message.content, _micros(message.created_at), message.name]
+
+    def state(self) -> object:
+        message = self.message
+        return [self.content(), _micros(message.persisted_at), message.extracted, message.token_count]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRecord:
+    """A session whose messages are carried beside it, in portions."""
+
+    session: Session
+    """Without messages."""
+    expires_at: datetime | None
+
+    @property
+    def key(self) -> Key:
+        scope = self.session.scope
+        return scope.tenant, scope.namespace, scope.user_id, scope.session_id
+
+    def content(self) -> object:
+        session = self.session
+        return [
+            list(self.key),
+            [MemoryRecord(memory=memory, origin="").content() for memory in session.memories],
+            session.data,
+            session.context,
+            session.tokens,
+            session.strategy.name,
+            session.strategy.config,
+            session.ttl_seconds,
+            _micros(session.created_at),
+            _micros(session.updated_at),
+        ]
+
+    def state(self) -> object:
+        return [self.content(), self.session.summarization.value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewRecord:
+    view: SummaryView
+
+    @property
+    def key(self) -> Key:
+        return self.view.owner.tenant, self.view.id
+
+    def content(self) -> object:
+        view, draft = self.view, self.view.draft
+        return [
+            list(self.key),
+            view.owner.namespace,
+            view.owner.user_id,
+            _micros(view.created_at),
+            view.created_by,
+            draft.source.value,
+            draft.name,
+            draft.group_by,
+            draft.filters,
+            draft.time_window_days,
+            draft.continuous,
+            draft.prompt,
+            draft.model_name,
+        ]
+
+    def state(self) -> object:
+        return self.content()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionRecord:
+    tenant: str
+    partition: Partition
+    sources: tuple[MemoryKey, ...] | None
+    """The memories that it was made of; None: not known."""
+
+    @property
+    def key(self) -> Key:
+        return self.tenant, self.partition.view_id, group_key(self.partition.group)
+
+    def content(self) -> object:
+        partition = self.partition
+        return [
+            list(self.key),
+            partition.summary,
+            partition.memory_count,
+            _micros(partition.computed_at),
+            partition.empty_reason,
+        ]
+
+    def state(self) -> object:
+        sources = None if self.sources is None else sorted(_sortable(key) for key in self.sources)
+        return [self.content(), self.partition.fingerprint, sources]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkRecord:
+    """Pending or dead work. A claim is not carried: whoever finds it there may begin."""
+
+    owner: Scope
+    kind: str
+    name: str
+    """Its key: one of a kind and name in one owner scope."""
+    payload: Mapping[str, Any]
+    created_at: datetime
+    requested_at: datetime
+    not_before: datetime
+    attempts: int
+    generation: int
+    dead: bool
+    reason: str | None
+    task_id: str
+
+    @property
+    def key(self) -> Key:
+        return self.owner.tenant, self.owner.namespace, self.owner.user_id, self.kind, self.name
+
+    def content(self) -> object:
+        return [list(self.key), self.payload, _micros(self.created_at), self.dead, self.reason, self.task_id]
+
+    def state(self) -> object:
+        return [self.content(), _micros(self.requested_at), _micros(self.not_before), self.attempts, self.generation]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRecord:
+    task: Task
+    kind: str
+    """As stored: the intent's kind, or the task that it names."""
+    expires_at: datetime
+    follows: Key | None
+    """The key of the work that it follows; None when that is done or gone."""
+    generation: int
+
+    @property
+    def key(self) -> Key:
+        scope = self.task.scope
+        return scope.tenant, scope.namespace, scope.user_id, self.task.id
+
+    def content(self) -> object:
+        task = self.task
+        return [
+            list(self.key),
+            self.kind,
+            task.status.value,
+            _micros(task.created_at),
+            task.view_id,
+            _micros(task.started_at),
+            _micros(task.completed_at),
+            task.error_message,
+            task.result,
+        ]
+
+    def state(self) -> object:
+        follows = None if self.follows is None else list(self.follows)
+        return [self.content(), _micros(self.expires_at), follows, self.generation]
+
+
+Record = MemoryRecord | SessionRecord | ViewRecord | PartitionRecord | WorkRecord | TaskRecord
+
+
+class Digest:
+    """Adds up documents to one short text: equal documents in equal order give an equal one."""
+
+    def __init__(self) -> None:
+        self._hashed = hashlib.blake2b(digest_size=8)
+
+    def add(self, document: object) -> None:
+        written = json.dumps(document, sort_keys=True, separators=(",", ":"), default=_plain)
+        encoded = written.encode("utf-8", "surrogatepass")
+        self._hashed.update(b"%d:" % len(encoded) + encoded)
+
+    def text(self) -> str:
+        return self._hashed.hexdigest()
+
+
+class Mark:
+    """What was carried of one record, as the ledger keeps it: digests of its state and of its content."""
+
+    def __init__(self) -> None:
+        self._state, self._content = Digest(), Digest()
+
+    def add(self, record: Record | SessionMessage) -> None:
+        self._state.add(record.state())
+        self._content.add(record.content())
+
+    def text(self) -> str:
+        return f"{self._state.text()}.{self._content.text()}"
+
+
+def mark_of(record: Record, messages: Sequence[SessionMessage] = ()) -> str:
+    mark = Mark()
+    mark.add(record)
+    for message in messages:
+        mark.add(message)
+    return mark.text()
+
+
+def content_of(mark: str) -> str:
+    """The part of a mark that only clients change."""
+    return mark.partition(".")[2]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    raise TypeError(f"{type(value).__name__} is not carried")
+
+
+def _sortable(key: MemoryKey) -> list[str]:
+    return ["-" if part is None else "=" + part for part in key]
+
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+def _micros(moment: datetime | None) -> int | None:
+    if moment is None:
+        return None
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
