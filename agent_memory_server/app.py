@@ -11,16 +11,18 @@ from urllib.parse import quote
 
 from ulid import ULID
 
+from agent_memory_server.app_authentication import check_authentication
 from agent_memory_server.app_language import Asking, open_gate, secret
 from agent_memory_server.app_services import Services
 from agent_memory_server.config import Settings
 from agent_memory_server.domain.jobs import Lane
 from agent_memory_server.embeddings.opening import open_embedder
-from agent_memory_server.errors import ConfigurationError
 from agent_memory_server.ports.language_model import LanguageModel
 from agent_memory_server.ports.outbox import Outbox
 from agent_memory_server.ports.task_queue import TaskQueue
 from agent_memory_server.queues.in_process import InProcessQueue
+from agent_memory_server.services.access_tokens import AccessTokenService
+from agent_memory_server.services.authentication import Authentication
 from agent_memory_server.services.compaction import CompactionService
 from agent_memory_server.services.extraction.on_request import ExtractionOnRequestService
 from agent_memory_server.services.forgetting import ForgettingService
@@ -36,6 +38,7 @@ from agent_memory_server.services.readiness import ReadinessService
 from agent_memory_server.services.reindexing import ReindexingService
 from agent_memory_server.services.schedules import ScheduleService
 from agent_memory_server.services.search import SearchService
+from agent_memory_server.services.search_explanation import SearchExplanationService
 from agent_memory_server.services.summary_views import SummaryViewService
 from agent_memory_server.services.upkeep import UpkeepService
 from agent_memory_server.services.working_memory import WorkingMemoryService
@@ -49,9 +52,13 @@ DATABASE_NAME = "memory.db"
 class MemoryApp:
     """The services of one running server, and what its banner and its transports need to know."""
 
+    authentication: Authentication
+    """Who is asking: every transport asks it before anything else."""
+    access_tokens: AccessTokenService
     working_memory: WorkingMemoryService
     memories: MemoryService
     search: SearchService
+    search_explanation: SearchExplanationService
     optimized_search: OptimizedSearchService
     extraction: ExtractionOnRequestService
     hydration: HydrationService
@@ -78,6 +85,8 @@ class MemoryApp:
     local_mode: bool
     """No language model is configured: everything runs in this process, offline."""
     require_message_timestamps: bool
+    docs_public: bool
+    """Whether the API's documentation is shown without a credential."""
     storage: str
     embedding_model: str
     now: Callable[[], datetime]
@@ -120,11 +129,7 @@ async def open_app(
     between attempts. ``queue`` is told when there is work to do; ``parallel``: how much of one lane is done at a time. Raises
     ConfigurationError with what to change.
     """
-    if settings.wants_authentication:
-        raise ConfigurationError(
-            "AUTH_MODE, TOKEN_AUTH_ENABLED or DISABLE_AUTH=false asks for authentication, which this version does not have "
-            "yet; it will not start open instead. Unset them to run on loopback without authentication."
-        )
+    check_authentication(settings)
     async with contextlib.AsyncExitStack() as stack:
         stores = await open_stores(storage_url(settings), now=now, strict=settings.durability == "strict")
         stack.push_async_callback(stores.engine.close)
@@ -150,6 +155,7 @@ async def open_app(
             now=now,
             new_id=new_id,
         )
+        stack.push_async_callback(services.authentication.close)
         yield _app(services, model_usage)
 
 
@@ -157,9 +163,12 @@ def _app(services: Services, model_usage: UsageAccount) -> MemoryApp:
     """What the transports see of the services."""
     settings, stores = services.settings, services.stores
     return MemoryApp(
+        authentication=services.authentication,
+        access_tokens=services.access_tokens,
         working_memory=services.working_memory,
         memories=services.memories,
         search=services.search,
+        search_explanation=services.search_explanation,
         optimized_search=services.optimized_search,
         extraction=services.extraction_on_request,
         hydration=services.hydration,
@@ -182,6 +191,7 @@ def _app(services: Services, model_usage: UsageAccount) -> MemoryApp:
         long_term_memory=settings.long_term_memory,
         local_mode=services.gate is None,
         require_message_timestamps=settings.require_message_timestamps,
+        docs_public=settings.docs_public or not services.authentication.is_on,
         storage=stores.engine.describe(),
         embedding_model=services.embedder.model,
         now=services.now,

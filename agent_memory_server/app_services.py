@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 
+from agent_memory_server.app_authentication import open_authentication
 from agent_memory_server.app_background import (
     compaction_policy,
     forgetting_policy,
@@ -22,6 +23,7 @@ from agent_memory_server.app_language import (
     open_query_optimizer,
     open_summarizer,
 )
+from agent_memory_server.auth.bcrypt_hashes import BcryptHashes
 from agent_memory_server.config import Settings
 from agent_memory_server.domain.jobs import IntentKind, Lane
 from agent_memory_server.ports.embedder import Embedder
@@ -29,7 +31,11 @@ from agent_memory_server.ports.stores import Stores
 from agent_memory_server.ports.task_queue import TaskQueue
 from agent_memory_server.ports.tokenizer import Tokenizer
 from agent_memory_server.queues.in_process import InProcessQueue
+from agent_memory_server.services.access_tokens import AccessTokenService
+from agent_memory_server.services.audit import Audit
+from agent_memory_server.services.authentication import Authentication
 from agent_memory_server.services.compaction import CompactionService
+from agent_memory_server.services.context_filling import ContextFilling
 from agent_memory_server.services.deduplication import NearDuplicates
 from agent_memory_server.services.embedding import EmbeddingService
 from agent_memory_server.services.enrichment import EnrichmentService, ModelEnrichment, RuleEnrichment
@@ -38,6 +44,7 @@ from agent_memory_server.services.extraction.on_request import ExtractionOnReque
 from agent_memory_server.services.extraction.thread import ThreadExtractionService
 from agent_memory_server.services.forgetting import ForgettingService
 from agent_memory_server.services.hydration import HydrationService
+from agent_memory_server.services.imported_tokens import ImportedTokens
 from agent_memory_server.services.indexing import Indexer
 from agent_memory_server.services.jobs import JobService
 from agent_memory_server.services.language import LanguageGate
@@ -51,6 +58,7 @@ from agent_memory_server.services.query_optimization import OptimizedSearchServi
 from agent_memory_server.services.reindexing import ReindexingService
 from agent_memory_server.services.schedules import Schedule, ScheduleService
 from agent_memory_server.services.search import SearchService
+from agent_memory_server.services.search_explanation import SearchExplanationService
 from agent_memory_server.services.summarization import SummarizationService
 from agent_memory_server.services.summary_views import SummaryViewService
 from agent_memory_server.services.upkeep import UpkeepService
@@ -86,6 +94,23 @@ class Services:
     def wake_all(self) -> None:
         for lane in Lane:
             self.queue.wake(lane)
+
+    # -- who may do what
+
+    @cached_property
+    def audit(self) -> Audit:
+        return Audit()
+
+    @cached_property
+    def access_tokens(self) -> AccessTokenService:
+        imported = ImportedTokens(store=self.stores.access_tokens, hashes=BcryptHashes())
+        return AccessTokenService(
+            store=self.stores.access_tokens, imported=imported, audit=self.audit, now=self.now, new_id=self.new_id
+        )
+
+    @cached_property
+    def authentication(self) -> Authentication:
+        return open_authentication(self.settings, self.access_tokens, self.audit)
 
     # -- making memories
 
@@ -187,7 +212,14 @@ class Services:
 
     @cached_property
     def search(self) -> SearchService:
-        return SearchService(store=self.stores.memories, embedder=self.embedder, now=self.now)
+        filling = ContextFilling(store=self.stores.memories, tokenizer=self.tokenizer)
+        return SearchService(store=self.stores.memories, embedder=self.embedder, now=self.now, filling=filling)
+
+    @cached_property
+    def search_explanation(self) -> SearchExplanationService:
+        return SearchExplanationService(
+            search=self.search, store=self.stores.memories, embedder=self.embedder, now=self.now
+        )
 
     @cached_property
     def optimized_search(self) -> OptimizedSearchService:

@@ -80,6 +80,31 @@ class Settings(BaseSettings):
     token_auth_enabled: bool = Field(
         default=False, description="Asks for token authentication, as AUTH_MODE=token does."
     )
+    oauth2_issuer_url: str | None = Field(
+        default=None, description="Issuer of the tokens that AUTH_MODE=oauth2 accepts, exactly as their iss says."
+    )
+    oauth2_audience: str | None = Field(
+        default=None, description="What the tokens' aud must hold: this server. Needed for AUTH_MODE=oauth2."
+    )
+    oauth2_jwks_url: str | None = Field(
+        default=None, description="Where the issuer's keys are. Unset: as the issuer's own metadata says."
+    )
+    oauth2_algorithms: list[str] = Field(
+        default=["RS256"], description="Signature algorithms that are accepted, as JSON: RS, PS, ES and EdDSA ones."
+    )
+    oauth2_tenant_claim: str | None = Field(
+        default=None, description="Claim that names the tenant. Unset: every token is of the tenant default."
+    )
+    oauth2_user_claim: str | None = Field(
+        default=None,
+        description="Claim that binds a token to one user, such as sub. Unset: a token reaches every user of its tenant.",
+    )
+    oauth2_namespace_claim: str | None = Field(
+        default=None, description="Claim that binds a token to one namespace. Unset: it reaches every one of its tenant."
+    )
+    docs_public: bool = Field(
+        default=False, description="With authentication on: show /docs, /redoc and /openapi.json without a credential."
+    )
     max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=16 * 1024 * 1024, description="Largest request body in bytes; a larger one is answered with 413."
     )
@@ -218,6 +243,13 @@ class Settings(BaseSettings):
         """A setting that asks for authentication always wins over one that leaves it off."""
         return self.auth_mode is not AuthMode.DISABLED or self.token_auth_enabled or self.disable_auth is False
 
+    @property
+    def authentication_mode(self) -> AuthMode:
+        """What the three settings say together; access tokens are accepted in both modes that authenticate."""
+        if self.auth_mode is AuthMode.DISABLED and self.wants_authentication:
+            return AuthMode.TOKEN
+        return self.auth_mode
+
     def checked_host(self, host: str) -> str:
         """The address to bind to, or ConfigurationError: without authentication only loopback is bound."""
         if self.wants_authentication or self.allow_unauthenticated or is_loopback(host):
@@ -257,8 +289,7 @@ NOT_YET = frozenset(
     """
     DEFAULT_MCP_NAMESPACE DEFAULT_MCP_USER_ID
     MCP_HOST MCP_PORT
-    MEMORY_VECTOR_DB_FACTORY OAUTH2_ALGORITHMS OAUTH2_AUDIENCE
-    OAUTH2_ISSUER_URL OAUTH2_JWKS_URL
+    MEMORY_VECTOR_DB_FACTORY
     REDISVL_INDEX_NAME REDISVL_INDEX_PREFIX
     WORKING_MEMORY_INDEX_NAME WORKING_MEMORY_MIGRATION_COMPLETE
     """.split()  # noqa: SIM905 - half a hundred quoted names read worse

@@ -19,6 +19,7 @@
     │   │   ├── StoreCorrupt               503
     │   │   └── StoreTimeout               504
     │   ├── StoreFull                      507   no space: nothing of the request was stored
+    │   ├── IssuerUnavailable              503   the keys that verify its tokens cannot be fetched
     │   ├── EmbedderUnavailable            503
     │   └── ModelUnavailable               503
     │       └── ModelAnswerUnusable        503   refusal, empty, cut or malformed
@@ -51,13 +52,25 @@ class BadRequest(MemoryServerError):
 
 
 class NotAuthenticated(MemoryServerError):
+    """No credential, or one that is not valid. ``challenge`` is the answer's WWW-Authenticate (RFC 6750)."""
+
     status = 401
     title = "Not authenticated"
 
+    def __init__(self, message: str = "", *, was_given: bool = False) -> None:
+        super().__init__(message)
+        self.challenge = 'Bearer error="invalid_token"' if was_given else "Bearer"
+
 
 class NotPermitted(MemoryServerError):
+    """The caller may not do this. ``challenge`` names the scope that its credential lacks (RFC 6750), None for other reasons."""
+
     status = 403
     title = "Not permitted"
+
+    def __init__(self, message: str = "", *, scope: str | None = None) -> None:
+        super().__init__(message)
+        self.challenge = None if scope is None else f'Bearer error="insufficient_scope", scope="{scope}"'
 
 
 class NotFound(MemoryServerError):
@@ -153,6 +166,12 @@ class StoreTimeout(StoreUnavailable):
 class StoreFull(DependencyUnavailable):
     status = 507
     title = "Store full"
+
+
+class IssuerUnavailable(DependencyUnavailable):
+    """Whether a token is valid cannot be said now: never answered as if it were not."""
+
+    title = "Token issuer unavailable"
 
 
 class EmbedderUnavailable(DependencyUnavailable):

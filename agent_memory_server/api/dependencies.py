@@ -10,20 +10,23 @@ import structlog
 from starlette.types import Scope
 
 from agent_memory_server.app import MemoryApp
-from agent_memory_server.domain.identity import ANONYMOUS, Principal
+from agent_memory_server.domain.identity import ANONYMOUS, Permission, Principal
 from agent_memory_server.errors import MemoryServerError, StoreUnavailable
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
-def caller_of(scope: Scope) -> Principal:
-    """Who is calling. The one place that decides it.
+async def caller_of(scope: Scope, app: MemoryApp, permission: Permission, *, action: str) -> Principal:
+    """Who is calling, and that they may do this: the one place of REST that decides it, before anything else is read.
 
-    Authentication is off: ``Authorization`` and ``X-API-Key`` are accepted and not looked at. ``open_app`` refuses to start
-    when a setting asks for authentication, so this never stands in for a check that somebody relies on.
+    Raises NotAuthenticated, NotPermitted, TooManyRequests.
     """
-    del scope
-    return ANONYMOUS
+    authentication = app.authentication
+    if not authentication.is_on:
+        return ANONYMOUS
+    caller = await authentication.authenticate(scope["headers"])
+    authentication.require(caller, permission, action=action)
+    return caller
 
 
 class Afterwards:

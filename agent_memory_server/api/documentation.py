@@ -14,6 +14,14 @@ ASSETS_URL = "/docs-assets"
 OPENAPI_URL = "/openapi.json"
 
 
+_PAGES = ("/docs", "/redoc", OPENAPI_URL, ASSETS_URL)
+
+
+def is_documentation(path: str) -> bool:
+    """Whether the path leads to one of these pages, or to what they load."""
+    return any(path == page or path.startswith(f"{page}/") for page in _PAGES)
+
+
 def add_documentation_pages(api: FastAPI, *, title: str) -> None:
     """Serve both pages with the assets that the package ``fastapi-offline`` carries."""
     api.mount(ASSETS_URL, StaticFiles(directory=_assets()), name="docs-assets")

@@ -23,6 +23,7 @@ from agent_memory_server.errors import (
     InvalidInput,
     MemoryServerError,
     NotAuthenticated,
+    NotPermitted,
     TooLarge,
     TooManyRequests,
 )
@@ -94,8 +95,8 @@ def problem(
 def _headers_of(error: MemoryServerError) -> Headers:
     if isinstance(error, DependencyUnavailable | TooManyRequests):
         return ((b"retry-after", b"%d" % max(1, error.retry_after_s)),)
-    if isinstance(error, NotAuthenticated):
-        return ((b"www-authenticate", b"Bearer"),)
+    if isinstance(error, NotAuthenticated | NotPermitted) and error.challenge is not None:
+        return ((b"www-authenticate", error.challenge.encode("latin-1")),)
     return ()
 
 

@@ -13,7 +13,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from agent_memory_server.api.errors import problem
 from agent_memory_server.api.trace import trace_of
 
-HEAD_BYTES_MAX = 64 * 1024
+HEAD_BYTES_MAX = 96 * 1024
+_URL_BYTES_MAX = 64 * 1024
+"""Of the parser."""
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -43,8 +45,8 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words are for its log
-        is_long = len(getattr(self, "url", b"")) >= HEAD_BYTES_MAX
-        reason = f"the URL is longer than {HEAD_BYTES_MAX - 1} bytes" if is_long else "this is not a valid HTTP request"
+        is_long = len(getattr(self, "url", b"")) >= _URL_BYTES_MAX
+        reason = f"the URL is longer than {_URL_BYTES_MAX - 1} bytes" if is_long else "this is not a valid HTTP request"
         self._refuse(HTTPStatus.BAD_REQUEST, reason)
 
     def _refuse(self, status: HTTPStatus, reason: str) -> None:

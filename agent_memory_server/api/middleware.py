@@ -11,12 +11,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent_memory_server.api.answers import Answer
 from agent_memory_server.api.bodies import body_too_large
-from agent_memory_server.api.dependencies import Runtime
+from agent_memory_server.api.dependencies import Runtime, caller_of
 from agent_memory_server.api.dispatch import Dispatcher
+from agent_memory_server.api.documentation import is_documentation
 from agent_memory_server.api.errors import BodyTooLarge, ClientGone, problem_answer
 from agent_memory_server.api.operations import Call
 from agent_memory_server.api.paths import segments_of
 from agent_memory_server.api.trace import Trace, trace_of
+from agent_memory_server.domain.identity import STRANGER, Permission
 
 DRAIN_S = 2.0
 """How long the rest of a refused body is thrown away before the connection is closed, so that the client sees the answer."""
@@ -64,11 +66,17 @@ class Gateway:
         method: str = scope["method"]
         found = self._dispatcher.find(method, segments_of(scope))
         if found is None:
+            if is_documentation(scope["path"]) and not self._runtime.app.docs_public:
+                await caller_of(scope, self._runtime.app, Permission.READ, action="read the documentation")
             await self._rest(scope, receive, outgoing)
             return
         if found.operation is None:
             raise HTTPException(405, headers={"Allow": ", ".join(found.allowed)})
-        answer = await found.operation.handler(Call(scope, receive, self._runtime, found.ids))
+        operation = found.operation
+        caller = STRANGER
+        if operation.permission is not None:
+            caller = await caller_of(scope, self._runtime.app, operation.permission, action=operation.name)
+        answer = await operation.handler(Call(scope, receive, self._runtime, found.ids, caller))
         await answer.send(outgoing)
 
     def _check_length(self, content_length: bytes | None) -> None:

@@ -19,11 +19,11 @@ from starlette.types import Receive, Scope
 
 from agent_memory_server.api import bodies
 from agent_memory_server.api.answers import Answer
-from agent_memory_server.api.dependencies import Runtime, caller_of
+from agent_memory_server.api.dependencies import Runtime
 from agent_memory_server.api.errors import BadBody
 from agent_memory_server.api.paths import checked_id
 from agent_memory_server.app import MemoryApp
-from agent_memory_server.domain.identity import Principal
+from agent_memory_server.domain.identity import Permission, Principal
 from agent_memory_server.errors import BadRequest
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -38,12 +38,14 @@ class Call:
 
     __slots__ = ("_ids", "_receive", "_scope", "caller", "runtime")
 
-    def __init__(self, scope: Scope, receive: Receive, runtime: Runtime, ids: Mapping[str, str]) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, runtime: Runtime, ids: Mapping[str, str], caller: Principal
+    ) -> None:
         self._scope = scope
         self._ids = ids
         self._receive = receive
         self.runtime = runtime
-        self.caller: Principal = caller_of(scope)
+        self.caller = caller
 
     @property
     def app(self) -> MemoryApp:
@@ -100,6 +102,9 @@ class Operation:
     path: str
     handler: Handler
     answers: type[BaseModel]
+    permission: Permission | None = Permission.ADMIN
+    """What a credential must allow, when authentication is on; None: open to everybody. One that is left out is ADMIN, so that
+    an endpoint never opens by being forgotten."""
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     body_is_optional: bool = False

@@ -6,6 +6,7 @@ it. ``None`` means "none" on a record and "not named" in a selector; the empty s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -49,6 +50,18 @@ class Permission(StrEnum):
     ADMIN = "admin"
 
 
+_IMPLIED = {
+    Permission.READ: frozenset({Permission.READ}),
+    Permission.WRITE: frozenset({Permission.READ, Permission.WRITE}),
+    Permission.ADMIN: frozenset(Permission),
+}
+
+
+def implied(permissions: Iterable[Permission]) -> frozenset[Permission]:
+    """With everything that these include: who may write may read, and an administrator may do both."""
+    return frozenset(each for permission in permissions for each in _IMPLIED[permission])
+
+
 class OutsideReach(Exception):
     """A caller named a namespace or user beyond its credential. Callers answer exactly as for something absent."""
 
@@ -62,6 +75,9 @@ class Principal:
     namespace: str | None = None
     user_id: str | None = None
     permissions: frozenset[Permission] = frozenset(Permission)
+
+    def permits(self, permission: Permission) -> bool:
+        return permission in self.permissions
 
     def owner(self, namespace: str | None = None, user_id: str | None = None) -> Scope:
         """The scope a *write* goes to: absent parts are filled in from the binding, else none.
@@ -88,3 +104,6 @@ def _bound(bound: str | None, asked: str | None) -> str | None:
 
 ANONYMOUS = Principal(subject="anonymous")
 """Who calls when authentication is off: everything in the default tenant."""
+
+STRANGER = Principal(subject="anonymous", permissions=frozenset())
+"""Who calls what is open to all (the health check) while authentication is on: it may touch nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from agent_memory_server.ports.access_tokens import AccessTokenStore
 from agent_memory_server.ports.clock import ClockStore
 from agent_memory_server.ports.comparisons import ComparisonStore
 from agent_memory_server.ports.jobs import JobStore
@@ -55,3 +56,4 @@ class Stores:
     schedules: ScheduleStore
     comparisons: ComparisonStore
     clock: ClockStore
+    access_tokens: AccessTokenStore

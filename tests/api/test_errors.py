@@ -105,7 +105,7 @@ def raising(error: Exception) -> httpx.AsyncClient:
     async def nothing(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError("no other path is asked for")
 
-    operation = Operation(method="GET", path="/fail", handler=fail, answers=AckResponse)
+    operation = Operation(method="GET", path="/fail", handler=fail, permission=None, answers=AckResponse)
     gateway = Gateway(nothing, dispatcher=Dispatcher([operation]), runtime=Runtime(body_bytes_max=1024))
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=gateway), base_url="http://agent-memory")
 

@@ -6,7 +6,7 @@ from agent_memory_server.api.answers import Answer, answer
 from agent_memory_server.api.operations import Call, Operation
 from agent_memory_server.api.schemas.compaction import CompactQuery, CompactResponse, compacted_wire, plan_wire
 from agent_memory_server.domain.filters import MemoryFilter
-from agent_memory_server.domain.identity import OutsideReach
+from agent_memory_server.domain.identity import OutsideReach, Permission
 from agent_memory_server.services.compaction_reports import Compacted, CompactionPlan
 
 MODEL_WAIT_S = 15.0
@@ -41,6 +41,7 @@ OPERATIONS = (
         method="POST",
         path="/v1/long-term-memory/compact",
         handler=compact,
+        permission=Permission.ADMIN,
         query=CompactQuery,
         answers=CompactResponse,
     ),

@@ -8,6 +8,7 @@ from agent_memory_server.api.operations import Call, Operation
 from agent_memory_server.api.routes.working_memory import apart, messages_of
 from agent_memory_server.api.schemas.extraction import ExtractOptions, ExtractRequest, ExtractResponse
 from agent_memory_server.api.schemas.memories import memory_wire
+from agent_memory_server.domain.identity import Permission
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.sessions import Strategy
 
@@ -43,6 +44,7 @@ OPERATIONS = (
         method="POST",
         path="/v1/long-term-memory/extract",
         handler=extract_memories,
+        permission=Permission.WRITE,
         body=ExtractRequest,
         answers=ExtractResponse,
         fails=(404,),

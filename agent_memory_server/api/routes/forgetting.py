@@ -8,7 +8,7 @@ from agent_memory_server.api.answers import Answer, answer
 from agent_memory_server.api.operations import Call, Operation
 from agent_memory_server.api.schemas.forgetting import ForgetQuery, ForgetRequest, ForgetResponse
 from agent_memory_server.domain.filters import MemoryFilter, TextFilter
-from agent_memory_server.domain.identity import OutsideReach
+from agent_memory_server.domain.identity import OutsideReach, Permission
 from agent_memory_server.services.forgetting import Forgotten
 
 _PYTHON_CLIENT = "agent-memory-client/"
@@ -28,7 +28,7 @@ async def forget(call: Call) -> Answer:
     try:
         selector = call.caller.selector(query.namespace, query.user_id)
     except OutsideReach:
-        return answer(_wire(Forgotten(scanned=0, deleted=0, deleted_ids=(), dry_run=dry_run)))
+        return answer(forgotten_wire(Forgotten(scanned=0, deleted=0, deleted_ids=(), dry_run=dry_run)))
     forgotten = await call.app.forgetting.forget(
         MemoryFilter(
             selector=selector, session_id=None if query.session_id is None else TextFilter(eq=query.session_id)
@@ -40,7 +40,7 @@ async def forget(call: Call) -> Answer:
         pinned_ids=body.pinned_ids or (),
         trust_clock=query.trust_clock,
     )
-    return answer(_wire(forgotten))
+    return answer(forgotten_wire(forgotten))
 
 
 def _means_it(call: Call, query: ForgetQuery) -> bool:
@@ -48,7 +48,7 @@ def _means_it(call: Call, query: ForgetQuery) -> bool:
     return "dry_run" not in query.model_fields_set and (call.header(b"user-agent") or "").startswith(_PYTHON_CLIENT)
 
 
-def _wire(forgotten: Forgotten) -> dict[str, Any]:
+def forgotten_wire(forgotten: Forgotten) -> dict[str, Any]:
     """The fields of ForgetResponse."""
     return {
         "scanned": forgotten.scanned,
@@ -65,6 +65,7 @@ OPERATIONS = (
         method="POST",
         path="/v1/long-term-memory/forget",
         handler=forget,
+        permission=Permission.ADMIN,
         query=ForgetQuery,
         body=ForgetRequest,
         answers=ForgetResponse,

@@ -13,6 +13,7 @@ from agent_memory_server.api.schemas.hydration import (
 )
 from agent_memory_server.api.schemas.memories import hit_wire
 from agent_memory_server.api.schemas.search import OptimizeQuery
+from agent_memory_server.domain.identity import Permission
 from agent_memory_server.errors import NotFound
 
 
@@ -47,6 +48,7 @@ OPERATIONS = (
         method="POST",
         path="/v1/memory/prompt",
         handler=memory_prompt,
+        permission=Permission.READ,
         query=OptimizeQuery,
         body=MemoryPromptRequest,
         answers=MemoryPromptResponse,

@@ -23,7 +23,7 @@ from agent_memory_server.api.schemas.memories import (
 from agent_memory_server.api.schemas.values import Body, Id, ScopeName
 from agent_memory_server.api.schemas.working_memory import SessionScopeQuery
 from agent_memory_server.domain.filters import MemoryFilter, TextFilter
-from agent_memory_server.domain.identity import OutsideReach
+from agent_memory_server.domain.identity import OutsideReach, Permission
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.records import MemoryType
 from agent_memory_server.errors import InvalidInput
@@ -119,7 +119,7 @@ async def edit_memory(call: Call) -> Answer:
     memory = await app.memories.edit(
         call.caller,
         memory_id=memory_id,
-        patch=_to_patch(body),
+        patch=patch_of(body),
         namespace=query.namespace,
         user_id=query.user_id,
         if_match=precondition_of(call).if_match,
@@ -131,7 +131,7 @@ def _in_namespace(memory: Any, namespace: str) -> Any:
     return memory.model_copy(update={"namespace": namespace})
 
 
-def _to_patch(body: EditMemoryRecordRequest) -> MemoryPatch:
+def patch_of(body: EditMemoryRecordRequest) -> MemoryPatch:
     """What a PATCH asks for. Raises InvalidInput when a field is both set and cleared."""
     clear = frozenset(body.clear or ())
     given = {name: getattr(body, name) for name in body.model_fields_set if name != "clear"}
@@ -153,23 +153,28 @@ _MEMORIES_SLASH = "/v1/long-term-memory/"
 
 OPERATIONS = (
     Operation(
-        method="POST", path=_MEMORIES_SLASH, same_as=_MEMORIES, handler=create_memories, query=CreateQuery,
+        method="POST", path=_MEMORIES_SLASH, same_as=_MEMORIES, handler=create_memories, permission=Permission.WRITE,
+        query=CreateQuery,
         body=CreateMemoryRecordRequest, answers=CreatedResponse, fails=(404,),
     ),
     Operation(
-        method="GET", path=_MEMORIES, same_as=_MEMORIES_SLASH, handler=list_memories, query=ListQuery,
+        method="GET", path=_MEMORIES, same_as=_MEMORIES_SLASH, handler=list_memories, permission=Permission.READ,
+        query=ListQuery,
         answers=MemoryListResponse,
     ),
     Operation(
-        method="DELETE", path=_MEMORIES, same_as=_MEMORIES_SLASH, handler=delete_memories, query=DeleteQuery,
+        method="DELETE", path=_MEMORIES, same_as=_MEMORIES_SLASH, handler=delete_memories, permission=Permission.WRITE,
+        query=DeleteQuery,
         answers=AckResponse, fails=(409,),
     ),
     Operation(
-        method="GET", path=_MEMORY, handler=get_memory, query=SessionScopeQuery, answers=MemoryRecord,
+        method="GET", path=_MEMORY, handler=get_memory, permission=Permission.READ,
+        query=SessionScopeQuery, answers=MemoryRecord,
         fails=(404, 409), returns_etag=True,
     ),
     Operation(
-        method="PATCH", path=_MEMORY, handler=edit_memory, query=SessionScopeQuery, body=EditMemoryRecordRequest,
+        method="PATCH", path=_MEMORY, handler=edit_memory, permission=Permission.WRITE,
+        query=SessionScopeQuery, body=EditMemoryRecordRequest,
         answers=MemoryRecord, fails=(404, 409, 412), reads_headers=("If-Match",), returns_etag=True,
     ),
 )  # fmt: skip

@@ -6,6 +6,7 @@ from agent_memory_server.api.answers import Answer, answer
 from agent_memory_server.api.operations import Call, Operation
 from agent_memory_server.api.schemas.operation import PendingResponse
 from agent_memory_server.api.schemas.working_memory import SessionScopeQuery
+from agent_memory_server.domain.identity import Permission
 
 
 async def pending(call: Call) -> Answer:
@@ -16,5 +17,12 @@ async def pending(call: Call) -> Answer:
 
 
 OPERATIONS = (
-    Operation(method="GET", path="/v1/pending", handler=pending, answers=PendingResponse, query=SessionScopeQuery),
+    Operation(
+        method="GET",
+        path="/v1/pending",
+        handler=pending,
+        permission=Permission.READ,
+        answers=PendingResponse,
+        query=SessionScopeQuery,
+    ),
 )

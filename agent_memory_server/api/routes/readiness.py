@@ -28,6 +28,6 @@ async def ready(call: Call) -> Answer:
 
 
 OPERATIONS = (
-    Operation(method="GET", path="/v1/health", handler=health, answers=HealthCheckResponse),
-    Operation(method="GET", path="/v1/ready", handler=ready, answers=ReadinessResponse),
+    Operation(method="GET", path="/v1/health", handler=health, permission=None, answers=HealthCheckResponse),
+    Operation(method="GET", path="/v1/ready", handler=ready, permission=None, answers=ReadinessResponse),
 )

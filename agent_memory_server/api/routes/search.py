@@ -6,6 +6,7 @@ from agent_memory_server.api.answers import Answer, answer
 from agent_memory_server.api.operations import Call, Operation
 from agent_memory_server.api.schemas.memories import MemoryRecordResultsResponse, page_wire
 from agent_memory_server.api.schemas.search import NOTHING, OptimizeQuery, SearchRequest, to_criteria, to_query
+from agent_memory_server.domain.identity import Permission
 
 
 async def search_memories(call: Call) -> Answer:
@@ -30,6 +31,7 @@ OPERATIONS = (
         method="POST",
         path="/v1/long-term-memory/search",
         handler=search_memories,
+        permission=Permission.READ,
         query=OptimizeQuery,
         body=SearchRequest,
         answers=MemoryRecordResultsResponse,

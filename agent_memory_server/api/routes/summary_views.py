@@ -20,6 +20,7 @@ from agent_memory_server.api.schemas.summary_views import (
     view_wire,
 )
 from agent_memory_server.api.schemas.tasks import TaskResponse, task_wire
+from agent_memory_server.domain.identity import Permission
 
 
 async def create_summary_view(call: Call) -> Answer:
@@ -86,22 +87,32 @@ _PARTITIONS = "/v1/summary-views/{view_id}/partitions"
 
 OPERATIONS = (
     Operation(
-        method="POST", path=_VIEWS, handler=create_summary_view, body=CreateSummaryViewRequest,
+        method="POST", path=_VIEWS, handler=create_summary_view, permission=Permission.WRITE,
+        body=CreateSummaryViewRequest,
         answers=SummaryViewResponse,
     ),
-    Operation(method="GET", path=_VIEWS, handler=list_summary_views, answers=SummaryViewList),
-    Operation(method="GET", path=_VIEW, handler=get_summary_view, answers=SummaryViewResponse, fails=(404,)),
-    Operation(method="DELETE", path=_VIEW, handler=delete_summary_view, answers=AckResponse),
     Operation(
-        method="POST", path=f"{_PARTITIONS}/run", handler=run_summary_view_partition, query=ForceQuery,
+        method="GET", path=_VIEWS, handler=list_summary_views, permission=Permission.READ, answers=SummaryViewList
+    ),
+    Operation(
+        method="GET", path=_VIEW, handler=get_summary_view, permission=Permission.READ, answers=SummaryViewResponse, fails=(404,)
+    ),
+    Operation(
+        method="DELETE", path=_VIEW, handler=delete_summary_view, permission=Permission.WRITE, answers=AckResponse
+    ),
+    Operation(
+        method="POST", path=f"{_PARTITIONS}/run", handler=run_summary_view_partition, permission=Permission.WRITE,
+        query=ForceQuery,
         body=RunSummaryViewPartitionRequest, answers=SummaryViewPartitionResult, fails=(404, 409),
     ),
     Operation(
-        method="GET", path=_PARTITIONS, handler=list_summary_view_partitions, query=PartitionsQuery,
+        method="GET", path=_PARTITIONS, handler=list_summary_view_partitions, permission=Permission.READ,
+        query=PartitionsQuery,
         answers=SummaryViewPartitionList, fails=(404,),
     ),
     Operation(
-        method="POST", path=f"{_VIEW}/run", handler=run_summary_view, query=ForceQuery, body=RunSummaryViewRequest,
+        method="POST", path=f"{_VIEW}/run", handler=run_summary_view, permission=Permission.WRITE,
+        query=ForceQuery, body=RunSummaryViewRequest,
         body_is_optional=True, answers=TaskResponse, fails=(404, 409),
     ),
 )  # fmt: skip

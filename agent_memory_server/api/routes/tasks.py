@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent_memory_server.api.answers import Answer, answer
 from agent_memory_server.api.operations import Call, Operation
 from agent_memory_server.api.schemas.tasks import TaskListResponse, TaskQuery, TaskResponse, task_wire
+from agent_memory_server.domain.identity import Permission
 from agent_memory_server.domain.jobs import TaskStatus
 
 
@@ -32,11 +33,15 @@ async def replay_task(call: Call) -> Answer:
 
 
 OPERATIONS = (
-    Operation(method="GET", path="/v1/tasks", handler=list_tasks, query=TaskQuery, answers=TaskListResponse),
     Operation(
-        method="GET", path="/v1/tasks/{task_id}", handler=get_task, answers=TaskResponse, fails=(404, 409)
+        method="GET", path="/v1/tasks", handler=list_tasks, permission=Permission.READ, query=TaskQuery, answers=TaskListResponse
     ),
     Operation(
-        method="POST", path="/v1/tasks/{task_id}/replay", handler=replay_task, answers=TaskResponse, fails=(404, 409)
+        method="GET", path="/v1/tasks/{task_id}", handler=get_task, permission=Permission.READ,
+        answers=TaskResponse, fails=(404, 409)
+    ),
+    Operation(
+        method="POST", path="/v1/tasks/{task_id}/replay", handler=replay_task, permission=Permission.ADMIN,
+        answers=TaskResponse, fails=(404, 409)
     ),
 )  # fmt: skip

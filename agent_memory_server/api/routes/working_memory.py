@@ -37,6 +37,7 @@ from agent_memory_server.api.schemas.working_memory import (
     to_patch,
 )
 from agent_memory_server.app import MemoryApp
+from agent_memory_server.domain.identity import Permission
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.sessions import Message
 from agent_memory_server.errors import InvalidInput
@@ -214,31 +215,36 @@ _SESSION_MESSAGES = "/v1/working-memory/{session_id}/messages"
 
 OPERATIONS = (
     Operation(
-        method="GET", path=_SESSION, handler=get_session, query=GetSessionQuery, answers=WorkingMemoryResponse,
+        method="GET", path=_SESSION, handler=get_session, permission=Permission.READ,
+        query=GetSessionQuery, answers=WorkingMemoryResponse,
         fails=(404, 409), returns_etag=True,
     ),
     Operation(
-        method="POST", path=_SESSION_MESSAGES, handler=append_messages, query=WindowQuery,
+        method="POST", path=_SESSION_MESSAGES, handler=append_messages, permission=Permission.WRITE, query=WindowQuery,
         body=AppendMessagesRequest, answers=AppendResponse, fails=(404, 409, 412), reads_headers=("If-Match",), returns_etag=True,
     ),
     Operation(
-        method="PUT", path=_SESSION, handler=put_session, query=WindowQuery, body=UpdateWorkingMemory,
+        method="PUT", path=_SESSION, handler=put_session, permission=Permission.WRITE,
+        query=WindowQuery, body=UpdateWorkingMemory,
         answers=WorkingMemoryResponse, fails=(404, 412), reads_headers=("If-Match", "If-None-Match"), returns_etag=True,
     ),
     Operation(
-        method="PATCH", path=_SESSION, handler=patch_session, query=WindowQuery, body=PatchWorkingMemory,
+        method="PATCH", path=_SESSION, handler=patch_session, permission=Permission.WRITE,
+        query=WindowQuery, body=PatchWorkingMemory,
         answers=WorkingMemoryResponse, fails=(404, 412), reads_headers=("If-Match",), returns_etag=True,
     ),
     Operation(
-        method="DELETE", path=_SESSION, handler=delete_session, query=DeleteSessionQuery, answers=AckResponse,
+        method="DELETE", path=_SESSION, handler=delete_session, permission=Permission.WRITE,
+        query=DeleteSessionQuery, answers=AckResponse,
         fails=(409,),
     ),
     Operation(
-        method="GET", path=_SESSION_MESSAGES, handler=page_messages, query=MessagesQuery,
+        method="GET", path=_SESSION_MESSAGES, handler=page_messages, permission=Permission.READ, query=MessagesQuery,
         answers=MessagePageResponse, fails=(404, 409), returns_etag=True,
     ),
     Operation(
-        method="GET", path=_LIST, same_as="/v1/working-memory", handler=list_sessions, query=SessionListQuery,
+        method="GET", path=_LIST, same_as="/v1/working-memory", handler=list_sessions, permission=Permission.READ,
+        query=SessionListQuery,
         answers=SessionListResponse,
     ),
 )  # fmt: skip

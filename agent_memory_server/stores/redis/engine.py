@@ -15,6 +15,7 @@ from redis import exceptions
 from agent_memory_server.errors import ConfigurationError, MemoryServerError, StoreTooNew
 from agent_memory_server.ports.stores import Check, Stores
 from agent_memory_server.stores.redis import failures, naming
+from agent_memory_server.stores.redis.access_tokens import RedisAccessTokens
 from agent_memory_server.stores.redis.clock import RedisClock
 from agent_memory_server.stores.redis.comparisons import RedisComparisons
 from agent_memory_server.stores.redis.connections import Link, place_of
@@ -67,6 +68,7 @@ async def open_redis(url: str, *, now: Callable[[], datetime], strict: bool = Fa
         schedules=RedisSchedules(link),
         comparisons=RedisComparisons(link, index),
         clock=RedisClock(link),
+        access_tokens=RedisAccessTokens(link),
     )
 
 

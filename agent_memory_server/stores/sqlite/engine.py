@@ -10,6 +10,7 @@ from pathlib import Path
 
 from agent_memory_server.errors import MemoryServerError
 from agent_memory_server.ports.stores import Check, Stores
+from agent_memory_server.stores.sqlite.access_tokens import SqliteAccessTokens
 from agent_memory_server.stores.sqlite.clock import SqliteClock
 from agent_memory_server.stores.sqlite.comparing import SqliteComparisons
 from agent_memory_server.stores.sqlite.connections import Connected
@@ -54,13 +55,14 @@ async def open_sqlite(path: Path, *, now: Callable[[], datetime], reader_threads
         memories=SqliteMemories(readers, writer, packed),
         working_memory=SqliteWorkingMemory(readers, writer),
         outbox=SqliteOutbox(readers, writer, now=now),
-        journal=SqliteJournal(readers),
+        journal=SqliteJournal(readers, writer),
         leases=SqliteLeases(writer),
         jobs=SqliteJobs(readers, writer),
         summary_views=SqliteSummaryViews(readers, writer),
         schedules=SqliteSchedules(readers, writer),
         comparisons=SqliteComparisons(readers, writer, packed),
         clock=SqliteClock(writer),
+        access_tokens=SqliteAccessTokens(readers, writer),
     )
 
 
