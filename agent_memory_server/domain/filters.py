@@ -98,6 +98,10 @@ class MemoryFilter:
     created_at: TimeFilter | None = None
     last_accessed: TimeFilter | None = None
     event_date: TimeFilter | None = None
+    valid_at: datetime | None = None
+    """Only what was so at that time: it began by then (``valid_from``, else ``event_date``) and had not ended (``valid_to``)."""
+    unchanged_since: int | None = None
+    """Only what did not change since that ``Journal.point``. Engines alone can tell: ``matches`` does not look at it."""
     include_superseded: bool = False
 
     @property
@@ -147,6 +151,14 @@ class MemoryFilter:
         )
         yield from (name for name, each, values in texts if each is not None and not each.matches(values))
         yield from (name for name, each, value in times if each is not None and not each.matches(value))
+        if self.valid_at is not None and not is_valid(memory, self.valid_at):
+            yield "valid_at"
+
+
+def is_valid(memory: Memory, moment: datetime) -> bool:
+    """Whether the memory says something of that time. An end is the first moment at which it is not so any more."""
+    begins = memory.valid_from or memory.event_date
+    return (begins is None or begins <= moment) and (memory.valid_to is None or memory.valid_to > moment)
 
 
 def _held(value: str | None) -> tuple[str, ...]:

@@ -110,7 +110,28 @@ class Delete:
     scrub: bool
 
 
-Change = Put | Supersede | Delete
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restore:
+    """Bring the memory back to a state that it had before: what an undo is made of.
+
+    Its newest revision must be of ``if_operation`` and still have its text; what came later, and what was scrubbed, make the
+    operation fail as Conflict. So do a memory that would be taken from under those that stepped back behind it, and one that
+    would step back behind a memory which is not there. Unlike after other changes, what only stands for itself again is not
+    compared with others: else the next compaction would do again what was undone.
+    """
+
+    key: MemoryKey
+    """Where it is now, or was last."""
+    memory: Memory | None
+    """The state to bring back, with the key it had then; None: it was not there."""
+    if_operation: str
+    tokens: Mapping[str, int] = field(default_factory=dict[str, int])
+    embedded: Embedded | None = None
+    is_copy: bool = False
+    """Whether the state is that of a copy of what it had stepped back behind (``Revision.before_is_copy``)."""
+
+
+Change = Put | Supersede | Delete | Restore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +172,10 @@ class Operation:
     at: datetime
     changes: tuple[Change, ...]
     reason: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Why, for programs: ids, names, numbers (``domain.history``). Never anybody's text: nothing scrubs it."""
+    run: str | None = None
+    """What the operations of one run (a compaction, a forgetting, an import) have in common: they can be undone together."""
     guard: SessionGuard | None = None
     extracted: tuple[str, ...] = ()
     """Ids of messages of the guard's session that get the extracted mark in the same commit, so that work which is

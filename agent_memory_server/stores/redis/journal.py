@@ -9,7 +9,7 @@ from typing import Any
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Effect, OperationKind
 from agent_memory_server.domain.records import Memory, MemoryKey
-from agent_memory_server.ports.journal import JournalledOperation, Revision
+from agent_memory_server.ports.journal import JournalledOperation, Position, Revision
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Link
 from agent_memory_server.stores.redis.encoding import from_json, memory_of
@@ -81,6 +81,8 @@ def _revisions(
                 before=before,
                 after=None if effect is Effect.DELETED else after,
                 scrubbed=entry["scrubbed"],
+                before_is_copy=False,
+                position=Position(sequence),
             )
         )
         after = before

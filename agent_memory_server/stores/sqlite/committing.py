@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.operations import (
     Change,
     Committed,
@@ -15,6 +14,7 @@ from agent_memory_server.domain.operations import (
     OperationKind,
     Outcome,
     Put,
+    Restore,
     Supersede,
 )
 from agent_memory_server.domain.records import EmbeddingStatus, Memory, MemoryKey
@@ -23,19 +23,14 @@ from agent_memory_server.errors import Conflict, InvalidInput, StaleRevision
 from agent_memory_server.ports.comparisons import Stage
 from agent_memory_server.stores.sqlite.comparison_marks import forget_due, is_compared, mark_due
 from agent_memory_server.stores.sqlite.connections import Connected
-from agent_memory_server.stores.sqlite.deleting import copies_of, delete_stored, scrub_history
+from agent_memory_server.stores.sqlite.deleting import delete_stored, scrub_history
 from agent_memory_server.stores.sqlite.journalling import Journalling, begin_operation
+from agent_memory_server.stores.sqlite.moving import moved
 from agent_memory_server.stores.sqlite.outbox_rows import request_work
-from agent_memory_server.stores.sqlite.rows import (
-    Stored,
-    insert_memory,
-    renew_handle,
-    stored_memory,
-    update_memory,
-)
+from agent_memory_server.stores.sqlite.restoring import restore
+from agent_memory_server.stores.sqlite.rows import Stored, insert_memory, stored_memory, update_memory
 from agent_memory_server.stores.sqlite.scoping import interned_scope, interned_tenant, known_scope
 from agent_memory_server.stores.sqlite.session_background import mark_extracted
-from agent_memory_server.stores.sqlite.summary_rows import rekey_sources
 from agent_memory_server.stores.sqlite.vectors import store_vector
 from agent_memory_server.stores.values import micros, pack_terms
 
@@ -60,6 +55,8 @@ def commit(connected: Connected, operation: Operation) -> Committed:
         actor=operation.actor,
         at=operation.at,
         reason=operation.reason,
+        details=operation.details,
+        run=operation.run,
     )
     outcomes = tuple(_apply(journalling, number, change, operation) for number, change in enumerate(operation.changes))
     if operation.guard is not None and operation.extracted:
@@ -100,6 +97,8 @@ def _apply(journalling: Journalling, number: int, change: Change, operation: Ope
         effect, survivor = _put(journalling, number, change)
     elif isinstance(change, Supersede):
         effect, survivor = _supersede(journalling, number, change)
+    elif isinstance(change, Restore):
+        effect, survivor = restore(journalling, number, change)
     else:
         effect, survivor = _delete(journalling, number, change)
     return Outcome(key=key, effect=effect, survivor=survivor)
@@ -113,8 +112,9 @@ def _put(journalling: Journalling, number: int, change: Put) -> tuple[Effect, st
     key = change.memory.key
     scope_id = interned_scope(connected, key.tenant, key.namespace, key.user_id)
     stored = stored_memory(connected, tenant_id=tenant_id, scope_id=scope_id, memory_id=key.id)
+    previous = stored
     if change.previous_key is not None and change.previous_key != key:
-        stored = _moved(journalling, change, change.previous_key, stored, scope_id=scope_id)
+        previous, stored = moved(journalling, change, change.previous_key, stored, scope_id=scope_id)
     if change.if_operation is not None and (stored is None or stored.memory.operation_id != change.if_operation):
         raise StaleRevision("The memory was changed meanwhile; read it again.")
     if stored is not None and change.if_absent:
@@ -144,10 +144,9 @@ def _put(journalling: Journalling, number: int, change: Put) -> tuple[Effect, st
         effect = Effect.UNCHANGED if is_same and terms == stored.terms else Effect.UPDATED
         if effect is Effect.UPDATED:
             update_memory(connected, stored, memory, scope_id=scope_id, is_copy=is_copy, terms=terms)
-    if change.embedded is not None:
+    if change.embedded is not None and (effect is not Effect.UNCHANGED or _wants_vector(stored)):
         live = memory.superseded_by is None
-        if effect is not Effect.UNCHANGED or (stored is not None and _wants_vector(stored)):
-            store_vector(connected, change.embedded, handle=handle, tenant_id=tenant_id, scope_id=scope_id, live=live)
+        store_vector(connected, change.embedded, handle=handle, tenant_id=tenant_id, scope_id=scope_id, live=live)
     if change.carried is not None:
         live = memory.superseded_by is None
         for each in change.carried.vectors:
@@ -158,13 +157,13 @@ def _put(journalling: Journalling, number: int, change: Put) -> tuple[Effect, st
         mark_due(connected, handle, tenant_id=tenant_id, scope_id=scope_id, stage=Stage.NEW)
     if duplicate_of is not None and effect is not Effect.UNCHANGED:
         effect = Effect.DUPLICATE
-    before = stored.memory if stored is not None and effect is not Effect.UNCHANGED else None
-    journalling.entry(number, 0, scope_id=scope_id, memory_id=key.id, effect=effect, survivor=survivor, before=before)
+    changed = None if effect is Effect.UNCHANGED else previous
+    journalling.change(number, scope_id=scope_id, memory_id=key.id, effect=effect, survivor=survivor, previous=changed)
     return effect, survivor
 
 
-def _wants_vector(stored: Stored) -> bool:
-    return stored.memory.embedding is EmbeddingStatus.PENDING
+def _wants_vector(stored: Stored | None) -> bool:
+    return stored is not None and stored.memory.embedding is EmbeddingStatus.PENDING
 
 
 def _as_stored(journalling: Journalling, memory: Memory, stored: Stored | None, *, duplicate_of: str | None) -> Memory:
@@ -237,61 +236,6 @@ def _survivor(connected: Connected, stored: Stored) -> str:
         seen.add(following)
         standing, following = following, row[0]
     return standing
-
-
-def _moved(
-    journalling: Journalling, change: Put, previous: MemoryKey, at_target: Stored | None, *, scope_id: int
-) -> Stored | None:
-    """Move the record under ``previous_key`` (with its history and its copies) to the new key, before the edit."""
-    connected, tenant_id = journalling.connected, journalling.tenant_id
-    key = change.memory.key
-    if previous.tenant != key.tenant:
-        raise InvalidInput("A memory cannot move to another tenant.")
-    if at_target is not None:
-        raise Conflict("Another memory already has this id there.")
-    previous_scope = known_scope(connected, previous.tenant, previous.namespace, previous.user_id)
-    if previous_scope is None:
-        return None
-    source = stored_memory(connected, tenant_id=tenant_id, scope_id=previous_scope, memory_id=previous.id)
-    if source is None:
-        return None
-    if change.if_operation is not None and source.memory.operation_id != change.if_operation:
-        raise StaleRevision("The memory was changed meanwhile; read it again.")
-    for copy in copies_of(connected, source):
-        taken = stored_memory(connected, tenant_id=tenant_id, scope_id=scope_id, memory_id=copy.memory.id)
-        if scope_id != previous_scope and taken is not None:
-            raise Conflict("A duplicate of this memory has an id that another memory already has there.")
-        superseded_by = key.id if copy.memory.superseded_by == previous.id else copy.memory.superseded_by
-        _rekey(connected, copy, key.namespace, key.user_id, copy.memory.id, scope_id, superseded_by)
-    return _rekey(connected, source, key.namespace, key.user_id, key.id, scope_id, source.memory.superseded_by)
-
-
-def _rekey(
-    connected: Connected,
-    stored: Stored,
-    namespace: str | None,
-    user_id: str | None,
-    memory_id: str,
-    scope_id: int,
-    superseded_by: str | None,
-) -> Stored:
-    """Put a record, its rows and its history under another key of the same tenant."""
-    moving = stored if scope_id == stored.scope_id else renew_handle(connected, stored)
-    scope = Scope(stored.memory.scope.tenant, namespace, user_id, stored.memory.scope.session_id)
-    memory = replace(stored.memory, id=memory_id, scope=scope, superseded_by=superseded_by)
-    update_memory(connected, moving, memory, scope_id=scope_id, is_copy=stored.is_copy, terms=stored.terms)
-    connected.execute(
-        "UPDATE entries SET scope_id = ?, memory_id = ? WHERE scope_id = ? AND memory_id = ?",
-        (scope_id, memory_id, stored.scope_id, stored.memory.id),
-    )
-    rekey_sources(
-        connected,
-        scope_id=stored.scope_id,
-        memory_id=stored.memory.id,
-        new_scope_id=scope_id,
-        new_memory_id=memory_id,
-    )
-    return Stored(moving.handle, moving.tenant_id, scope_id, moving.is_copy, moving.terms, memory)
 
 
 # -- supersede and delete ---------------------------------------------------------------------------------------------

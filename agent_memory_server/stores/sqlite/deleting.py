@@ -31,6 +31,7 @@ def delete_stored(journalling: Journalling, number: int, part: int, stored: Stor
             effect=Effect.DELETED,
             survivor=gone.memory.id,
             before=gone.memory,
+            is_copy=gone.is_copy,
             scrubbed=scrub,
         )
         part += 1
@@ -102,6 +103,7 @@ def _revive(journalling: Journalling, number: int, part: int, merged: Stored, me
         effect=Effect.UPDATED,
         survivor=memory_id,
         before=other.memory,
+        is_copy=other.is_copy,
     )
     return part + 1
 

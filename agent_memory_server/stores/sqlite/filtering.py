@@ -151,4 +151,27 @@ def narrowing(criteria: MemoryFilter, now: datetime, *, tenant_id: int, scope_id
         ("m.event_date", criteria.event_date),
     )
     found.extend(time_condition(column, wanted) for column, wanted in times if wanted is not None)
+    if criteria.valid_at is not None:
+        found.append(_valid_at(micros(criteria.valid_at)))
+    if criteria.unchanged_since is not None:
+        found.append(_unchanged(criteria.unchanged_since, scope_id=scope_id))
     return Condition.all_of(*found)
+
+
+def _valid_at(moment: int) -> Condition:
+    return Condition(
+        "coalesce(m.extra ->> 'valid_from', m.event_date, ?) <= ? AND coalesce(m.extra ->> 'valid_to', ?) > ?",
+        (moment, moment, moment + 1, moment),
+    )
+
+
+def _unchanged(sequence: int, *, scope_id: int | None) -> Condition:
+    """No revision after that sequence: one set of ids, collected once, however many memories are looked at."""
+    changed = "e.operation > ? AND e.effect NOT IN ('unchanged', 'absent', 'spared')"
+    if scope_id is None:
+        return Condition(
+            f"(m.scope_id, m.id) NOT IN (SELECT e.scope_id, e.memory_id FROM entries AS e WHERE {changed})", (sequence,)
+        )
+    return Condition(
+        f"m.id NOT IN (SELECT e.memory_id FROM entries AS e WHERE e.scope_id = ? AND {changed})", (scope_id, sequence)
+    )
