@@ -56,12 +56,23 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Hits and what was said around them as one text, a line each, in the order in which it was said."""
+
+    text: str
+    tokens: int
+    memory_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """``total``: all matches of the filter for listings, the candidates found for ranked searches."""
 
     hits: tuple[Hit, ...]
     total: int
     next_offset: int | None
+    context: Context | None = None
+    """Where the search had a budget of tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

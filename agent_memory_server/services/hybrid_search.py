@@ -61,7 +61,7 @@ class HybridSearch:
         """
         matches, vector = await self._channels(criteria, text, now)
         if trace is not None:
-            trace.matches = matches
+            trace.matches, trace.vector = matches, vector
         if vector is None:
             ranking = ranked_by_words(matches)
             return Ranking(ranking.handles, ranking.relevance, SearchMode.HYBRID, ranking.total)

@@ -50,6 +50,7 @@ from agent_memory_server.domain.tokens import query_tokens
 from agent_memory_server.errors import BadRequest, InvalidInput
 from agent_memory_server.ports.embedder import Embedder
 from agent_memory_server.ports.memories import MemoryStore
+from agent_memory_server.services.context_filling import ContextFilling
 from agent_memory_server.services.hybrid_search import KEYWORD_POOL_MAX, HybridSearch
 from agent_memory_server.services.search_trace import SearchTrace
 
@@ -68,7 +69,16 @@ ACCESS_INTERVAL_MIN_S = 900.0
 class SearchService:
     """Answers searches from one store with one embedder; ``now`` decides about expiry and recency."""
 
-    def __init__(self, *, store: MemoryStore, embedder: Embedder, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        *,
+        store: MemoryStore,
+        embedder: Embedder,
+        now: Callable[[], datetime],
+        filling: ContextFilling | None = None,
+    ) -> None:
+        """``filling``: for searches with a budget of tokens, which are refused without it."""
+        self._filling = filling
         self._store = store
         self._embedder = embedder
         self._hybrid = HybridSearch(store=store, embedder=embedder)
@@ -83,6 +93,14 @@ class SearchService:
         if query.distance_max is not None and query.mode is not SearchMode.SEMANTIC:
             raise BadRequest("distance_threshold is only supported for semantic search mode")
         now = self._now()
+        page = await self._page(criteria, query, now, trace)
+        if query.tokens_max is None:
+            return page
+        if self._filling is None:
+            raise BadRequest("max_tokens is not supported here")
+        return await self._filling.filled(criteria, page, tokens_max=query.tokens_max, now=now)
+
+    async def _page(self, criteria: MemoryFilter, query: SearchQuery, now: datetime, trace: SearchTrace | None) -> Page:
         if not query.text.strip():
             return await self._listed(criteria, query, now)
         if query.offset + query.limit > LIMITS.search_window_max:
@@ -152,7 +170,7 @@ class SearchService:
     ) -> Ranking:
         matches, (vector,) = await self._side_by_side(criteria, query.text, tokens, now)
         if trace is not None:
-            trace.matches = matches
+            trace.matches, trace.vector = matches, vector
         if vector is None:
             return within_distance(ranked_by_words(matches), query.distance_max)
         bounded = query.distance_max is not None

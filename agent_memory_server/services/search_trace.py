@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from agent_memory_server.domain.operations import Vector
 from agent_memory_server.domain.ranking import Ranking
 from agent_memory_server.domain.search import Handle, KeywordCandidates, VectorCandidates
 from agent_memory_server.domain.second_stage import Candidates
@@ -24,6 +25,8 @@ class SearchTrace:
     """Filled in by the search as it goes on; what a mode does not use stays empty."""
 
     matches: KeywordCandidates | None = None
+    vector: Vector | None = None
+    """The query's."""
     near: VectorCandidates | None = None
     found: Found | None = None
     pool: frozenset[Handle] = frozenset()
