@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agent_memory_server import __version__
 from agent_memory_server.api.answers import Answer
@@ -30,9 +30,33 @@ DESCRIPTION = "Working memory and long-term memory for AI agents."
 Opening = Callable[[], contextlib.AbstractAsyncContextManager[MemoryApp]]
 
 
-def create_api(app: MemoryApp | None = None, *, opening: Opening | None = None, body_bytes_max: int) -> MemoryApi:
+class Beside(Protocol):
+    """What the same process serves under paths that are none of the API's (the MCP server, the console).
+
+    It asks ``runtime.app.authentication`` itself; what it raises is answered as the API answers errors.
+    """
+
+    def takes(self, scope: Scope) -> bool:
+        """Whether this request is for it."""
+        ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    async def close(self) -> None:
+        """End what it began; called before the services close."""
+        ...
+
+
+def create_api(
+    app: MemoryApp | None = None,
+    *,
+    opening: Opening | None = None,
+    body_bytes_max: int,
+    beside: Sequence[Callable[[Runtime], Beside]] = (),
+) -> MemoryApi:
     """The REST API over an app that is already open, or over one that its lifespan opens with ``opening``."""
     runtime = Runtime(body_bytes_max=body_bytes_max, app=app)
+    others = [each(runtime) for each in beside]
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
@@ -42,16 +66,20 @@ def create_api(app: MemoryApp | None = None, *, opening: Opening | None = None, 
             try:
                 yield
             finally:
+                for other in others:
+                    await other.close()
                 await runtime.afterwards.finish()
                 runtime.opened = app
 
-    return MemoryApi(OPERATIONS, runtime, lifespan=lifespan)
+    return MemoryApi(OPERATIONS, runtime, others, lifespan=lifespan)
 
 
 class MemoryApi(FastAPI):
     """FastAPI for the documentation pages and the lifespan; the gateway goes before everything and serves our operations."""
 
-    def __init__(self, operations: Sequence[Operation], runtime: Runtime, **options: Any) -> None:
+    def __init__(
+        self, operations: Sequence[Operation], runtime: Runtime, beside: Sequence[Beside] = (), **options: Any
+    ) -> None:
         super().__init__(
             title=TITLE,
             version=__version__,
@@ -64,6 +92,7 @@ class MemoryApi(FastAPI):
         add_documentation_pages(self, title=TITLE)
         self._operations = operations
         self._runtime = runtime
+        self._beside = beside
         self.add_exception_handler(HTTPException, _no_route)
 
     async def finish_afterwards(self) -> None:
@@ -76,8 +105,18 @@ class MemoryApi(FastAPI):
         return self.openapi_schema
 
     def build_middleware_stack(self) -> ASGIApp:
-        rest = super().build_middleware_stack()
+        rest = _with_others(super().build_middleware_stack(), self._beside)
         return Gateway(rest, dispatcher=Dispatcher(self._operations), runtime=self._runtime)
+
+
+def _with_others(rest: ASGIApp, beside: Sequence[Beside]) -> ASGIApp:
+    """Each request to the first that takes it, else to the rest."""
+
+    async def chosen(scope: Scope, receive: Receive, send: Send) -> None:
+        takes = (each for each in beside if scope["type"] == "http" and each.takes(scope))
+        await next(takes, rest)(scope, receive, send)
+
+    return chosen if beside else rest
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
