@@ -20,7 +20,7 @@ from agent_memory_server.domain.jobs import Task
 from agent_memory_server.domain.operations import Embedded
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.domain.sessions import Message, Session
-from agent_memory_server.domain.summary_views import Group, Partition, SummaryView, group_key
+from agent_memory_server.domain.summary_views import Partition, SummaryView, group_key
 
 Key = tuple[str | None, ...]
 

@@ -242,15 +242,20 @@ def take_members(transaction: Transaction, name: str, key: str, members: Sequenc
 def insert_messages(
     transaction: Transaction, keys: SessionKeys, messages: Sequence[Message], *, first_seq: int
 ) -> None:
-    new = [Kept(seq, False, message) for seq, message in enumerate(messages, first_seq)]
+    insert_kept(transaction, keys, [Kept(seq, False, message) for seq, message in enumerate(messages, first_seq)])
+
+
+def insert_kept(transaction: Transaction, keys: SessionKeys, new: Sequence[Kept]) -> None:
+    """New messages at their places, live or archived."""
     if not new:
         return
+    live = [each for each in new if not each.archived]
     put_rows(transaction, keys, new)
     put_pairs(transaction, "HSET", keys.ids, ((each.message.id, member_of(each.seq)) for each in new))
-    for key in (keys.live, keys.all):
-        put_pairs(transaction, "ZADD", key, ((each.seq, member_of(each.seq)) for each in new))
+    put_pairs(transaction, "ZADD", keys.live, ((each.seq, member_of(each.seq)) for each in live))
+    put_pairs(transaction, "ZADD", keys.all, ((each.seq, member_of(each.seq)) for each in new))
     put_pairs(
-        transaction, "ZADD", keys.recent, ((micros(each.message.created_at), member_of(each.seq)) for each in new)
+        transaction, "ZADD", keys.recent, ((micros(each.message.created_at), member_of(each.seq)) for each in live)
     )
     put_pairs(
         transaction,

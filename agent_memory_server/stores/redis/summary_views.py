@@ -56,11 +56,11 @@ def _place(view: SummaryView, key: str) -> str:
     return f"{naming.digest(view.id)}:{naming.digest(key)}"
 
 
-def _partition_key(view: SummaryView, key: str) -> str:
+def partition_key(view: SummaryView, key: str) -> str:
     return naming.in_tenant(view.owner.tenant, "partition", _place(view, key))
 
 
-def _partitions_key(view: SummaryView) -> str:
+def partitions_key(view: SummaryView) -> str:
     """Sorted set (by its members alone) of the view's groups."""
     return naming.in_tenant(view.owner.tenant, "partitions", naming.digest(view.id))
 
@@ -101,10 +101,8 @@ class RedisSummaryViews:
         return None if held is None else _within(selector, from_json(held))
 
     async def list(self, selector: ScopeSelector, /) -> Sequence[SummaryView]:
-        found = await self._link.read("ZRANGE", _views_key(selector.tenant), 0, -1)
-        keys = [naming.in_tenant(selector.tenant, "view", each.decode()) for each in found]
-        rows = [from_json(held) for held in (await self._link.read("MGET", *keys) if keys else ()) if held is not None]
-        return [view for row in rows if (view := _within(selector, row)) is not None]
+        views = await views_of(self._link, selector.tenant)
+        return [view for view in views if selector.admits(view.owner_scope)]
 
     async def continuous(self, *, limit: int, after: str | None = None) -> Sequence[SummaryView]:
         start: bytes = b"-" if after is None else b"(" + naming.ordered_member(after, "") + b"\xff"
@@ -139,14 +137,14 @@ class RedisSummaryViews:
         return await transact(self._link, work)
 
     async def _removed_partitions(self, transaction: Transaction, view: SummaryView) -> None:
-        members = await self._link.read("ZRANGE", _partitions_key(view), 0, -1)
+        members = await self._link.read("ZRANGE", partitions_key(view), 0, -1)
         keys = [naming.text_of_member(member) for member in members]
-        rows = await transaction.documents([_partition_key(view, key) for key in keys]) if keys else []
+        rows = await transaction.documents([partition_key(view, key) for key in keys]) if keys else []
         for key, row in zip(keys, rows, strict=True):
             if row is not None:
                 untie(transaction, _place(view, key), row)
-                transaction.drop(_partition_key(view, key))
-        transaction.command("DEL", _partitions_key(view))
+                transaction.drop(partition_key(view, key))
+        transaction.command("DEL", partitions_key(view))
 
     # -- runs
 
@@ -189,7 +187,7 @@ class RedisSummaryViews:
             rows = await transaction.rows([naming.memory_key(handle) for handle in handles], FIELDS)
             if any(row is None for row in rows):
                 return False
-            before = await transaction.document(_partition_key(view, key))
+            before = await transaction.document(partition_key(view, key))
             if before is not None:
                 untie(transaction, _place(view, key), before)
             for handle in handles:
@@ -201,11 +199,11 @@ class RedisSummaryViews:
 
     @staticmethod
     def _put(transaction: Transaction, view: SummaryView, key: str, row: PartitionRow) -> None:
-        transaction.put(_partition_key(view, key), row)
-        transaction.command("ZADD", _partitions_key(view), 0, naming.ordered_member(key, ""))
+        transaction.put(partition_key(view, key), row)
+        transaction.command("ZADD", partitions_key(view), 0, naming.ordered_member(key, ""))
 
     async def partition(self, view: SummaryView, /, *, group: Group) -> Partition | None:
-        held = await self._link.read("GET", _partition_key(view, group_key(group)))
+        held = await self._link.read("GET", partition_key(view, group_key(group)))
         return None if held is None else _partition_of(view, from_json(held))
 
     async def partitions(self, view: SummaryView, /, *, where: Group, limit: int, offset: int = 0) -> PartitionPage:
@@ -221,16 +219,16 @@ class RedisSummaryViews:
     async def _rows(self, view: SummaryView) -> list[tuple[str, PartitionRow]]:
         """Every partition in the order of the group keys."""
         keys = [
-            naming.text_of_member(member) for member in await self._link.read("ZRANGE", _partitions_key(view), 0, -1)
+            naming.text_of_member(member) for member in await self._link.read("ZRANGE", partitions_key(view), 0, -1)
         ]
-        held = await self._link.read("MGET", *(_partition_key(view, key) for key in keys)) if keys else ()
+        held = await self._link.read("MGET", *(partition_key(view, key) for key in keys)) if keys else ()
         return [(key, from_json(row)) for key, row in zip(keys, held, strict=True) if row is not None]
 
     async def empty_partitions(
         self, view: SummaryView, /, *, group_keys: Sequence[str], fingerprint: str, at: datetime
     ) -> int:
         async def work(transaction: Transaction) -> int:
-            rows = await transaction.documents([_partition_key(view, key) for key in group_keys])
+            rows = await transaction.documents([partition_key(view, key) for key in group_keys])
             emptied = 0
             for key, row in zip(group_keys, rows, strict=True):
                 if row is None or (row["empty_reason"], row["fingerprint"]) == (NO_MATCHING_MEMORIES, fingerprint):
@@ -249,6 +247,14 @@ class RedisSummaryViews:
             return emptied
 
         return await transact(self._link, work) if group_keys else 0
+
+
+async def views_of(link: Link, tenant: str) -> list[SummaryView]:
+    """Every view of the tenant, oldest first."""
+    found = await link.read("ZRANGE", _views_key(tenant), 0, -1)
+    keys = [naming.in_tenant(tenant, "view", each.decode()) for each in found]
+    held = await link.read("MGET", *keys) if keys else ()
+    return [_view_of(from_json(row)) for row in held if row is not None]
 
 
 def _row_of(view: SummaryView) -> dict[str, Any]:

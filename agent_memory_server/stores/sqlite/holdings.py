@@ -1,0 +1,190 @@
+"""Everything that a file holds, in portions and in the order of its rows: ``ports.transfer.Holdings`` over SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+
+from agent_memory_server.domain.identity import Scope
+from agent_memory_server.domain.operations import Embedded
+from agent_memory_server.domain.records import MemoryKey
+from agent_memory_server.domain.summary_views import Group, SummaryView, group_key
+from agent_memory_server.domain.transfer import (
+    Key,
+    Kind,
+    MemoryRecord,
+    SessionMessage,
+    SessionRecord,
+    TaskRecord,
+    WorkRecord,
+)
+from agent_memory_server.ports.transfer import Portion
+from agent_memory_server.stores.sqlite import held_sessions, held_work
+from agent_memory_server.stores.sqlite.connections import Connected, Row
+from agent_memory_server.stores.sqlite.encoding import MEMORY_COLUMNS, MEMORY_TABLES, memory_of
+from agent_memory_server.stores.sqlite.reading import Readers
+from agent_memory_server.stores.sqlite.scoping import known_scope, known_tenant
+from agent_memory_server.stores.sqlite.writing import Writer
+from agent_memory_server.stores.values import micros, to_json
+
+_COUNTS = {
+    Kind.MEMORIES: "SELECT count(*) FROM memories",
+    Kind.SESSIONS: "SELECT count(*) FROM sessions WHERE expires_at IS NULL OR expires_at > ?1",
+    Kind.SUMMARY_VIEWS: "SELECT count(*) FROM summary_views",
+    Kind.PARTITIONS: "SELECT count(*) FROM partitions",
+    Kind.WORK: "SELECT count(*) FROM outbox",
+    Kind.TASKS: "SELECT count(*) FROM tasks WHERE expires_at > ?1",
+}
+_WITH_TIME = frozenset({Kind.SESSIONS, Kind.TASKS})
+
+_MEMORIES = (
+    f"SELECT m.handle, m.origin, m.is_copy, d.handle IS NULL, m.space_id, m.has_vector, {MEMORY_COLUMNS} "
+    f"FROM {MEMORY_TABLES} LEFT JOIN comparisons_due AS d ON d.handle = m.handle "
+)
+
+_SOURCES = """
+SELECT c.namespace, c.user_id, x.memory_id FROM summary_views AS v
+JOIN partitions AS p ON p.view = v.number AND p.group_key = ?3
+JOIN partition_sources AS x ON x.partition = p.number
+JOIN scopes AS c ON c.id = x.scope_id
+WHERE v.tenant_id = ?1 AND v.id = ?2
+"""
+
+
+class SqliteHoldings:
+    """Every read is one snapshot; every write one commit."""
+
+    def __init__(self, readers: Readers, writer: Writer) -> None:
+        self._readers = readers
+        self._writer = writer
+
+    async def count(self, kind: Kind, /, *, now: datetime) -> int:
+        values = (micros(now),) if kind in _WITH_TIME else ()
+        return await self._readers.run(lambda connected: connected.value(_COUNTS[kind], values))
+
+    # -- memories
+
+    async def walk_memories(self, *, after: str | None, limit: int) -> Portion[MemoryRecord]:
+        def work(connected: Connected) -> Portion[MemoryRecord]:
+            rows = connected.rows(
+                _MEMORIES + "WHERE m.handle > ? ORDER BY m.handle LIMIT ?", (int(after or 0), limit + 1)
+            )
+            shown = rows[:limit]
+            following = str(shown[-1][0]) if len(rows) > limit else None
+            return Portion(_records_of(connected, shown), following)
+
+        return await self._readers.run(work)
+
+    async def memories(self, keys: Sequence[MemoryKey], /) -> Sequence[MemoryRecord | None]:
+        def work(connected: Connected) -> list[MemoryRecord | None]:
+            rows: list[Row | None] = []
+            for key in keys:
+                tenant_id = known_tenant(connected, key.tenant)
+                scope_id = known_scope(connected, key.tenant, key.namespace, key.user_id)
+                rows.append(
+                    connected.one(
+                        _MEMORIES + "WHERE m.tenant_id = ? AND m.id = ? AND m.scope_id = ?",
+                        (tenant_id, key.id, scope_id),
+                    )
+                )
+            found = iter(_records_of(connected, [row for row in rows if row is not None]))
+            return [None if row is None else next(found) for row in rows]
+
+        return await self._readers.run(work)
+
+    # -- sessions
+
+    async def walk_sessions(self, *, after: str | None, limit: int, now: datetime) -> Portion[SessionRecord]:
+        return await self._readers.run(
+            lambda connected: held_sessions.walk(connected, after=after, limit=limit, now=now)
+        )
+
+    async def session(self, scope: Scope, /, *, now: datetime) -> SessionRecord | None:
+        return await self._readers.run(lambda connected: held_sessions.session(connected, scope, now=now))
+
+    async def messages(self, scope: Scope, /, *, after: int, limit: int) -> Sequence[SessionMessage]:
+        return await self._readers.run(
+            lambda connected: held_sessions.messages(connected, scope, after=after, limit=limit)
+        )
+
+    async def put_session(self, record: SessionRecord, messages: Sequence[SessionMessage], /) -> None:
+        await self._writer.run(lambda connected: held_sessions.put(connected, record, messages))
+
+    async def add_messages(self, scope: Scope, messages: Sequence[SessionMessage], /) -> None:
+        await self._writer.run(lambda connected: held_sessions.add(connected, scope, messages))
+
+    # -- summaries
+
+    async def sources(self, view: SummaryView, /, *, group: Group) -> Sequence[MemoryKey]:
+        tenant = view.owner.tenant
+
+        def work(connected: Connected) -> list[MemoryKey]:
+            values = (known_tenant(connected, tenant), view.id, group_key(group))
+            return [MemoryKey(tenant, *row) for row in connected.rows(_SOURCES, values)]
+
+        return await self._readers.run(work)
+
+    # -- pending work and tasks
+
+    async def walk_work(self, *, after: str | None, limit: int) -> Portion[WorkRecord]:
+        return await self._readers.run(lambda connected: held_work.walk_work(connected, after=after, limit=limit))
+
+    async def work(self, keys: Sequence[Key], /) -> Sequence[WorkRecord | None]:
+        return await self._readers.run(lambda connected: [held_work.work(connected, key) for key in keys])
+
+    async def put_work(self, records: Sequence[WorkRecord], /) -> None:
+        def work(connected: Connected) -> None:
+            for record in records:
+                held_work.put_work(connected, record)
+
+        await self._writer.run(work)
+
+    async def walk_tasks(self, *, after: str | None, limit: int, now: datetime) -> Portion[TaskRecord]:
+        return await self._readers.run(
+            lambda connected: held_work.walk_tasks(connected, after=after, limit=limit, now=now)
+        )
+
+    async def tasks(self, keys: Sequence[Key], /, *, now: datetime) -> Sequence[TaskRecord | None]:
+        return await self._readers.run(lambda connected: [held_work.task(connected, key, now=now) for key in keys])
+
+    async def put_tasks(self, records: Sequence[TaskRecord], /) -> None:
+        def work(connected: Connected) -> None:
+            for record in records:
+                held_work.put_task(connected, record)
+
+        await self._writer.run(work)
+
+
+def _records_of(connected: Connected, rows: Sequence[Row]) -> list[MemoryRecord]:
+    """The records of rows of ``_MEMORIES`` with their vectors."""
+    vectors: dict[int, list[Embedded]] = {}
+    handles = to_json([row[0] for row in rows])
+    for handle, model, kind, packed in connected.rows(
+        "SELECT v.handle, s.model, s.kind, v.vector FROM vectors AS v JOIN spaces AS s ON s.id = v.space_id "
+        "WHERE v.handle IN (SELECT value FROM json_each(?)) ORDER BY v.handle, s.id",
+        (handles,),
+    ):
+        vector = np.frombuffer(packed, dtype="<f4")
+        vectors.setdefault(handle, []).append(Embedded(model=model, vector=vector, kind=kind))
+    records: list[MemoryRecord] = []
+    for handle, origin, is_copy, compared, space_id, has_vector, *columns in rows:
+        found = vectors.get(handle, [])
+        newest: str | None = None
+        if space_id is not None:
+            newest = connected.value("SELECT model FROM spaces WHERE id = ?", (space_id,))
+            if not has_vector and newest is not None:
+                found = [*found, Embedded(model=newest, vector=None)]
+        # The newest last: storing them in this order leaves the memory as it is here.
+        found = sorted(found, key=lambda each: each.model == newest and each.kind == "text")
+        records.append(
+            MemoryRecord(
+                memory=memory_of(columns),
+                vectors=tuple(found),
+                origin=origin,
+                is_copy=bool(is_copy),
+                compared=bool(compared),
+            )
+        )
+    return records
