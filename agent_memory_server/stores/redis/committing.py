@@ -13,15 +13,18 @@ from agent_memory_server.domain.operations import (
     OperationKind,
     Outcome,
     Put,
+    Restore,
     Supersede,
 )
 from agent_memory_server.domain.records import EmbeddingStatus, Memory, MemoryKey
 from agent_memory_server.errors import Conflict, InvalidInput, StaleRevision
 from agent_memory_server.ports.comparisons import Stage
 from agent_memory_server.stores.redis import naming
-from agent_memory_server.stores.redis.deleting import copies_of, delete_stored, scrub_everywhere
+from agent_memory_server.stores.redis.deleting import delete_stored, scrub_everywhere
 from agent_memory_server.stores.redis.intents import request_work, row_digest, row_key
 from agent_memory_server.stores.redis.journalling import Journalling, begin_operation, operation_key
+from agent_memory_server.stores.redis.moving import moved
+from agent_memory_server.stores.redis.restoring import restore
 from agent_memory_server.stores.redis.rows import (
     FIELDS,
     Stored,
@@ -29,7 +32,6 @@ from agent_memory_server.stores.redis.rows import (
     hash_key,
     insert_memory,
     is_compared,
-    rekey_memory,
     store_vector,
     stored_memories,
     stored_memory,
@@ -69,6 +71,8 @@ async def commit(transaction: Transaction, operation: Operation, *, token_key: b
         actor=operation.actor,
         at=operation.at,
         reason=operation.reason,
+        details=operation.details,
+        run=operation.run,
     )
     keys = [_key_of(change) for change in operation.changes]
     if keys:
@@ -105,6 +109,8 @@ async def _apply(
         effect, survivor = await _put(journalling, number, change, token_key=token_key)
     elif isinstance(change, Supersede):
         effect, survivor = await _supersede(journalling, number, change)
+    elif isinstance(change, Restore):
+        effect, survivor = await restore(journalling, number, change, token_key=token_key)
     else:
         effect, survivor = await _delete(journalling, number, change)
     return Outcome(key=key, effect=effect, survivor=survivor)
@@ -115,10 +121,10 @@ async def _apply(
 
 async def _put(journalling: Journalling, number: int, change: Put, *, token_key: bytes) -> tuple[Effect, str]:
     transaction, key = journalling.transaction, change.memory.key
-    stored = await stored_memory(transaction, key)
-    moved = change.previous_key is not None and change.previous_key != key
-    if change.previous_key is not None and moved:
-        stored = await _moved(journalling, change, change.previous_key, stored)
+    previous = stored = await stored_memory(transaction, key)
+    is_moved = change.previous_key is not None and change.previous_key != key
+    if change.previous_key is not None and is_moved:
+        previous, stored = await moved(journalling, change, change.previous_key, stored)
     if change.if_operation is not None and (stored is None or stored.memory.operation_id != change.if_operation):
         raise StaleRevision("The memory was changed meanwhile; read it again.")
     if stored is not None and change.if_absent:
@@ -146,7 +152,7 @@ async def _put(journalling: Journalling, number: int, change: Put, *, token_key:
             ),
         )
     else:
-        is_same = not moved and _same_content(memory, stored.memory) and terms == stored.terms
+        is_same = not is_moved and _same_content(memory, stored.memory) and terms == stored.terms
         effect, after = (Effect.UNCHANGED, stored) if is_same else (Effect.UPDATED, stored)
         if effect is Effect.UPDATED:
             after = update_memory(transaction, stored, memory, is_copy=is_copy, terms=terms)
@@ -162,8 +168,8 @@ async def _put(journalling: Journalling, number: int, change: Put, *, token_key:
         with_due(transaction, after, due_of(Stage.NEW, 0, transaction.token))
     if duplicate_of is not None and effect is not Effect.UNCHANGED:
         effect = Effect.DUPLICATE
-    before = stored.memory if stored is not None and effect is not Effect.UNCHANGED else None
-    journalling.entry(number, 0, key=key, effect=effect, survivor=survivor, before=before)
+    changed = None if effect is Effect.UNCHANGED else previous
+    journalling.change(number, key=key, effect=effect, survivor=survivor, previous=changed)
     return effect, survivor
 
 
@@ -231,27 +237,6 @@ async def _survivor(transaction: Transaction, stored: Stored) -> str:
         seen.add(following)
         standing, following = following, found.memory.superseded_by
     return standing
-
-
-async def _moved(journalling: Journalling, change: Put, previous: MemoryKey, at_target: Stored | None) -> Stored | None:
-    """Move the record under ``previous_key`` (with its history and its copies) to the new key, before the edit."""
-    transaction, key = journalling.transaction, change.memory.key
-    if previous.tenant != key.tenant:
-        raise InvalidInput("A memory cannot move to another tenant.")
-    if at_target is not None:
-        raise Conflict("Another memory already has this id there.")
-    source = await stored_memory(transaction, previous)
-    if source is None:
-        return None
-    if change.if_operation is not None and source.memory.operation_id != change.if_operation:
-        raise StaleRevision("The memory was changed meanwhile; read it again.")
-    for copy in await copies_of(transaction, source):
-        target = MemoryKey(key.tenant, key.namespace, key.user_id, copy.memory.id)
-        if previous[:3] != key[:3] and await stored_memory(transaction, target) is not None:
-            raise Conflict("A duplicate of this memory has an id that another memory already has there.")
-        superseded_by = key.id if copy.memory.superseded_by == previous.id else copy.memory.superseded_by
-        rekey_memory(transaction, copy, target, superseded_by)
-    return rekey_memory(transaction, source, key, source.memory.superseded_by)
 
 
 # -- supersede and delete ---------------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ async def delete_stored(journalling: Journalling, number: int, part: int, stored
             effect=Effect.DELETED,
             survivor=gone.memory.id,
             before=gone.memory,
+            is_copy=gone.is_copy,
             scrubbed=scrub,
         )
         part += 1
@@ -101,7 +102,13 @@ async def _revive(journalling: Journalling, number: int, part: int, merged: Stor
     )
     update_memory(journalling.transaction, other, revived, is_copy=False, terms=other.terms)
     journalling.entry(
-        number, part, key=other.memory.key, effect=Effect.UPDATED, survivor=memory_id, before=other.memory
+        number,
+        part,
+        key=other.memory.key,
+        effect=Effect.UPDATED,
+        survivor=memory_id,
+        before=other.memory,
+        is_copy=other.is_copy,
     )
     return part + 1
 

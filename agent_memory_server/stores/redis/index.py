@@ -26,7 +26,7 @@ from agent_memory_server.stores.redis.scopes import pairs_of
 from agent_memory_server.stores.values import to_json
 
 _TAGS = ("s", "mid", "tok", "sp", "ses", "typ", "str", "hsh", "ns", "usr", "top", "ent")
-_NUMBERS = ("created", "la", "event", "expires")
+_NUMBERS = ("created", "la", "event", "expires", "beg", "end", "chg")
 _SORTED_NUMBERS = ("created", "la")
 _BUILD_WAIT_S = 3.0
 """How long a call waits for an index that is being built before it says so."""
@@ -109,6 +109,8 @@ class Index:
         try:
             told = None if name is None else await self._told(name)
             if name is not None and told is not None:
+                if await self._completed(name, told):
+                    return name, False
                 return name, int(told[b"indexing"]) == 0
             await self._still_ours()
             return await self._build(name), False
@@ -116,6 +118,14 @@ class Index:
             raise
         except Exception as error:
             raise failures.translated(error) from error
+
+    async def _completed(self, name: str, told: dict[bytes, Any]) -> bool:
+        """Add the fields that an index of an earlier version lacks; returns whether there were some."""
+        held = {bytes(each[1]) for each in told[b"attributes"]}
+        missing = [field for field in _NUMBERS if field.encode() not in held]
+        for field in missing:
+            await self.link.raw("FT.ALTER", name, "SCHEMA", "ADD", field, "NUMERIC")
+        return bool(missing)
 
     async def _told(self, name: str) -> dict[bytes, bytes] | None:
         """What the engine says of an index; None when it is not there."""

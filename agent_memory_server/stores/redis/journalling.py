@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,7 +13,7 @@ from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.clock import note_time
 from agent_memory_server.stores.redis.encoding import document_of, from_json
-from agent_memory_server.stores.redis.rows import history_key
+from agent_memory_server.stores.redis.rows import Stored, history_key
 from agent_memory_server.stores.redis.scopes import pairs_of
 from agent_memory_server.stores.redis.transactions import Transaction
 from agent_memory_server.stores.values import micros, to_json
@@ -29,6 +30,31 @@ def operations_key(tenant: str, tag: str) -> str:
     return naming.in_tenant(tenant, "operations", tag)
 
 
+def run_key(tenant: str, run: str) -> str:
+    """Sorted set of the operations of a run, by sequence."""
+    return naming.in_tenant(tenant, "operations-of-run", naming.digest(run))
+
+
+def gone_key(tenant: str, tag: str) -> str:
+    """Sorted set of the memories that left a selection (removed, or moved to another owner), by when."""
+    return naming.in_tenant(tenant, "gone", tag)
+
+
+def owners_key(tenant: str, memory_id: str) -> str:
+    """Set of the owners who had a memory with this id, and have it no more."""
+    return naming.in_tenant(tenant, "gone-owners", naming.digest(memory_id))
+
+
+def to_thin_key(tenant: str) -> str:
+    """Sorted set of the memories that were removed and whose text the journal still has, by when."""
+    return naming.in_tenant(tenant, "to-thin")
+
+
+def moved_key(handle: str) -> str:
+    """Set of the handles to which memories with this one moved, with their histories."""
+    return naming.beside(handle, "moved")
+
+
 @dataclass(slots=True)
 class Journalling:
     """Collects what an operation did; ``finish`` writes it down. The sequence is given when all of it is applied."""
@@ -40,6 +66,8 @@ class Journalling:
     actor: str
     at: datetime
     reason: str
+    details: dict[str, Any]
+    run: str | None
     entries: list[list[Any]] = field(default_factory=list[list[Any]])
     outcomes: list[list[Any]] = field(default_factory=list[list[Any]])
 
@@ -52,26 +80,57 @@ class Journalling:
         effect: Effect,
         survivor: str,
         before: Memory | None = None,
+        is_copy: bool = False,
         scrubbed: bool = False,
     ) -> None:
-        self.entries.append([key.namespace, key.user_id, effect.value])
+        """``before`` and ``is_copy``: the state before, with the key that it had then."""
+        self.entries.append([key.namespace, key.user_id, effect.value, key.id, number, part])
         if part == 0:
             self.outcomes.append([key.namespace, key.user_id, key.id, effect.value, survivor])
         if effect in NO_REVISION:
             return
-        entry = {
-            "operation": [self.operation_id, self.kind.value, self.actor, micros(self.at), self.reason],
+        handle = naming.handle_of(*key)
+        told = [self.operation_id, self.kind.value, self.actor, micros(self.at), self.reason]
+        entry: dict[str, Any] = {
+            "operation": [*told, self.details, self.run] if self.details or self.run is not None else told,
             "effect": effect.value,
             "scrubbed": scrubbed,
             "before": None if before is None or scrubbed else document_of(before),
         }
+        if is_copy:
+            entry["copy"] = True
+        if effect is Effect.DELETED:
+            self.note_gone(key, handle)
+            if not scrubbed:
+                self.transaction.command("ZADD", to_thin_key(self.tenant), micros(self.at), handle)
+        else:
+            self.transaction.amend_row(naming.memory_key(handle), {"chg": micros(self.at)})
         self.transaction.command(
             "HSET",
-            history_key(naming.handle_of(*key)),
+            history_key(handle),
             f"{self.transaction.token}:{number}:{part}",
             to_json(entry),
             sequenced=True,
         )
+
+    def change(self, number: int, *, key: MemoryKey, effect: Effect, survivor: str, previous: Stored | None) -> None:
+        """The entry of a change that was asked for; ``previous``: the memory as and where it stood before."""
+        self.entry(
+            number,
+            0,
+            key=key,
+            effect=effect,
+            survivor=survivor,
+            before=None if previous is None else previous.memory,
+            is_copy=previous is not None and previous.is_copy,
+        )
+
+    def note_gone(self, key: MemoryKey, handle: str) -> None:
+        """The memory is no more under this key: those of its selections find the handle where its history is."""
+        owner = Scope(self.tenant, key.namespace, key.user_id)
+        for tag in naming.tags_of(owner):
+            self.transaction.command("ZADD", gone_key(self.tenant, tag), micros(self.at), handle)
+        self.transaction.command("SADD", owners_key(self.tenant, key.id), to_json([key.namespace, key.user_id]))
 
     def finish(self) -> None:
         key = operation_key(self.tenant, self.operation_id)
@@ -82,6 +141,8 @@ class Journalling:
                 "actor": self.actor,
                 "at": micros(self.at),
                 "reason": self.reason,
+                "details": self.details,
+                "run": self.run,
                 "entries": self.entries,
                 "outcomes": self.outcomes,
             }
@@ -89,14 +150,15 @@ class Journalling:
         self.transaction.command("SET", key, document)
         touched = {
             tag
-            for namespace, user_id, _ in self.entries
+            for namespace, user_id, *_ in self.entries
             for tag in naming.tags_of(Scope(self.tenant, namespace, user_id))
         }
         member = naming.digest(self.operation_id)
-        for tag in sorted(touched):
-            self.transaction.command(
-                "ZADD", operations_key(self.tenant, tag), self.transaction.token, member, sequenced=True
-            )
+        places = [operations_key(self.tenant, tag) for tag in sorted(touched)]
+        if self.run is not None:
+            places.append(run_key(self.tenant, self.run))
+        for place in places:
+            self.transaction.command("ZADD", place, self.transaction.token, member, sequenced=True)
 
 
 async def begin_operation(
@@ -108,9 +170,11 @@ async def begin_operation(
     actor: str,
     at: datetime,
     reason: str,
+    details: Mapping[str, Any] | None = None,
+    run: str | None = None,
 ) -> Journalling:
     await note_time(transaction, at)
-    return Journalling(transaction, tenant, operation_id, kind, actor, at, reason)
+    return Journalling(transaction, tenant, operation_id, kind, actor, at, reason, dict(details or {}), run)
 
 
 def _scrubbed(text: str | bytes) -> str:

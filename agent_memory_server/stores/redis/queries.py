@@ -110,6 +110,11 @@ async def query_of(index: Index, criteria: MemoryFilter, now: datetime) -> Query
         moment: TimeFilter | None = getattr(criteria, name)
         if moment is not None:
             clauses += _time_clauses(field, moment)
+    if criteria.valid_at is not None:
+        at = micros(criteria.valid_at)
+        clauses += [f"-@beg:[({at} +inf]", f"-@end:[-inf {at}]"]
+    if criteria.unchanged_since is not None:
+        clauses.append(f"-@chg:[({criteria.unchanged_since} +inf]")
     return Query(f"({' '.join(clauses)})", selector, rest)
 
 

@@ -1,0 +1,110 @@
+"""What memories were that changed since some moment: the state before the first revision after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from agent_memory_server.domain.identity import Scope, ScopeSelector
+from agent_memory_server.domain.records import MemoryKey
+from agent_memory_server.ports.journal import Earlier
+from agent_memory_server.stores.redis import naming
+from agent_memory_server.stores.redis.connections import Link
+from agent_memory_server.stores.redis.encoding import from_json, memory_of
+from agent_memory_server.stores.redis.index import Index
+from agent_memory_server.stores.redis.journalling import gone_key, moved_key, owners_key
+from agent_memory_server.stores.redis.listing import walk
+from agent_memory_server.stores.redis.queries import scope_clause
+from agent_memory_server.stores.redis.rows import history_key
+from agent_memory_server.stores.redis.scopes import pairs_of
+
+_READ_AT_ONCE = 200
+
+
+async def earlier(
+    index: Index, selector: ScopeSelector, moment_us: int, *, memory_id: str | None, limit: int
+) -> list[Earlier]:
+    """The port's ``earlier``."""
+    changed = await _changed(index, selector, moment_us, memory_id=memory_id, limit=limit)
+    left = await _left(index.link, selector, moment_us, memory_id=memory_id, limit=limit)
+    documents: dict[str, Any] = {**dict.fromkeys(left), **changed}
+    handles = list(documents)[:limit]
+    found: list[Earlier] = []
+    for first in range(0, len(handles), _READ_AT_ONCE):
+        some = handles[first : first + _READ_AT_ONCE]
+        commands = [("HGETALL", history_key(handle)) for handle in some]
+        commands += [("HMGET", naming.memory_key(handle), "doc") for handle in some]
+        answers = await index.link.reads(*commands)
+        for handle, held, (document,) in zip(some, answers[: len(some)], answers[len(some) :], strict=True):
+            state = _state(pairs_of(held), moment_us, handle, document)
+            if state is not None:
+                found.append(state)
+    return found
+
+
+async def key_of(link: Link, handle: str, known: MemoryKey) -> MemoryKey:
+    """The key behind a handle. ``known``: one that the memory had before, for one that is gone by now."""
+    (document,) = await link.read("HMGET", naming.memory_key(handle), "doc")
+    if document is not None:
+        return _key(from_json(document))
+    states = [
+        from_json(value)["before"] for value in pairs_of(await link.read("HGETALL", history_key(handle))).values()
+    ]
+    keys = [_key(state) for state in states if state is not None]
+    return next((key for key in keys if naming.handle_of(*key) == handle), known)
+
+
+def _key(document: dict[str, Any]) -> MemoryKey:
+    tenant, namespace, user_id, _ = document["scope"]
+    return MemoryKey(tenant, namespace, user_id, document["id"])
+
+
+def _state(held: dict[bytes, bytes], moment_us: int, handle: str, document: bytes | None) -> Earlier | None:
+    """None when nothing is known of it: it is gone, and its text with it."""
+    entries = sorted((tuple(int(part) for part in name.split(b":")), value) for name, value in held.items())
+    later = (from_json(value) for _, value in entries)
+    first = next((entry for entry in later if entry["operation"][3] > moment_us), None)
+    if first is None:
+        return None
+    memory = None if first["before"] is None else memory_of(first["before"])
+    if document is not None:
+        return Earlier(key=_key(from_json(document)), memory=memory, handle=handle)
+    return None if memory is None else Earlier(key=memory.key, memory=memory, handle=None)
+
+
+async def _changed(
+    index: Index, selector: ScopeSelector, moment_us: int, *, memory_id: str | None, limit: int
+) -> dict[str, Any]:
+    named = "" if memory_id is None else f" @mid:{{{naming.digest(memory_id)}}}"
+    text = f"({scope_clause(selector, live=False)}{named} @chg:[({moment_us} +inf])"
+    return dict.fromkeys(handle for handle, _ in await walk(index, text, ("place",), limit=limit, after=None))
+
+
+async def _left(link: Link, selector: ScopeSelector, moment_us: int, *, memory_id: str | None, limit: int) -> list[str]:
+    """Handles of the memories that left the selection since, where they are now."""
+    if memory_id is not None:
+        owners = [
+            Scope(selector.tenant, *from_json(each))
+            for each in await link.read("SMEMBERS", owners_key(selector.tenant, memory_id))
+        ]
+        handles = [
+            naming.handle_of(owner.tenant, owner.namespace, owner.user_id, memory_id)
+            for owner in owners
+            if selector.admits(owner)
+        ]
+    else:
+        key = gone_key(selector.tenant, naming.tag_of(selector))
+        held: Sequence[bytes] = await link.read("ZRANGEBYSCORE", key, f"({moment_us}", "+inf", "LIMIT", 0, limit)
+        handles = [each.decode() for each in held]
+    return await _followed(link, handles)
+
+
+async def _followed(link: Link, handles: Sequence[str]) -> list[str]:
+    """These handles and all to which memories with them have moved."""
+    found = dict.fromkeys(handles)
+    ahead = list(found)
+    while ahead:
+        held = await link.reads(*(("SMEMBERS", moved_key(handle)) for handle in ahead))
+        ahead = [further for members in held for each in members if (further := each.decode()) not in found]
+        found.update(dict.fromkeys(ahead))
+    return list(found)
