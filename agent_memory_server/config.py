@@ -16,6 +16,7 @@ import platformdirs
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.errors import ConfigurationError
 
 
@@ -100,7 +101,8 @@ class Settings(BaseSettings):
         description="Claim that binds a token to one user, such as sub. Unset: a token reaches every user of its tenant.",
     )
     oauth2_namespace_claim: str | None = Field(
-        default=None, description="Claim that binds a token to one namespace. Unset: it reaches every one of its tenant."
+        default=None,
+        description="Claim that binds a token to one namespace. Unset: it reaches every one of its tenant.",
     )
     docs_public: bool = Field(
         default=False, description="With authentication on: show /docs, /redoc and /openapi.json without a credential."
@@ -110,6 +112,39 @@ class Settings(BaseSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         default="INFO", description="Least severe level that is logged (JSON lines on stderr)."
+    )
+
+    # -- the MCP server
+    mcp_host: str = Field(
+        default="127.0.0.1", description="Address that `agent-memory mcp` binds to (sse, streamable-http)."
+    )
+    mcp_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=9000, description="Port of `agent-memory mcp` (sse, streamable-http)."
+    )
+    mcp_tools: Literal["simple", "full", "admin"] = Field(
+        default="full",
+        description="simple: remember, recall, forget. full: the ten tools of the reference server. admin: those, and sessions, "
+        "listings, forgetting, tasks, summary views.",
+    )
+    mcp_in_api: bool = Field(default=True, description="The REST server also serves MCP at /mcp and /{namespace}/mcp.")
+    default_mcp_namespace: Annotated[str, Field(max_length=LIMITS.id_length_max)] | None = Field(
+        default=None, description="Namespace of tool calls that name none, where the credential is not bound to one."
+    )
+    default_mcp_user_id: Annotated[str, Field(max_length=LIMITS.id_length_max)] | None = Field(
+        default=None, description="User of tool calls that name none, where the credential is not bound to one."
+    )
+    mcp_token: SecretStr | None = Field(
+        default=None,
+        description="Credential of `agent-memory mcp --mode stdio`. Unset: whoever can open the data may do everything.",
+    )
+    mcp_allowed_hosts: list[str] = Field(
+        default=[],
+        description="Host headers that MCP accepts, as JSON, with or without a port. Empty: this machine's names when it listens "
+        "on loopback, else any.",
+    )
+    mcp_allowed_origins: list[str] = Field(
+        default=[],
+        description="Web origins beside its own that may call MCP from a browser, as JSON. On loopback also this machine's.",
     )
 
     # -- memory
@@ -250,13 +285,13 @@ class Settings(BaseSettings):
             return AuthMode.TOKEN
         return self.auth_mode
 
-    def checked_host(self, host: str) -> str:
+    def checked_host(self, host: str, *, setting: str = "HOST") -> str:
         """The address to bind to, or ConfigurationError: without authentication only loopback is bound."""
         if self.wants_authentication or self.allow_unauthenticated or is_loopback(host):
             return host
         raise ConfigurationError(
             f"refusing to listen on {host} without authentication: everybody who reaches it could read and change every "
-            "memory. Use HOST=127.0.0.1, or set ALLOW_UNAUTHENTICATED=true if that is what you want."
+            f"memory. Use {setting}=127.0.0.1, or set ALLOW_UNAUTHENTICATED=true if that is what you want."
         )
 
 
@@ -287,8 +322,6 @@ WITHOUT_EFFECT: Mapping[str, str] = {
 
 NOT_YET = frozenset(
     """
-    DEFAULT_MCP_NAMESPACE DEFAULT_MCP_USER_ID
-    MCP_HOST MCP_PORT
     MEMORY_VECTOR_DB_FACTORY
     REDISVL_INDEX_NAME REDISVL_INDEX_PREFIX
     WORKING_MEMORY_INDEX_NAME WORKING_MEMORY_MIGRATION_COMPLETE

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from agent_memory_server.api.server import MemoryApi, create_api
+from agent_memory_server.api.dependencies import Runtime
+from agent_memory_server.api.routes.readiness import OPERATIONS as HEALTH
+from agent_memory_server.api.server import Beside, MemoryApi, create_api
 from agent_memory_server.app import MemoryApp
 from agent_memory_server.config import Settings
 from agent_memory_server.logs import configure_logging
+from agent_memory_server.mcp.endpoint import EVENT_STREAMS, STREAMABLE, McpEndpoint
+from agent_memory_server.mcp.options import options_of
 from agent_memory_server.tasks.running import open_working_app
 
 SHUTDOWN_S = 10
@@ -32,16 +36,37 @@ async def serve(
 ) -> None:
     """Open the services and serve the REST API until a signal says stop. Run it on uvloop where there is one."""
 
+    bind_to = host or settings.host
+
     def over(app: MemoryApp) -> ASGIApp:
-        return create_api(app, body_bytes_max=settings.max_body_bytes)
+        return create_api(app, body_bytes_max=settings.max_body_bytes, beside=_beside(settings, bind_to))
 
     await listen(
         settings,
         over,
-        host=host or settings.host,
+        host=bind_to,
         port=settings.port if port is None else port,
         announce=announce,
     )
+
+
+async def serve_mcp(settings: Settings, *, event_streams: bool, announce: Announce | None = None) -> None:
+    """The MCP server alone, on MCP_HOST and MCP_PORT: streamable HTTP, or with ``event_streams`` the older transport.
+
+    Of the REST API it answers only whether it is alive and ready.
+    """
+    options = options_of(settings, host=settings.mcp_host)
+    kinds = EVENT_STREAMS if event_streams else STREAMABLE
+
+    def over(app: MemoryApp) -> ASGIApp:
+        return create_api(
+            app,
+            body_bytes_max=options.body_bytes_max,
+            operations=HEALTH,
+            beside=(lambda runtime: McpEndpoint(runtime, options, kinds),),
+        )
+
+    await listen(settings, over, host=settings.mcp_host, port=settings.mcp_port, announce=announce)
 
 
 async def listen(
@@ -83,7 +108,17 @@ def api_from_environment() -> MemoryApi:
     settings = Settings()
     settings.checked_host(settings.host)
     configure_logging(settings.log_level)
-    return create_api(opening=lambda: open_working_app(settings), body_bytes_max=settings.max_body_bytes)
+    return create_api(
+        opening=lambda: open_working_app(settings),
+        body_bytes_max=settings.max_body_bytes,
+        beside=_beside(settings, settings.host),
+    )
+
+
+def _beside(settings: Settings, host: str) -> Sequence[Callable[[Runtime], Beside]]:
+    """What the API's process serves as well."""
+    options = options_of(settings, host=host)
+    return (lambda runtime: McpEndpoint(runtime, options),) if settings.mcp_in_api else ()
 
 
 def _http_protocol() -> Any:

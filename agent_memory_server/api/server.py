@@ -52,6 +52,7 @@ def create_api(
     *,
     opening: Opening | None = None,
     body_bytes_max: int,
+    operations: Sequence[Operation] = OPERATIONS,
     beside: Sequence[Callable[[Runtime], Beside]] = (),
 ) -> MemoryApi:
     """The REST API over an app that is already open, or over one that its lifespan opens with ``opening``."""
@@ -71,7 +72,7 @@ def create_api(
                 await runtime.afterwards.finish()
                 runtime.opened = app
 
-    return MemoryApi(OPERATIONS, runtime, others, lifespan=lifespan)
+    return MemoryApi(operations, runtime, others, lifespan=lifespan)
 
 
 class MemoryApi(FastAPI):

@@ -15,6 +15,7 @@ import click
 from agent_memory_server.cli.api import api
 from agent_memory_server.cli.delete import delete
 from agent_memory_server.cli.import_conversation import import_conversation
+from agent_memory_server.cli.mcp import mcp
 from agent_memory_server.cli.migrate_memories import migrate_memories
 from agent_memory_server.cli.rebuild_index import rebuild_index
 from agent_memory_server.cli.schedule_task import schedule_task
@@ -52,6 +53,7 @@ def cli() -> None:
 
 for command in (
     api,
+    mcp,
     search,
     delete,
     import_conversation,

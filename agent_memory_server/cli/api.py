@@ -6,26 +6,26 @@ an address that is refused or taken, data that cannot be opened.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 import os
 import shlex
 import shutil
-import signal
-import socket
 import sys
 import sysconfig
-from collections.abc import Coroutine
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from agent_memory_server import __version__
 from agent_memory_server.cli.running import load_settings
-from agent_memory_server.errors import ConfigurationError
+from agent_memory_server.cli.serving import (
+    end_quietly_until,
+    name_settings_without_effect,
+    quieten_uvicorn,
+    refuse_taken,
+    run_on_fast_loop,
+)
 
 if TYPE_CHECKING:
     from agent_memory_server.app import MemoryApp
@@ -58,7 +58,7 @@ def api(port: int | None, host: str | None, reload: bool, task_backend: str | No
     use_docket = None if task_backend is None else task_backend == "docket"
     settings = load_settings(port=port, host=host, use_docket=use_docket)
     settings.checked_host(settings.host)
-    _refuse_taken(settings.host, settings.port)
+    refuse_taken(settings.host, settings.port)
     if reload:
         _run_reloading(settings)
         return
@@ -72,10 +72,8 @@ def _run(settings: Settings) -> None:
     from agent_memory_server.serving import serve
 
     configure_logging(settings.log_level)
-    if settings.log_level == "INFO":
-        # Its five lines about every start and stop say less than the banner and our one line.
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    _name_settings_without_effect()
+    quieten_uvicorn(settings.log_level)
+    name_settings_without_effect()
     serving = False
 
     def announce(app: MemoryApp, url: str) -> None:
@@ -91,26 +89,8 @@ def _run(settings: Settings) -> None:
         click.echo(banner(settings, app, url))
         sys.stdout.flush()
 
-    def told_to_stop(_: int, __: FrameType | None) -> None:
-        # While it serves, uvicorn listens for these signals; it raises them once more when it has stopped, and there
-        # is nothing left to interrupt then: closing the store goes on.
-        if not serving:
-            raise SystemExit(0)
-
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, told_to_stop)
-    _run_on_fast_loop(serve(settings, announce=announce))
-
-
-def _run_on_fast_loop(main: Coroutine[Any, Any, None]) -> None:
-    """On uvloop where there is one (not on Windows)."""
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(main)
-        return
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main)
+    end_quietly_until(lambda: serving)
+    run_on_fast_loop(serve(settings, announce=announce))
 
 
 def _run_reloading(settings: Settings) -> None:
@@ -120,38 +100,6 @@ def _run_reloading(settings: Settings) -> None:
     os.environ["HOST"], os.environ["PORT"] = settings.host, str(settings.port)
     os.environ["USE_DOCKET"] = str(settings.use_docket)
     uvicorn.run(FACTORY, factory=True, host=settings.host, port=settings.port, reload=True, access_log=False)
-
-
-def _refuse_taken(host: str, port: int) -> None:
-    """Bind once and let go, so that a taken port is a sentence before anything is opened."""
-    if port == 0:
-        return
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            # As uvicorn binds: an address whose last connections are still timing out is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        reason = os.strerror(error.errno) if isinstance(error.errno, int) and error.errno > 0 else str(error)
-        raise ConfigurationError(
-            f"cannot listen on {host} port {port} ({reason}). Choose another with --port or PORT; 0 lets the system choose."
-        ) from error
-
-
-def _name_settings_without_effect() -> None:
-    """One warning for each setting of the reference server that somebody set and that does nothing here."""
-    import structlog
-    from dotenv import dotenv_values
-
-    from agent_memory_server.config import NOT_YET, WITHOUT_EFFECT
-
-    log = structlog.stdlib.get_logger(__name__)
-    given = {name.upper() for name, value in {**dotenv_values(".env"), **os.environ}.items() if value}
-    for name in sorted(given & WITHOUT_EFFECT.keys()):
-        log.warning("this setting has no effect", setting=name, reason=WITHOUT_EFFECT[name])
-    for name in sorted(given & NOT_YET):
-        log.warning("this setting has no effect", setting=name, reason="its feature is not in this version yet")
 
 
 def banner(settings: Settings, app: MemoryApp, url: str) -> str:
@@ -164,6 +112,7 @@ def banner(settings: Settings, app: MemoryApp, url: str) -> str:
         f"  Docs   {url}/docs",
         f"  Data   {app.storage}",
         f"  Model  {app.embedding_model} finds memories by meaning",
+        *_access(settings),
         "",
     ]
     if app.local_mode:
@@ -189,6 +138,22 @@ def banner(settings: Settings, app: MemoryApp, url: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _access(settings: Settings) -> list[str]:
+    """Who may use the server, and how to become one of them."""
+    from agent_memory_server.config import AuthMode
+
+    mode = settings.authentication_mode
+    if mode is AuthMode.DISABLED:
+        return ["  Access open, without authentication (AUTH_MODE=token asks for access tokens)"]
+    make = f'make one: {_command()} token add -d "my laptop"'
+    if mode is AuthMode.TOKEN:
+        return [f"  Access by access token; {make}"]
+    lines = [f"  Access by tokens of {settings.oauth2_issuer_url}, or by access token; {make}"]
+    if settings.oauth2_user_claim is None:
+        lines.append("         OAUTH2_USER_CLAIM is not set: a token of the issuer reaches every user of its tenant")
+    return lines
 
 
 def _command() -> str:

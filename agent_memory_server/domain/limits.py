@@ -44,6 +44,10 @@ class Limits:
     partitions_max: int = 100_000
     """Groups of one summary view."""
     partitions_page_max: int = 1_000
+    mcp_body_bytes_max: int = 4 * 1024 * 1024
+    """Of one MCP message over HTTP; MAX_BODY_BYTES counts where it is smaller."""
+    mcp_streams_max: int = 1_000
+    """Connections to /sse that are open at a time."""
     ttl_seconds_max: int = 10 * 365 * 86_400
 
 

@@ -7,6 +7,7 @@ An argument that does not exist is refused, never ignored: a misspelt ``user_id`
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cache
 from typing import Annotated, Any, cast
 
@@ -41,7 +42,7 @@ def _as_filter(value: Any) -> Any:
     if isinstance(value, str):
         return {"eq": value}
     if isinstance(value, list):
-        return {"any": value}
+        return {"any": cast("list[Any]", value)}
     return value
 
 
@@ -73,6 +74,7 @@ class SearchFilters(Arguments):
 
 def validated(model: type[BaseModel], given: Mapping[str, Any]) -> Any:
     """The arguments as the model. Raises BadBody or InvalidInput, which name what cannot be accepted."""
+    _refuse_unknown(model, given)
     _refuse_what_cannot_be_stored(given)
     structured = _structured(model)
     values = {name: _unpacked(value) if name in structured else value for name, value in given.items()}
@@ -90,6 +92,15 @@ def input_schema(model: type[BaseModel]) -> Schema:
 def output_schema(model: type[BaseModel]) -> Schema:
     """What is answered."""
     return _untitled(model.model_json_schema(mode="serialization", by_alias=True))
+
+
+def _refuse_unknown(model: type[BaseModel], given: Mapping[str, Any]) -> None:
+    known = [field.alias or name for name, field in model.model_fields.items()]
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            meant = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known) or 'none'}"
+            raise InvalidInput(f"there is no such argument{meant}", field=(name[:100],))
 
 
 def _refuse_what_cannot_be_stored(given: Mapping[str, Any]) -> None:

@@ -52,7 +52,9 @@ class Tool:
 @cache
 def text(name: str) -> str:
     """A text for models from ``descriptions/``, without the line breaks that only the file needs."""
-    written = resources.files("agent_memory_server.mcp").joinpath("descriptions", f"{name}.md").read_text(encoding="utf-8")
+    written = (
+        resources.files("agent_memory_server.mcp").joinpath("descriptions", f"{name}.md").read_text(encoding="utf-8")
+    )
     paragraphs = written.strip().split("\n\n")
     return "\n\n".join(_joined(paragraph) for paragraph in paragraphs)
 
