@@ -22,6 +22,7 @@ from agent_memory_server.cli.schedule_task import schedule_task
 from agent_memory_server.cli.search import search
 from agent_memory_server.cli.task_worker import task_worker
 from agent_memory_server.cli.tasks import tasks
+from agent_memory_server.cli.token import token
 from agent_memory_server.cli.version import version
 from agent_memory_server.errors import MemoryServerError
 
@@ -62,6 +63,7 @@ for command in (
     tasks,
     rebuild_index,
     migrate_memories,
+    token,
     version,
 ):
     cli.add_command(command)

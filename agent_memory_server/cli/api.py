@@ -113,6 +113,7 @@ def banner(settings: Settings, app: MemoryApp, url: str) -> str:
         f"  Data   {app.storage}",
         f"  Model  {app.embedding_model} finds memories by meaning",
         *_access(settings),
+        *_access(settings),
         "",
     ]
     if app.local_mode:
@@ -138,6 +139,22 @@ def banner(settings: Settings, app: MemoryApp, url: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _access(settings: Settings) -> list[str]:
+    """Who may use the server, and how to become one of them."""
+    from agent_memory_server.config import AuthMode
+
+    mode = settings.authentication_mode
+    if mode is AuthMode.DISABLED:
+        return ["  Access open, without authentication (AUTH_MODE=token asks for access tokens)"]
+    make = f'make one: {_command()} token add -d "my laptop"'
+    if mode is AuthMode.TOKEN:
+        return [f"  Access by access token; {make}"]
+    lines = [f"  Access by tokens of {settings.oauth2_issuer_url}, or by access token; {make}"]
+    if settings.oauth2_user_claim is None:
+        lines.append("         OAUTH2_USER_CLAIM is not set: a token of the issuer reaches every user of its tenant")
+    return lines
 
 
 def _access(settings: Settings) -> list[str]:

@@ -98,14 +98,11 @@ class AccessTokenService:
         return await self._store.list()
 
     async def matching(self, beginning: str) -> Sequence[AccessToken]:
-        """The tokens whose hash, or id, begins so."""
+        """The tokens whose hash begins so, or whose id it is."""
         if not beginning:
             return ()
-        return [
-            each
-            for each in await self._store.list()
-            if each.hash.startswith(beginning) or each.id.startswith(beginning.upper())
-        ]
+        held = await self._store.list()
+        return [each for each in held if each.hash.startswith(beginning) or each.id == beginning.upper()]
 
     async def remove(self, token: AccessToken, *, actor: str) -> bool:
         """Whether it was there; from now on every process refuses it."""

@@ -70,12 +70,21 @@ def test_check_16_no_settings_bind_loopback_only(unset_server: ServerProcess) ->
         ([], {"HOST": "0.0.0.0"}, "ALLOW_UNAUTHENTICATED"),
         (["--host", "::"], {}, "ALLOW_UNAUTHENTICATED"),
         (["--host", "192.0.2.1"], {"ALLOW_UNAUTHENTICATED": "false"}, "ALLOW_UNAUTHENTICATED"),
-        ([], {"AUTH_MODE": "token"}, "AUTH_MODE"),
-        ([], {"AUTH_MODE": "oauth2", "ALLOW_UNAUTHENTICATED": "true"}, "AUTH_MODE"),
-        ([], {"TOKEN_AUTH_ENABLED": "true"}, "TOKEN_AUTH_ENABLED"),
-        ([], {"DISABLE_AUTH": "true", "AUTH_MODE": "token"}, "AUTH_MODE"),
+        ([], {"AUTH_MODE": "oauth2", "ALLOW_UNAUTHENTICATED": "true"}, "OAUTH2_ISSUER_URL"),
+        ([], {"AUTH_MODE": "oauth2", "OAUTH2_ISSUER_URL": "https://issuer.example"}, "OAUTH2_AUDIENCE"),
+        ([], {"OAUTH2_ISSUER_URL": "https://issuer.example"}, "AUTH_MODE"),
+        ([], {"AUTH_MODE": "tokens"}, "AUTH_MODE"),
     ],
-    ids=["host option", "host setting", "any IPv6", "not allowed", "tokens", "oauth2", "token switch", "contradiction"],
+    ids=[
+        "host option",
+        "host setting",
+        "any IPv6",
+        "not allowed",
+        "no issuer",
+        "no audience",
+        "an issuer without a mode",
+        "no such mode",
+    ],
 )
 def test_check_16_what_would_be_open_is_refused(
     tmp_path: Path, arguments: list[str], environment: dict[str, str], said: str
@@ -93,3 +102,24 @@ def test_check_16_what_would_be_open_is_refused(
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert said in ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"DISABLE_AUTH": "true", "AUTH_MODE": "token", "ALLOW_UNAUTHENTICATED": "true"},
+        {"DISABLE_AUTH": "false", "AUTH_MODE": "disabled"},
+    ],
+    ids=["a mode", "not disabled"],
+)
+def test_check_16_asking_for_authentication_wins(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Whatever else is set: nothing but the two probes answers without a credential, the documentation neither; the start
+    says so, and every address may be bound."""
+    environment = {**environment, "HOST": "0.0.0.0"}
+    with ServerProcess(tmp_path / "data", environment=environment) as server, server.client() as client:
+        for path in ("/docs", "/redoc", "/openapi.json", "/docs-assets/swagger-ui-bundle.js", "/v1/working-memory/"):
+            assert client.get(path).status_code == 401, path
+        for path in ("/v1/health", "/v1/ready"):
+            assert client.get(path).status_code == 200, path
+        assert "Access" in server.log
+        assert "agent-memory token add" in server.log

@@ -7,10 +7,7 @@ import socket
 from collections.abc import Generator
 from pathlib import Path
 
-import pytest
-
 from agent_memory_server.app import open_app
-from agent_memory_server.errors import ConfigurationError
 from tests.redis_server import running_redis
 from tests.server_process import ServerProcess
 from tests.setting_proofs.running import refused, settings_of
@@ -74,25 +71,6 @@ def port(folder: Path) -> None:
     """The port that the environment names is the one that the server wants."""
     with _taken_port("127.0.0.1") as number:
         assert f"cannot listen on 127.0.0.1 port {number}" in refused(folder, PORT=str(number))
-
-
-async def auth_mode(folder: Path) -> None:
-    """Authentication is not there yet: asking for it stops the start instead of starting open."""
-    with pytest.raises(ConfigurationError, match="will not start open"):
-        async with open_app(settings_of(folder, auth_mode="token")):
-            pass
-
-
-async def token_auth_enabled(folder: Path) -> None:
-    """As AUTH_MODE=token."""
-    with pytest.raises(ConfigurationError, match="will not start open"):
-        async with open_app(settings_of(folder, token_auth_enabled=True)):
-            pass
-
-
-def disable_auth(folder: Path) -> None:
-    """``false`` asks for authentication."""
-    assert "will not start open" in refused(folder, "--port", "0", DISABLE_AUTH="false")
 
 
 def max_body_bytes(folder: Path) -> None:

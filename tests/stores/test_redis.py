@@ -8,6 +8,7 @@ import pytest
 
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.stores.redis import open_redis
+from tests.contract.stores.access_tokens import AccessTokensContract
 from tests.contract.stores.background_stores import EngineContract, JournalContract, LeasesContract, OutboxContract
 from tests.contract.stores.filter_parity import FilterParityContract
 from tests.contract.stores.jobs import JobStoreContract
@@ -90,4 +91,8 @@ class TestAges(AgesContract):
 
 
 class TestClock(ClockStoreContract):
+    pass
+
+
+class TestAccessTokens(AccessTokensContract):
     pass

@@ -9,6 +9,7 @@ import pytest
 
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.stores.sqlite import open_sqlite
+from tests.contract.stores.access_tokens import AccessTokensContract
 from tests.contract.stores.background_stores import EngineContract, JournalContract, LeasesContract, OutboxContract
 from tests.contract.stores.filter_parity import FilterParityContract
 from tests.contract.stores.jobs import JobStoreContract
@@ -81,4 +82,8 @@ class TestAges(AgesContract):
 
 
 class TestClock(ClockStoreContract):
+    pass
+
+
+class TestAccessTokens(AccessTokensContract):
     pass
