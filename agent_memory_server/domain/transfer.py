@@ -15,6 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from agent_memory_server.domain.access_tokens import AccessToken
 from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.jobs import Task
 from agent_memory_server.domain.operations import Embedded
@@ -262,7 +263,33 @@ class TaskRecord:
         return [self.content(), _micros(self.expires_at), follows, self.generation]
 
 
-Record = MemoryRecord | SessionRecord | ViewRecord | PartitionRecord | WorkRecord | TaskRecord
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRecord:
+    token: AccessToken
+
+    @property
+    def key(self) -> Key:
+        return (self.token.id,)
+
+    def content(self) -> object:
+        token = self.token
+        return [
+            token.id,
+            token.description,
+            _micros(token.created_at),
+            token.tenant,
+            token.namespace,
+            token.user_id,
+            sorted(permission.value for permission in token.permissions),
+            _micros(token.expires_at),
+        ]
+
+    def state(self) -> object:
+        """How it is recognised is not part of it: an imported token that was used is found by its digest from then on."""
+        return self.content()
+
+
+Record = MemoryRecord | SessionRecord | ViewRecord | PartitionRecord | WorkRecord | TaskRecord | TokenRecord
 
 
 class Digest:
@@ -281,22 +308,25 @@ class Digest:
 
 
 class Mark:
-    """What was carried of one record, as the ledger keeps it: digests of its state and of its content."""
+    """What was carried of one record: digests of its state and of its content, and its key."""
 
-    def __init__(self) -> None:
+    def __init__(self, record: Record) -> None:
         self._state, self._content = Digest(), Digest()
+        self._key = list(record.key)
+        self.add(record)
 
-    def add(self, record: Record | SessionMessage) -> None:
-        self._state.add(record.state())
-        self._content.add(record.content())
+    def add(self, part: Record | SessionMessage) -> None:
+        """The record first, then a session's messages in order."""
+        self._state.add(part.state())
+        self._content.add(part.content())
 
     def text(self) -> str:
-        return f"{self._state.text()}.{self._content.text()}"
+        """As the ledger keeps it."""
+        return f"{self._state.text()}.{self._content.text()}{json.dumps(self._key)}"
 
 
 def mark_of(record: Record, messages: Sequence[SessionMessage] = ()) -> str:
-    mark = Mark()
-    mark.add(record)
+    mark = Mark(record)
     for message in messages:
         mark.add(message)
     return mark.text()
@@ -304,7 +334,12 @@ def mark_of(record: Record, messages: Sequence[SessionMessage] = ()) -> str:
 
 def content_of(mark: str) -> str:
     """The part of a mark that only clients change."""
-    return mark.partition(".")[2]
+    return mark.partition("[")[0].partition(".")[2]
+
+
+def key_of(mark: str) -> Key:
+    """The key of the record that a mark is of."""
+    return tuple(json.loads(mark[mark.index("[") :]))
 
 
 def _plain(value: object) -> object:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 from agent_memory_server.domain.identity import Scope
+from agent_memory_server.domain.operations import Intent
 from agent_memory_server.domain.records import MemoryKey
 from agent_memory_server.domain.summary_views import Group, SummaryView
 from agent_memory_server.domain.transfer import (
@@ -26,7 +27,7 @@ from agent_memory_server.domain.transfer import (
     WorkRecord,
 )
 
-Walked = TypeVar("Walked")
+Walked = TypeVar("Walked", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +133,10 @@ class Item:
     record: Record
     messages: tuple[SessionMessage, ...] = ()
     more: bool = False
+    intents: tuple[Intent, ...] = ()
+    """Work that is still to be done about it."""
     notes: tuple[str, ...] = ()
-    """What had to be changed to carry it, for the report."""
+    """What had to be changed to carry it, for the report: the same words for the same change."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,336 @@
+"""Carrying everything from one store into another: in portions, resumable, beside live reads and writes, and verified.
+
+Each portion is read, compared with what the ledger says was carried before, written, and noted in the ledger. So a transfer that
+is stopped at any point goes on where it was, and one that is run again carries what changed since. What was changed or deleted
+in the target since it was carried is left as it is there: running a transfer again never undoes anything.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from agent_memory_server.domain.operations import Effect
+from agent_memory_server.domain.transfer import (
+    Kind,
+    Mark,
+    MemoryRecord,
+    Record,
+    SessionRecord,
+    content_of,
+    key_of,
+    vector_state,
+)
+from agent_memory_server.ports.journal import Journal
+from agent_memory_server.ports.transfer import Item, Ledger, Source, Unreadable
+from agent_memory_server.services.transfer_source import MESSAGES_AT_ONCE, memory_key
+from agent_memory_server.services.transfer_target import Target
+
+BATCH = 200
+PASSES_MAX = 3
+"""Walks over the source: what is written there during one is carried by the next."""
+_EXAMPLES = 5
+
+Tell = Callable[[Kind, int], None]
+"""Called with how many records of a kind were worked through so far in this walk."""
+Quarantine = Callable[[Kind, Unreadable], None]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened to the records of one kind."""
+
+    found: int = 0
+    """Readable records in the source, at the last walk."""
+    carried: int = 0
+    updated: int = 0
+    """Changed in the source since they were carried, and carried again."""
+    kept: int = 0
+    """Something else stands there in the target, or it was changed there: left as it is."""
+    gone: int = 0
+    """Deleted (or expired) in the target since they were carried: left so."""
+    removed: int = 0
+    """Deleted in the source since they were carried: deleted in the target too."""
+    unreadable: int = 0
+    notes: Counter[str] = field(default_factory=Counter[str])
+    examples: list[str] = field(default_factory=list[str])
+    """Names of some that were kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferReport:
+    tallies: dict[Kind, Tally]
+    settled: bool
+    """The last walk found nothing new. False: the source is written to, and another run will find more."""
+
+
+@dataclass(slots=True)
+class Comparison:
+    """How the records of one kind compare on both sides."""
+
+    source: int = 0
+    target: int = 0
+    equal: int = 0
+    changed: int = 0
+    """Changed in the target since they were carried."""
+    gone: int = 0
+    """Deleted (or expired) in the target since they were carried."""
+    unreadable: int = 0
+    problems: int = 0
+    examples: list[str] = field(default_factory=list[str])
+
+    def problem(self, said: str) -> None:
+        self.problems += 1
+        if len(self.examples) < _EXAMPLES:
+            self.examples.append(said)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationReport:
+    comparisons: dict[Kind, Comparison]
+
+    @property
+    def passed(self) -> bool:
+        return all(each.problems == 0 for each in self.comparisons.values())
+
+
+class TransferService:
+    """One transfer, named ``transfer`` in the target's ledger."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        target: Target,
+        ledger: Ledger,
+        journal: Journal,
+        transfer: str,
+        now: Callable[[], datetime],
+        batch: int = BATCH,
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._ledger = ledger
+        self._journal = journal
+        self._transfer = transfer
+        self._now = now
+        self._batch = batch
+
+    # -- carrying
+
+    async def run(
+        self, *, kinds: Sequence[Kind], tell: Tell, quarantine: Quarantine, removes: bool = True
+    ) -> TransferReport:
+        """Walk over the source until a walk finds nothing new. Raises what the stores raise; then run it again.
+
+        ``removes``: what was deleted in the source since it was carried is deleted in the target too.
+        """
+        tallies = {kind: Tally() for kind in kinds}
+        seen: set[tuple[Kind, str]] = set()
+
+        def once(kind: Kind, unreadable: Unreadable) -> None:
+            if (kind, unreadable.ref) not in seen:
+                seen.add((kind, unreadable.ref))
+                tallies[kind].unreadable += 1
+                quarantine(kind, unreadable)
+
+        settled = False
+        for _ in range(PASSES_MAX):
+            before = sum(each.carried + each.updated + each.removed for each in tallies.values())
+            for kind in kinds:
+                await self._walk(kind, tallies[kind], tell, once)
+            for kind in kinds if removes else ():
+                await self._remove(kind, tallies[kind])
+            if sum(each.carried + each.updated + each.removed for each in tallies.values()) == before:
+                settled = True
+                break
+        return TransferReport(tallies=tallies, settled=settled)
+
+    async def _walk(self, kind: Kind, tally: Tally, tell: Tell, quarantine: Quarantine) -> None:
+        tally.found = tally.kept = tally.gone = 0
+        tally.examples.clear()
+        tally.notes.clear()
+        after: str | None = None
+        done = 0
+        while True:
+            portion = await self._source.walk(kind, after=after, limit=self._batch)
+            items: list[Item] = []
+            for each in portion.records:
+                if isinstance(each, Unreadable):
+                    quarantine(kind, each)
+                else:
+                    items.append(each)
+                    tally.notes.update(each.notes)
+            tally.found += len(items)
+            if items:
+                await self._carry(kind, items, tally)
+            done += len(portion.records)
+            tell(kind, done)
+            after = portion.next
+            if after is None:
+                return
+
+    async def _carry(self, kind: Kind, items: Sequence[Item], tally: Tally) -> None:
+        known = await self._ledger.marks(self._transfer, kind.value, [item.ref for item in items])
+        marks = [await self._mark(item) for item in items]
+        due = [(item, mark, before) for item, mark, before in zip(items, marks, known, strict=True) if mark != before]
+        if not due:
+            return
+        there = await self._target.read(kind, [item.record.key for item, _, _ in due])
+        noted: dict[str, str] = {}
+        writing: list[tuple[Item, str, Record | None]] = []
+        for (item, mark, before), standing in zip(due, there, strict=True):
+            verdict = await self._verdict(mark, before, standing)
+            if verdict == "write":
+                writing.append((item, mark, standing))
+            elif verdict == "note":
+                noted[item.ref] = mark
+            elif verdict == "gone":
+                tally.gone += 1
+            else:
+                _keep(tally, item)
+        if writing:
+            written = await self._target.put(
+                kind, [item for item, _, _ in writing], [standing for _, _, standing in writing]
+            )
+            for (item, mark, standing), done in zip(writing, written, strict=True):
+                if not done:
+                    _keep(tally, item)
+                    continue
+                noted[item.ref] = mark
+                if standing is None:
+                    tally.carried += 1
+                else:
+                    tally.updated += 1
+        await self._ledger.note(self._transfer, kind.value, noted)
+
+    async def _verdict(self, mark: str, before: str | None, standing: Record | None) -> str:
+        """What is to be done about a record that the ledger does not know in this state."""
+        if standing is None:
+            return "write" if before is None else "gone"
+        content = content_of(await self._target.mark(standing))
+        if before is not None and content == content_of(before):
+            return "write"
+        if content == content_of(mark):
+            # Written before a crash, and not noted.
+            return "note"
+        return "keep"
+
+    async def _mark(self, item: Item) -> str:
+        mark = Mark(item.record)
+        for message in item.messages:
+            mark.add(message)
+        if item.more and isinstance(item.record, SessionRecord):
+            after = item.messages[-1].sequence
+            while found := await self._source.messages(item.record, after=after, limit=MESSAGES_AT_ONCE):
+                for message in found:
+                    mark.add(message)
+                after = found[-1].sequence
+        return mark.text()
+
+    async def _remove(self, kind: Kind, tally: Tally) -> None:
+        """Take out of the target what is gone in the source, unless it was changed in the target since."""
+        if kind not in (Kind.MEMORIES, Kind.SESSIONS, Kind.SUMMARY_VIEWS) or tally.found == 0:
+            # A source that is empty now was emptied: that is no reason to empty the target.
+            return
+        after: str | None = None
+        while True:
+            portion = await self._ledger.walk(self._transfer, kind.value, after=after, limit=self._batch)
+            refs = [ref for ref, _ in portion.records]
+            present = await self._source.present(kind, refs) if refs else ()
+            for (ref, mark), still in zip(portion.records, present, strict=True):
+                if still:
+                    continue
+                (standing,) = await self._target.read(kind, [key_of(mark)])
+                if standing is not None and content_of(await self._target.mark(standing)) == content_of(mark):
+                    await self._target.remove(kind, key_of(mark))
+                    tally.removed += 1
+                await self._ledger.drop(self._transfer, kind.value, [ref])
+            after = portion.next
+            if after is None:
+                return
+
+    # -- verifying
+
+    async def verify(self, *, kinds: Sequence[Kind], tell: Tell) -> VerificationReport:
+        """Compare every record of the source with what stands for it in the target."""
+        comparisons: dict[Kind, Comparison] = {}
+        for kind in kinds:
+            comparison = comparisons[kind] = Comparison(target=await self._target.count(kind))
+            after: str | None = None
+            done = 0
+            while True:
+                portion = await self._source.walk(kind, after=after, limit=self._batch)
+                items = [each for each in portion.records if isinstance(each, Item)]
+                comparison.source += len(items)
+                comparison.unreadable += len(portion.records) - len(items)
+                if items:
+                    await self._compare(kind, items, comparison)
+                done += len(portion.records)
+                tell(kind, done)
+                after = portion.next
+                if after is None:
+                    break
+        return VerificationReport(comparisons=comparisons)
+
+    async def _compare(self, kind: Kind, items: Sequence[Item], comparison: Comparison) -> None:
+        known = await self._ledger.marks(self._transfer, kind.value, [item.ref for item in items])
+        there = await self._target.read(kind, [item.record.key for item in items])
+        for item, before, standing in zip(items, known, there, strict=True):
+            if standing is None:
+                if before is not None and await self._was_deleted(kind, item):
+                    comparison.gone += 1
+                else:
+                    comparison.problem(f"{item.ref}: not in the target")
+                continue
+            wanted, held = await self._mark(item), await self._target.mark(standing)
+            if content_of(wanted) == content_of(held):
+                missing = _missing_vectors(item.record, standing)
+                if missing:
+                    comparison.problem(f"{item.ref}: {missing}")
+                else:
+                    comparison.equal += 1
+            elif before is None:
+                comparison.problem(f"{item.ref}: something else stands in its place, which was there before")
+            elif content_of(before) != content_of(wanted):
+                comparison.problem(f"{item.ref}: changed in the source since it was carried; run the transfer again")
+            elif self._changed_since(item.record, standing):
+                comparison.changed += 1
+            else:
+                comparison.problem(f"{item.ref}: its content differs")
+
+    async def _was_deleted(self, kind: Kind, item: Item) -> bool:
+        """Whether what was carried and is absent is known to have been deleted; sessions and the like leave no journal."""
+        if kind is not Kind.MEMORIES:
+            return True
+        history = await self._journal.history(memory_key(item.record.key))
+        return bool(history) and history[-1].effect is Effect.DELETED
+
+    def _changed_since(self, record: Record, standing: Record) -> bool:
+        """Whether the target's own clients or its background work changed what was carried as it should be."""
+        if isinstance(standing, MemoryRecord):
+            return not self._target.is_ours(standing)
+        if isinstance(standing, SessionRecord) and isinstance(record, SessionRecord):
+            return standing.session.etag != record.session.etag
+        return True
+
+
+def _keep(tally: Tally, item: Item) -> None:
+    tally.kept += 1
+    if len(tally.examples) < _EXAMPLES:
+        tally.examples.append(item.ref)
+
+
+def _missing_vectors(record: Record, standing: Record) -> str:
+    """What is wrong with the vectors of an otherwise equal memory; vectors of other models may have come since."""
+    if not isinstance(record, MemoryRecord) or not isinstance(standing, MemoryRecord):
+        return ""
+    held = {(model, kind): digest for model, kind, digest in map(vector_state, standing.vectors)}
+    for model, kind, digest in map(vector_state, record.vectors):
+        if held.get((model, kind), digest) != digest:
+            return f"its vector of {model} differs"
+        if not held:
+            return f"its vector of {model} is missing"
+    return ""

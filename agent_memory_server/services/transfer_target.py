@@ -1,0 +1,221 @@
+"""The store that records are carried into, each kind through its own door: what is written is journalled as an import."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from itertools import groupby
+
+from agent_memory_server.domain.identity import Scope, ScopeSelector
+from agent_memory_server.domain.operations import Carried, Delete, Effect, Operation, OperationKind, Put
+from agent_memory_server.domain.records import EmbeddingStatus, MemoryKey
+from agent_memory_server.domain.summary_views import SummaryView, criteria
+from agent_memory_server.domain.tokens import index_tokens
+from agent_memory_server.domain.transfer import (
+    Key,
+    Kind,
+    Mark,
+    MemoryRecord,
+    PartitionRecord,
+    Record,
+    SessionRecord,
+    TaskRecord,
+    TokenRecord,
+    ViewRecord,
+    WorkRecord,
+)
+from agent_memory_server.errors import StaleRevision
+from agent_memory_server.ports.stores import Stores
+from agent_memory_server.ports.transfer import Holdings, Item, Source
+from agent_memory_server.services.indexing import embedding_intent
+from agent_memory_server.services.transfer_source import MESSAGES_AT_ONCE, StoreSource, memory_key, scope_of
+
+ACTOR = "transfer"
+_VIEWS_MAX = 1_000_000
+_SOURCES_MAX = 1_000
+"""The reference server summarised 200 memories of a group at most, by the time of the event the oldest first."""
+
+
+class Target:
+    """Writes into one store what comes from ``source``. ``transfer`` names the transfer in the journal."""
+
+    def __init__(
+        self, stores: Stores, holdings: Holdings, source: Source, *, transfer: str, now: Callable[[], datetime]
+    ) -> None:
+        self._stores = stores
+        self._holdings = holdings
+        self._source = source
+        self._reader = StoreSource(stores, holdings, now=now)
+        self._transfer = transfer
+        self._now = now
+
+    async def read(self, kind: Kind, keys: Sequence[Key], /) -> Sequence[Record | None]:
+        return await self._reader.read(kind, keys)
+
+    async def count(self, kind: Kind, /) -> int:
+        return await self._reader.count(kind)
+
+    async def mark(self, record: Record) -> str:
+        """What stands here, as the ledger would note it."""
+        mark = Mark(record)
+        if isinstance(record, SessionRecord):
+            after = 0
+            while found := await self._reader.messages(record, after=after, limit=MESSAGES_AT_ONCE):
+                for message in found:
+                    mark.add(message)
+                after = found[-1].sequence
+        return mark.text()
+
+    def is_ours(self, record: MemoryRecord) -> bool:
+        """Whether this transfer wrote the record's present content."""
+        return record.memory.operation_id.startswith(self._transfer + ".")
+
+    # -- writing
+
+    async def put(self, kind: Kind, items: Sequence[Item], there: Sequence[Record | None]) -> Sequence[bool]:
+        """Write each in place of what was ``there`` when it was read; False for one that could not be, as it changed since."""
+        if kind is Kind.MEMORIES:
+            return await self._put_memories(items, there)
+        if kind is Kind.WORK:
+            await self._holdings.put_work([each.record for each in items if isinstance(each.record, WorkRecord)])
+            return [True] * len(items)
+        if kind is Kind.TASKS:
+            await self._holdings.put_tasks([each.record for each in items if isinstance(each.record, TaskRecord)])
+            return [True] * len(items)
+        one: Callable[[Item], Awaitable[bool]] = {
+            Kind.SESSIONS: self._put_session,
+            Kind.SUMMARY_VIEWS: self._put_view,
+            Kind.PARTITIONS: self._put_partition,
+            Kind.TOKENS: self._put_token,
+        }[kind]
+        return [await one(item) for item in items]
+
+    async def _put_memories(self, items: Sequence[Item], there: Sequence[Record | None]) -> Sequence[bool]:
+        written: list[bool] = []
+        pairs = [(each.record, before) for each, before in zip(items, there, strict=True)]
+        for tenant, group in groupby(pairs, key=lambda pair: pair[0].key[0] or ""):
+            portion = [(record, before) for record, before in group if isinstance(record, MemoryRecord)]
+            try:
+                written += await self._commit(tenant, portion)
+            except StaleRevision:
+                # One of them was changed between reading and writing: each for itself.
+                for pair in portion:
+                    try:
+                        written += await self._commit(tenant, [pair])
+                    except StaleRevision:
+                        written.append(False)
+        return written
+
+    async def _commit(self, tenant: str, portion: Sequence[tuple[MemoryRecord, Record | None]]) -> Sequence[bool]:
+        named = hashlib.blake2b(digest_size=12)
+        for record, before in portion:
+            named.update(Mark(record).text().encode("utf-8", "surrogatepass"))
+            if isinstance(before, MemoryRecord):
+                # Content that comes back after another one is another change.
+                named.update(before.memory.operation_id.encode())
+        pending = any(record.memory.embedding is EmbeddingStatus.PENDING for record, _ in portion)
+        committed = await self._stores.memories.commit(
+            Operation(
+                id=f"{self._transfer}.{named.hexdigest()}",
+                tenant=tenant,
+                kind=OperationKind.IMPORT,
+                actor=ACTOR,
+                at=self._now(),
+                changes=tuple(_put(record, before) for record, before in portion),
+                reason=f"carried from {self._source.describe()}",
+                run=self._transfer,
+                intents=(embedding_intent(Scope(tenant)),) if pending else (),
+            )
+        )
+        return [
+            before is not None or outcome.effect is not Effect.UNCHANGED
+            for (_, before), outcome in zip(portion, committed.outcomes, strict=True)
+        ]
+
+    async def _put_session(self, item: Item) -> bool:
+        record = item.record
+        assert isinstance(record, SessionRecord)
+        await self._holdings.put_session(record, item.messages)
+        if item.more:
+            after = item.messages[-1].sequence
+            while found := await self._source.messages(record, after=after, limit=MESSAGES_AT_ONCE):
+                await self._holdings.add_messages(record.session.scope, found)
+                after = found[-1].sequence
+        if item.intents:
+            await self._stores.outbox.request(item.intents, at=self._now())
+        return True
+
+    async def _put_view(self, item: Item) -> bool:
+        record = item.record
+        assert isinstance(record, ViewRecord)
+        return await self._stores.summary_views.add(record.view, views_max=_VIEWS_MAX)
+
+    async def _put_partition(self, item: Item) -> bool:
+        record = item.record
+        assert isinstance(record, PartitionRecord)
+        view = await self._view(record)
+        if view is None:
+            return False
+        sources = record.sources
+        if sources is None:
+            sources = await self._supposed_sources(view, record)
+        return await self._stores.summary_views.put_partition(view, record.partition, sources=sources)
+
+    async def _view(self, record: PartitionRecord) -> SummaryView | None:
+        selector = ScopeSelector(record.tenant)
+        return await self._stores.summary_views.get(selector, view_id=record.partition.view_id)
+
+    async def _supposed_sources(self, view: SummaryView, record: PartitionRecord) -> Sequence[MemoryKey]:
+        """The memories that it can have been made of, where the source does not say: the oldest of the group. When one of
+        them is deleted, the summary's text goes, and is made anew by the next run."""
+        wanted = criteria(view, now=record.partition.computed_at, group=record.partition.group)
+        oldest: deque[MemoryKey] = deque(maxlen=_SOURCES_MAX)
+        cursor: str | None = None
+        while True:
+            page = await self._stores.summary_views.members(wanted, now=self._now(), limit=1_000, cursor=cursor)
+            oldest.extend(member.key for member in page.members)
+            cursor = page.next_cursor
+            if cursor is None:
+                return tuple(oldest)
+
+    async def _put_token(self, item: Item) -> bool:
+        record = item.record
+        assert isinstance(record, TokenRecord)
+        return await self._stores.access_tokens.add(record.token)
+
+    # -- removing what is gone in the source
+
+    async def remove(self, kind: Kind, key: Key) -> None:
+        at = self._now()
+        named = f"{self._transfer}.gone.{hashlib.blake2b(repr((kind, key)).encode(), digest_size=12).hexdigest()}"
+        if kind is Kind.MEMORIES:
+            memory = memory_key(key)
+            await self._stores.memories.commit(
+                Operation(
+                    id=f"{named}.{int(at.timestamp())}",
+                    tenant=memory.tenant,
+                    kind=OperationKind.DELETE,
+                    actor=ACTOR,
+                    at=at,
+                    changes=(Delete(key=memory, scrub=True),),
+                    reason=f"deleted in {self._source.describe()}",
+                )
+            )
+        elif kind is Kind.SESSIONS:
+            await self._stores.working_memory.delete(scope_of(key), operation_id=named, actor=ACTOR, at=at)
+        elif kind is Kind.SUMMARY_VIEWS:
+            selector = ScopeSelector(key[0] or "")
+            await self._stores.summary_views.delete(selector, view_id=key[1] or "", at=at)
+
+
+def _put(record: MemoryRecord, before: Record | None) -> Put:
+    memory = record.memory
+    return Put(
+        memory=memory,
+        tokens=index_tokens(memory.text, memory.name, memory.topics, memory.entities),
+        if_absent=before is None,
+        if_operation=before.memory.operation_id if isinstance(before, MemoryRecord) else None,
+        carried=Carried(origin=record.origin, is_copy=record.is_copy, compared=record.compared, vectors=record.vectors),
+    )
