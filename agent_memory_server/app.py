@@ -31,6 +31,7 @@ from agent_memory_server.services.jobs import JobService
 from agent_memory_server.services.language import UsageAccount
 from agent_memory_server.services.memories import MemoryService
 from agent_memory_server.services.named_tasks import NamedTaskService
+from agent_memory_server.services.overviews import OverviewService
 from agent_memory_server.services.pending_work import PendingWorkService
 from agent_memory_server.services.presence import WorkerPresence
 from agent_memory_server.services.query_optimization import OptimizedSearchService
@@ -78,6 +79,7 @@ class MemoryApp:
     task_timeout_s: float
     schedules: ScheduleService
     jobs: JobService
+    overviews: OverviewService
     readiness: ReadinessService
     model_usage: UsageAccount
     """Calls and tokens by purpose and model, for metrics."""
@@ -186,6 +188,7 @@ def _app(services: Services, model_usage: UsageAccount) -> MemoryApp:
         presence=WorkerPresence(leases=stores.leases, holder=services.new_id(), now=services.now),
         task_timeout_s=services.task_timeout_s,
         jobs=services.jobs,
+        overviews=services.overviews,
         readiness=ReadinessService(engine=stores.engine, embedding_model=services.embedder.model),
         model_usage=model_usage,
         long_term_memory=settings.long_term_memory,

@@ -51,6 +51,7 @@ from agent_memory_server.services.language import LanguageGate
 from agent_memory_server.services.memories import MemoryService
 from agent_memory_server.services.merging import MergingService
 from agent_memory_server.services.named_tasks import PERMANENT, NamedTaskService
+from agent_memory_server.services.overviews import OverviewService
 from agent_memory_server.services.pending_work import PendingWorkService
 from agent_memory_server.services.promotion import PromotionService
 from agent_memory_server.services.public_tasks import SUMMARY_VIEWS, PublicTasks
@@ -243,6 +244,10 @@ class Services:
     @cached_property
     def jobs(self) -> JobService:
         return JobService(store=self.stores.jobs, now=self.now, wake=self.wake_all)
+
+    @cached_property
+    def overviews(self) -> OverviewService:
+        return OverviewService(store=self.stores.overviews, model=self.embedder.model, now=self.now)
 
     # -- upkeep
 

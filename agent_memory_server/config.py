@@ -126,6 +126,7 @@ class Settings(BaseSettings):
         description="simple: remember, recall, forget. full: the ten tools of the reference server. admin: those, and sessions, "
         "listings, forgetting, tasks, summary views.",
     )
+    console: bool = Field(default=True, description="The API's process serves the console, its pages for people, at /.")
     mcp_in_api: bool = Field(default=True, description="The REST server also serves MCP at /mcp and /{namespace}/mcp.")
     default_mcp_namespace: Annotated[str, Field(max_length=LIMITS.id_length_max)] | None = Field(
         default=None, description="Namespace of tool calls that name none, where the credential is not bound to one."

@@ -19,10 +19,13 @@ from agent_memory_server.api.routes.readiness import OPERATIONS as HEALTH
 from agent_memory_server.api.server import Beside, MemoryApi, create_api
 from agent_memory_server.app import MemoryApp
 from agent_memory_server.config import Settings
+from agent_memory_server.config_report import settings_in_force
 from agent_memory_server.logs import configure_logging
 from agent_memory_server.mcp.endpoint import EVENT_STREAMS, STREAMABLE, McpEndpoint
 from agent_memory_server.mcp.options import options_of
 from agent_memory_server.tasks.running import open_working_app
+from agent_memory_server.web.console import Console
+from agent_memory_server.web.visits import ConsoleFacts
 
 SHUTDOWN_S = 10
 """How long requests under way may take to finish after the signal to stop."""
@@ -117,8 +120,14 @@ def api_from_environment() -> MemoryApi:
 
 def _beside(settings: Settings, host: str) -> Sequence[Callable[[Runtime], Beside]]:
     """What the API's process serves as well."""
-    options = options_of(settings, host=host)
-    return (lambda runtime: McpEndpoint(runtime, options),) if settings.mcp_in_api else ()
+    beside: list[Callable[[Runtime], Beside]] = []
+    if settings.mcp_in_api:
+        options = options_of(settings, host=host)
+        beside.append(lambda runtime: McpEndpoint(runtime, options))
+    if settings.console:
+        facts = ConsoleFacts(is_open_on_purpose=settings.allow_unauthenticated, settings=settings_in_force(settings))
+        beside.append(lambda runtime: Console(runtime, facts))
+    return beside
 
 
 def _http_protocol() -> Any:

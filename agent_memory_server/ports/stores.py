@@ -13,8 +13,10 @@ from agent_memory_server.ports.journal import Journal
 from agent_memory_server.ports.leases import Leases
 from agent_memory_server.ports.memories import MemoryStore
 from agent_memory_server.ports.outbox import Outbox
+from agent_memory_server.ports.overviews import Overviews
 from agent_memory_server.ports.schedules import ScheduleStore
 from agent_memory_server.ports.summary_views import SummaryViewStore
+from agent_memory_server.ports.transfer import Holdings, Ledger
 from agent_memory_server.ports.working_memory import WorkingMemoryStore
 
 
@@ -56,4 +58,9 @@ class Stores:
     schedules: ScheduleStore
     comparisons: ComparisonStore
     clock: ClockStore
+    overviews: Overviews
     access_tokens: AccessTokenStore
+    holdings: Holdings | None = None
+    """None: an engine whose data cannot be copied."""
+    ledger: Ledger | None = None
+    """None: an engine that nothing can be carried into."""

@@ -17,7 +17,7 @@ from agent_memory_server.domain.jobs import IntentKind
 from agent_memory_server.domain.operations import Delete, Effect, Intent, Operation, OperationKind, TaskRequest
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.errors import AmbiguousScope, BadRequest, InvalidInput, NotFound, StaleRevision
-from agent_memory_server.ports.memories import Listing, MemoryStore
+from agent_memory_server.ports.memories import Listing, MemoryStore, Order
 from agent_memory_server.services.enrichment import Enrichment
 from agent_memory_server.services.indexing import Indexer
 
@@ -169,9 +169,16 @@ class MemoryService:
         )
         return sum(outcome.effect is Effect.DELETED for outcome in committed.outcomes)
 
-    async def list(self, criteria: MemoryFilter, *, limit: int = 20, cursor: str | None = None) -> Listing:
-        """A page by ``created_at desc, id`` with the true total. Raises InvalidInput for a foreign cursor."""
-        return await self._store.list(criteria, now=self._now(), limit=limit, cursor=cursor)
+    async def list(
+        self,
+        criteria: MemoryFilter,
+        *,
+        limit: int = 20,
+        cursor: str | None = None,
+        order: Order = Order.CREATED_DESC,
+    ) -> Listing:
+        """A page in ``order`` with the true total. Raises InvalidInput for a foreign cursor."""
+        return await self._store.list(criteria, now=self._now(), limit=limit, cursor=cursor, order=order)
 
     async def _commit_edit(self, caller: Principal, current: Memory, patch: MemoryPatch) -> Memory:
         at = self._now()

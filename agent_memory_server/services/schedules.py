@@ -34,6 +34,15 @@ class Schedule:
     intents: Callable[[], Awaitable[Sequence[Intent]]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleLine:
+    """A schedule as an operator sees it. ``last`` None: it never was due yet."""
+
+    name: str
+    every: timedelta
+    last: datetime | None
+
+
 class ScheduleService:
     def __init__(
         self,
@@ -64,6 +73,13 @@ class ScheduleService:
                 rest = timedelta(0) if last is None else schedule.every - abs(self._now() - last)
                 return max(_MOMENT, rest)
         return timedelta(seconds=LOOK_S)
+
+    async def lines(self) -> Sequence[ScheduleLine]:
+        """Every schedule with when it last was due."""
+        return [
+            ScheduleLine(name=each.name, every=each.every, last=await self._store.last_run(each.name))
+            for each in self._schedules
+        ]
 
     async def run_for_ever(self) -> None:
         """Look until cancelled. A store that is down is waited for."""

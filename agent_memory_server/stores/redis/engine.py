@@ -4,50 +4,53 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections.abc import Callable
 from datetime import datetime
-from enum import Enum
 from typing import Any
 
 from redis import exceptions
 
-from agent_memory_server.errors import ConfigurationError, MemoryServerError, StoreTooNew
+from agent_memory_server.errors import MemoryServerError
 from agent_memory_server.ports.stores import Check, Stores
+from agent_memory_server.redis_addresses import Topology
 from agent_memory_server.stores.redis import failures, naming
 from agent_memory_server.stores.redis.access_tokens import RedisAccessTokens
 from agent_memory_server.stores.redis.clock import RedisClock
 from agent_memory_server.stores.redis.comparisons import RedisComparisons
-from agent_memory_server.stores.redis.connections import Link, place_of
+from agent_memory_server.stores.redis.connections import Link
+from agent_memory_server.stores.redis.holdings import RedisHoldings
 from agent_memory_server.stores.redis.index import Index
 from agent_memory_server.stores.redis.jobs import RedisJobs
 from agent_memory_server.stores.redis.journal import RedisJournal
 from agent_memory_server.stores.redis.leases import RedisLeases
-from agent_memory_server.stores.redis.memories import RedisMemories
+from agent_memory_server.stores.redis.ledger import RedisLedger
+from agent_memory_server.stores.redis.memories_now import SearchedMemories
+from agent_memory_server.stores.redis.occupancy import QUEUE_NAME, SCHEMA_VERSION, State, occupied_by, usable_state
 from agent_memory_server.stores.redis.outbox import RedisOutbox
+from agent_memory_server.stores.redis.overviews import RedisOverviews
 from agent_memory_server.stores.redis.schedules import RedisSchedules
+from agent_memory_server.stores.redis.suitability import await_suitable, evicting, unlogged
 from agent_memory_server.stores.redis.summary_views import RedisSummaryViews
 from agent_memory_server.stores.redis.working_memory import RedisWorkingMemory
 from agent_memory_server.stores.values import micros
 
-SCHEMA_VERSION = 1
-_START_LIMIT_S = 10.0
-"""How long a Redis that is starting or loading its data is waited for."""
 _CHECK_LIMIT_S = 1.8
-_VERSION_MIN = (7, 4)
 
 
-async def open_redis(url: str, *, now: Callable[[], datetime], strict: bool = False) -> Stores:
+async def open_redis(
+    url: str, *, now: Callable[[], datetime], strict: bool = False, queue_name: str = QUEUE_NAME
+) -> Stores:
     """Connect, check that this Redis can hold our data, and prepare the search index.
 
-    ``strict``: a write returns when Redis has it on disk (``WAITAOF 1 0``). Raises ConfigurationError (cannot be reached,
-    wrong credentials, not a Redis, no search engine, too old), StoreTooNew, or StoreUnavailable; nothing is written then.
+    ``strict``: a write returns when Redis has it on disk (``WAITAOF 1 0``). ``queue_name``: whose keys may be there beside ours.
+    Raises ConfigurationError (cannot be reached, wrong credentials, not a Redis, no search engine, too old, another
+    application's), StoreTooNew, or StoreUnavailable; nothing is written then.
     """
-    link, place = await _linked(url, strict=strict)
+    link = await _linked(url, strict=strict)
     index = Index(link)
     token_key = b""
     try:
-        if await _state(link, place) is State.REFERENCE:
+        if await usable_state(link, queue_name=queue_name) is State.REFERENCE:
             link.barred = REFERENCE_DATA
         else:
             token_key = await _claimed(link)
@@ -56,9 +59,11 @@ async def open_redis(url: str, *, now: Callable[[], datetime], strict: bool = Fa
     except BaseException:
         await link.close()
         raise
+    memories = SearchedMemories(link, index, token_key=token_key)
     return Stores(
         engine=RedisEngine(link, index, now=now),
-        memories=RedisMemories(link, index, token_key=token_key),
+        memories=memories,
+        overviews=RedisOverviews(link, index, memories),
         working_memory=RedisWorkingMemory(link),
         outbox=RedisOutbox(link, now=now),
         journal=RedisJournal(link),
@@ -69,70 +74,9 @@ async def open_redis(url: str, *, now: Callable[[], datetime], strict: bool = Fa
         comparisons=RedisComparisons(link, index),
         clock=RedisClock(link),
         access_tokens=RedisAccessTokens(link),
+        holdings=RedisHoldings(link, index),
+        ledger=RedisLedger(link),
     )
-
-
-async def _reached(link: Link, place: str) -> None:
-    """Wait for a Redis that is starting; say what is wrong with one that will not do."""
-    until = time.monotonic() + _START_LIMIT_S
-    while True:
-        try:
-            await link.raw("PING")
-            return
-        except (exceptions.AuthenticationError, exceptions.NoPermissionError) as error:
-            raise ConfigurationError(
-                f"Redis at {place} refuses the user name or password of REDIS_URL: correct them "
-                "(redis://user:password@host:port/0)."
-            ) from error
-        except exceptions.InvalidResponse as error:
-            raise ConfigurationError(f"What answers at {place} is not a Redis: check host and port.") from error
-        except (exceptions.RedisError, OSError) as error:
-            said = str(error).lower()
-            if "wrongpass" in said or "noauth" in said or "invalid username-password" in said:
-                raise ConfigurationError(
-                    f"Redis at {place} refuses the user name or password of REDIS_URL: correct them."
-                ) from error
-            if "protocol error" in said or "invalid response" in said:
-                raise ConfigurationError(f"What answers at {place} is not a Redis: check host and port.") from error
-            if "db index" in said or "out of range" in said:
-                raise ConfigurationError(
-                    f"Redis at {place} has no such database: use /0, the only one that can be searched."
-                ) from error
-            if time.monotonic() > until:
-                raise ConfigurationError(
-                    f"Redis at {place} cannot be reached ({type(error).__name__}): check that it runs, the address and TLS."
-                ) from error
-            await asyncio.sleep(0.2)
-
-
-async def _suitable(link: Link, place: str) -> None:
-    if link.database != 0:
-        raise ConfigurationError(f"Redis can search database 0 alone, and {place} names another: write /0.")
-    try:
-        info = await link.raw("INFO", "server")
-        indexes = await link.raw("FT._LIST")
-    except exceptions.NoPermissionError as error:
-        raise ConfigurationError(
-            f"The Redis user may not run INFO and FT.* commands at {place}: allow them."
-        ) from error
-    except exceptions.ResponseError as error:
-        raise ConfigurationError(
-            f"Redis at {place} has no query engine: use Redis 8, or Redis 7.4 with the search module (redis-stack-server)."
-        ) from error
-    except (exceptions.RedisError, OSError) as error:
-        raise ConfigurationError(f"Redis at {place} stopped answering while it was checked.") from error
-    del indexes
-    version = _version_of(info)
-    if version < _VERSION_MIN:
-        raise ConfigurationError(
-            f"Redis at {place} is {'.'.join(map(str, version))}: version {'.'.join(map(str, _VERSION_MIN))} or newer is needed."
-        )
-    if info.get("redis_mode") == "cluster":
-        raise ConfigurationError(f"Redis at {place} is part of a cluster, which this version does not support.")
-
-
-def _version_of(info: dict[str, Any]) -> tuple[int, ...]:
-    return tuple(int(part) for part in str(info.get("redis_version", "0")).split(".")[:2] if part.isdigit())
 
 
 REFERENCE_DATA = (
@@ -141,66 +85,25 @@ REFERENCE_DATA = (
 )
 
 
-class State(Enum):
-    """Whose data is in a database."""
 
-    EMPTY = "empty"
-    OURS = "ours"
-    REFERENCE = "reference"
-    """The reference server wrote here and we did not."""
-
-
-async def state_of(url: str) -> State:
+async def state_of(url: str, *, queue_name: str = QUEUE_NAME) -> State:
     """Whose data is there; changes nothing. Raises as ``open_redis`` does."""
-    link, place = await _linked(url)
+    link = await _linked(url)
     try:
-        return await _state(link, place)
+        return (await occupied_by(link, queue_name=queue_name))[0]
     finally:
         await link.close()
 
 
-async def _linked(url: str, *, strict: bool = False) -> tuple[Link, str]:
-    """A link to a Redis that can hold our data, and its address for people."""
+async def _linked(url: str, *, strict: bool = False) -> Link:
+    """A link to a Redis that can hold our data."""
+    link = Link(url, strict=strict)
     try:
-        place = place_of(url)
-        link = Link(url, strict=strict)
-    except ValueError as error:
-        raise ConfigurationError("The Redis URL cannot be read: write redis://user:password@host:6379/0.") from error
-    try:
-        await _reached(link, place)
-        await _suitable(link, place)
+        await await_suitable(link)
     except BaseException:
         await link.close()
         raise
-    return link, place
-
-
-def _check_version(held: bytes, place: str) -> None:
-    if not held.isdigit() or int(held) > SCHEMA_VERSION:
-        raise StoreTooNew(
-            f"The data in Redis at {place} was written by a newer version (layout {held.decode(errors='replace')}, "
-            f"this one knows {SCHEMA_VERSION}): start that version again, or use another database."
-        )
-
-
-async def _state(link: Link, place: str) -> State:
-    """Looks at every key, once, when ours are absent."""
-    try:
-        held = await link.raw("GET", naming.SCHEMA)
-        if held is not None:
-            _check_version(held, place)
-            return State.OURS
-        if any(name in naming.REFERENCE_INDEXES for name in await link.raw("FT._LIST")):
-            return State.REFERENCE
-        cursor: int = 0
-        while True:
-            cursor, keys = await link.raw("SCAN", cursor, "COUNT", 5_000)
-            if any(key.startswith(naming.REFERENCE_PREFIXES) for key in keys):
-                return State.REFERENCE
-            if int(cursor) == 0:
-                return State.EMPTY
-    except (exceptions.RedisError, OSError) as error:
-        raise ConfigurationError(f"Redis at {place} stopped answering while it was checked.") from error
+    return link
 
 
 async def _claimed(link: Link) -> bytes:
@@ -239,7 +142,7 @@ class RedisEngine:
         )
 
     def describe(self) -> str:
-        return place_of(self._link.url)
+        return self._link.address.describe()
 
     async def close(self) -> None:
         await self._link.close()
@@ -275,32 +178,24 @@ class RedisEngine:
 
     async def _memory(self) -> tuple[str, str]:
         info = await self._link.read("INFO", "memory")
-        policy = str(info.get("maxmemory_policy", "noeviction"))
-        limit = int(info.get("maxmemory", 0))
-        if policy != "noeviction" and limit:
-            return (
-                f"maxmemory-policy is {policy}: Redis would silently forget memories; run "
-                "CONFIG SET maxmemory-policy noeviction (and keep it in redis.conf)",
-                "",
-            )
-        used = int(info.get("used_memory", 0))
+        problem = evicting(info)
+        if problem:
+            return problem, ""
+        limit, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
         if limit and used > 0.95 * limit:
             return f"{used * 100 // limit} % of maxmemory is used: raise it, or writes will be refused (507)", ""
         return "", f"{used // (1024 * 1024)} MiB are used"
 
     async def _durability(self) -> tuple[str, str]:
-        info = await self._link.read("INFO", "persistence")
-        has_log = int(info.get("aof_enabled", 0)) == 1
-        if self._link.strict and not has_log:
-            return (
-                "DURABILITY=strict needs the append-only file: run CONFIG SET appendonly yes (and keep it in redis.conf)",
-                "",
-            )
-        if has_log and str(info.get("aof_last_write_status", "ok")) != "ok":
+        info = {**await self._link.read("INFO", "persistence"), **await self._link.read("INFO", "replication")}
+        if self._link.strict and (problem := unlogged(info)):
+            return problem, ""
+        if int(info.get("aof_enabled", 0)) != 1:
+            said = "the append-only file is off: what was written since the last snapshot is lost when Redis crashes"
+        elif str(info.get("aof_last_write_status", "ok")) != "ok":
             return "Redis could not write its append-only file: look at its disk", ""
-        if not has_log:
-            return (
-                "",
-                "the append-only file is off: what was written since the last snapshot is lost when Redis crashes",
-            )
-        return "", "writes are confirmed on disk" if self._link.strict else "the append-only file is on"
+        else:
+            said = "writes are confirmed on disk" if self._link.strict else "the append-only file is on"
+        if int(info.get("connected_slaves", 0)) or self._link.address.topology is not Topology.SINGLE:
+            said += "; replicas follow asynchronously: an automatic failover can lose the last writes"
+        return "", said

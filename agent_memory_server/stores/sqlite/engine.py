@@ -14,12 +14,15 @@ from agent_memory_server.stores.sqlite.access_tokens import SqliteAccessTokens
 from agent_memory_server.stores.sqlite.clock import SqliteClock
 from agent_memory_server.stores.sqlite.comparing import SqliteComparisons
 from agent_memory_server.stores.sqlite.connections import Connected
+from agent_memory_server.stores.sqlite.holdings import SqliteHoldings
 from agent_memory_server.stores.sqlite.jobs import SqliteJobs
 from agent_memory_server.stores.sqlite.journal import SqliteJournal
 from agent_memory_server.stores.sqlite.leases import SqliteLeases
+from agent_memory_server.stores.sqlite.ledger import SqliteLedger
 from agent_memory_server.stores.sqlite.memories import SqliteMemories
 from agent_memory_server.stores.sqlite.migrating import prepare
 from agent_memory_server.stores.sqlite.outbox import SqliteOutbox
+from agent_memory_server.stores.sqlite.overviews import SqliteOverviews
 from agent_memory_server.stores.sqlite.packed_vectors import PackedVectors
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.schedules import SqliteSchedules
@@ -62,7 +65,10 @@ async def open_sqlite(path: Path, *, now: Callable[[], datetime], reader_threads
         schedules=SqliteSchedules(readers, writer),
         comparisons=SqliteComparisons(readers, writer, packed),
         clock=SqliteClock(writer),
+        overviews=SqliteOverviews(readers),
         access_tokens=SqliteAccessTokens(readers, writer),
+        holdings=SqliteHoldings(readers, writer),
+        ledger=SqliteLedger(readers, writer),
     )
 
 
