@@ -46,7 +46,8 @@ def _programs() -> tuple[Path, Path]:
     return server, modules
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A loopback port that nobody uses at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -58,7 +59,7 @@ class RedisServer:
     def __init__(self, folder: Path, *options: str, search: bool = True) -> None:
         self.program, self.modules = _programs()
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self._options = options
         self._search = search
         self._process: subprocess.Popen[bytes] | None = None

@@ -315,9 +315,9 @@ async def test_what_is_not_a_redis_is_refused() -> None:
             await open_redis(f"redis://127.0.0.1:{listening.getsockname()[1]}/0", now=lambda: T0)
 
 
-@pytest.mark.parametrize("url", ["redis+cluster://h:1/0", "redis+sentinel://h:1/0", "mongodb://h", "redis://h:port/0"])
+@pytest.mark.parametrize("url", ["redis+sentinel://h:1", "mongodb://h", "redis://h:port/0", "redis://h:1/0?what=1"])
 async def test_other_addresses_are_refused(url: str) -> None:
-    """What was not tested is not pretended."""
+    """They name no engine, or not all that it takes."""
     with pytest.raises(ConfigurationError):
         await open_stores(url, now=lambda: T0)
 
@@ -340,9 +340,18 @@ async def test_the_reference_servers_data_is_never_shown_as_an_empty_store(tmp_p
 
 
 async def test_checks_tell_an_operator_what_to_do(tmp_path: Path) -> None:
-    """An eviction policy that would forget, and strict durability without a log."""
+    """An eviction policy that would forget, and strict durability without a log: refused at start, said when it comes later."""
     with running_redis(tmp_path, "--maxmemory", "1gb", "--maxmemory-policy", "allkeys-lru") as server:
+        with pytest.raises(ConfigurationError, match="maxmemory-policy noeviction"):
+            await open_redis(server.url, now=lambda: T0)
+        tell(server, "CONFIG", "SET", "maxmemory-policy", "volatile-lru")
+        with pytest.raises(ConfigurationError, match="appendonly yes"):
+            await open_redis(server.url, now=lambda: T0, strict=True)
+        assert tell(server, "DBSIZE") == 0
+        tell(server, "CONFIG", "SET", "appendonly", "yes")
         stores = await open_redis(server.url, now=lambda: T0, strict=True)
+        tell(server, "CONFIG", "SET", "maxmemory-policy", "allkeys-lfu")
+        tell(server, "CONFIG", "SET", "appendonly", "no")
         wrong = {check.name: check.detail for check in await stores.engine.checks() if not check.ok}
         assert "maxmemory-policy noeviction" in wrong["store-memory"]
         assert "appendonly yes" in wrong["store-durability"]

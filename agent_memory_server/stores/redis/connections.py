@@ -1,7 +1,8 @@
 """Talking to Redis: a bounded pool, time-outs below the promised five seconds, scripts, and durable writes.
 
-Nothing is retried on its own but a read whose connection had been closed meanwhile: a write that may have been applied is
-answered as a failure, and the transaction that comes again finds out what is stored.
+Nothing is retried on its own but a read whose connection had been closed meanwhile, and what a server refused because another
+one takes the writes now: a write that may have been applied is answered as a failure, and the transaction that comes again finds
+out what is stored.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 from redis import exceptions
@@ -22,15 +22,20 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from agent_memory_server.errors import StoreUnavailable
+from agent_memory_server.redis_addresses import Host, parse_address
 from agent_memory_server.stores.redis import failures, naming
+from agent_memory_server.stores.redis.channel import Argument, Channel, Command
+from agent_memory_server.stores.redis.finding import connection_options, node_client, open_finder
 
 LIMIT_S = 4.5
 """A call that takes longer fails: the promise is an answer within five seconds."""
 CONNECTIONS_MAX = 64
 _CONNECT_LIMIT_S = 2.0
+_ELSEWHERE = (exceptions.ReadOnlyError, exceptions.MovedError)
+"""The server took part in a failover and refused: nothing was applied, and another one is to be asked."""
 
-Argument = str | bytes | int | float
-Command = tuple[Argument, ...]
+_PARSED = ("INFO",)
+"""What the client reads for us is asked through its pool, one connection a call; everything else shares channels."""
 
 
 class Script:
@@ -52,7 +57,7 @@ class Link:
     """One Redis as this process reaches it. Raises the errors of ``failures`` and no others."""
 
     def __init__(self, url: str, *, strict: bool = False) -> None:
-        self.url = url
+        self.address = parse_address(url)
         self.strict = strict
         self.barred: str | None = None
         """Why this database must not be used as it is; then every call is refused with this sentence."""
@@ -62,8 +67,8 @@ class Link:
         self.connected = 0
         """How often a connection was made: what was known of the server may have changed with it."""
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
-            url,
+        self._finder = open_finder(self.address)
+        self._pool = BlockingConnectionPool(
             max_connections=CONNECTIONS_MAX,
             timeout=LIMIT_S,
             socket_timeout=LIMIT_S,
@@ -72,9 +77,13 @@ class Link:
             protocol=2,
             client_name="agent-memory",
             redis_connect_func=self._count_connection,
+            **connection_options(self.address, self._finder),
         )
-        self.database = int(pool.connection_kwargs.get("db") or 0)
-        self._redis = Redis(connection_pool=pool)
+        self._redis = Redis(connection_pool=self._pool)
+        # A search that walks over much holds up other searches, never a read or a write.
+        self._commands = Channel(self._pool, limit_s=LIMIT_S)
+        self._searches = Channel(self._pool, limit_s=LIMIT_S)
+        self._durable = Channel(self._pool, limit_s=LIMIT_S, confirmation=("WAITAOF", 1, 0, round(LIMIT_S * 900)))
 
     async def _count_connection(self, connection: AbstractConnection) -> None:
         await connection.on_connect()
@@ -123,7 +132,7 @@ class Link:
     async def raws(self, *commands: Command) -> list[Any]:
         """Several commands; the client's own errors come through."""
         self._admit()
-        return await self._sent(commands)
+        return await self._sent(commands, channel=self._searches)
 
     def _admit(self) -> None:
         if self.barred is not None:
@@ -146,7 +155,22 @@ class Link:
                 raise self.lost()
 
     async def close(self) -> None:
+        for channel in (self._commands, self._searches, self._durable):
+            await channel.close()
         await self._redis.aclose(close_connection_pool=True)
+        await self._finder.close()
+
+    async def servers(self) -> tuple[Host, ...]:
+        """Every server that takes writes; the client's own errors come through."""
+        return await self._finder.primaries()
+
+    async def raw_at(self, server: Host, *command: Argument) -> Any:
+        """One command at a server that ``servers`` named; the client's own errors come through."""
+        client = node_client(self.address, server)
+        try:
+            return await client.execute_command(*command)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        finally:
+            await client.aclose()
 
     async def _ours(self, commands: Sequence[Command], *, durable: bool = False) -> list[Any]:
         self._admit()
@@ -157,31 +181,30 @@ class Link:
         except Exception as error:
             raise failures.translated(error) from error
 
-    async def _sent(self, commands: Sequence[Command], *, durable: bool = False) -> list[Any]:
+    async def _sent(
+        self, commands: Sequence[Command], *, durable: bool = False, channel: Channel | None = None
+    ) -> list[Any]:
+        try:
+            return await self._sent_once(commands, durable=durable, channel=channel or self._commands)
+        except _ELSEWHERE:
+            # Connections that are open lead to the same server. Those of the pool in use find out themselves.
+            for each in (self._commands, self._searches, self._durable):
+                each.drop()
+            await self._pool.disconnect(inuse_connections=False)
+            return await self._sent_once(commands, durable=durable, channel=channel or self._commands)
+
+    async def _sent_once(self, commands: Sequence[Command], *, durable: bool, channel: Channel) -> list[Any]:
         waits = durable and self.strict
         async with asyncio.timeout(LIMIT_S):
-            if len(commands) == 1 and not waits:
-                answer: Any = await self._redis.execute_command(*commands[0])  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-                await self._still_ours(commands)
-                return [answer]
-            pipeline = self._redis.pipeline(transaction=False)
-            for command in commands:
-                pipeline.execute_command(*command)  # pyright: ignore[reportUnknownMemberType]
-            if waits:
-                # On the same connection: it waits for what this connection wrote.
-                pipeline.execute_command("WAITAOF", 1, 0, round(LIMIT_S * 900))  # pyright: ignore[reportUnknownMemberType]
-            answers = await pipeline.execute(raise_on_error=False)
+            if len(commands) == 1 and commands[0][0] in _PARSED:
+                answers: list[Any] = [await self._redis.execute_command(*commands[0])]  # pyright: ignore[reportUnknownMemberType]
+            else:
+                answers = await (self._durable if waits else channel).send(commands)
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
-        await self._still_ours(commands)
+        if self._emptied:
+            await self._still_ours(commands)
         if waits and answers.pop()[0] < 1:
             raise failures.not_durable()
         return answers
-
-
-def place_of(url: str) -> str:
-    """The address without credentials."""
-    parts = urlsplit(url)
-    host = parts.hostname or "localhost"
-    return f"{parts.scheme}://{host}:{parts.port or 6379}{parts.path if parts.path not in ('', '/') else '/0'}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from agent_memory_server.errors import ConfigurationError
-from agent_memory_server.stores.redis.connections import place_of
+from agent_memory_server.redis_addresses import parse_address
 from agent_memory_server.stores.redis.engine import REFERENCE_DATA, State, open_redis, state_of
 
 
@@ -17,7 +17,7 @@ class RedisMigrator:
         self._url = url
 
     def describe(self) -> str:
-        return place_of(self._url)
+        return parse_address(self._url).describe()
 
     async def pending(self) -> Sequence[str]:
         """The one step, for a database that holds nothing of ours yet."""
