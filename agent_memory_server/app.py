@@ -133,7 +133,12 @@ async def open_app(
     """
     check_authentication(settings)
     async with contextlib.AsyncExitStack() as stack:
-        stores = await open_stores(storage_url(settings), now=now, strict=settings.durability == "strict")
+        stores = await open_stores(
+            storage_url(settings),
+            now=now,
+            strict=settings.durability == "strict",
+            queue_name=settings.docket_name,
+        )
         stack.push_async_callback(stores.engine.close)
         embedder = await open_embedder(
             model=settings.embedding_model,
