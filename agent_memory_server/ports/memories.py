@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import Scope, ScopeSelector
@@ -182,4 +182,14 @@ class MemoryStore(Protocol):
 
     async def tenants(self) -> Sequence[str]:
         """Every tenant that ever wrote."""
+        ...
+
+
+@runtime_checkable
+class ReadsTogether(Protocol):
+    """What an engine may be able to do beside: answer all the reads of one search as of one moment, more cheaply than each."""
+
+    async def as_of_now(self, criteria: MemoryFilter, /) -> MemoryStore:
+        """A store for the reads of one search by this filter, which sees everything that was acknowledged before the call.
+        Handles of one are handles of the other. It is not to be kept."""
         ...

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -51,6 +52,12 @@ class HybridSearch:
         self._store = store
         self._embedder = embedder
         self._weighing = embedder if isinstance(embedder, WeighsWords) else None
+
+    def over(self, store: MemoryStore) -> HybridSearch:
+        """The same search in another store."""
+        found = copy(self)
+        found._store = store
+        return found
 
     async def ranked(
         self, criteria: MemoryFilter, text: str, *, alpha: float, now: datetime, trace: SearchTrace | None = None

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -49,7 +50,7 @@ from agent_memory_server.domain.search import (
 from agent_memory_server.domain.tokens import query_tokens
 from agent_memory_server.errors import BadRequest, InvalidInput
 from agent_memory_server.ports.embedder import Embedder
-from agent_memory_server.ports.memories import MemoryStore
+from agent_memory_server.ports.memories import MemoryStore, ReadsTogether
 from agent_memory_server.services.context_filling import ContextFilling
 from agent_memory_server.services.hybrid_search import KEYWORD_POOL_MAX, HybridSearch
 from agent_memory_server.services.search_trace import SearchTrace
@@ -108,6 +109,22 @@ class SearchService:
                 f"offset + limit of a ranked search must not be more than {LIMITS.search_window_max}",
                 field=("body", "offset"),
             )
+        store = self._store
+        if isinstance(store, ReadsTogether):
+            store = await store.as_of_now(criteria)
+        return await self._over(store)._found(criteria, query, now, trace)
+
+    def _over(self, store: MemoryStore) -> SearchService:
+        """The same search in another store."""
+        if store is self._store:
+            return self
+        found = copy(self)
+        found._store, found._hybrid = store, self._hybrid.over(store)
+        return found
+
+    async def _found(
+        self, criteria: MemoryFilter, query: SearchQuery, now: datetime, trace: SearchTrace | None
+    ) -> Page:
         ranking = await self._ranked(criteria, query, now, trace)
         if query.score_min is not None or query.relative_cut is not None:
             if trace is not None:

@@ -62,6 +62,8 @@ class Index:
         self._name: str | None = None
         self._checked_at_connection = -1
         self._spaces: set[str] = set()
+        self.known_spaces: set[str] = set()
+        """Spaces that are there, as far as this process has seen: none is ever taken away."""
         self._building = asyncio.Lock()
 
     async def search(self, command: str, *rest: Argument) -> Any:
@@ -164,7 +166,9 @@ class Index:
     async def spaces(self) -> dict[str, tuple[str, int]]:
         """(model, dimensions) by space."""
         held = pairs_of(await self.link.read("HGETALL", naming.SPACES))
-        return {space.decode(): tuple(from_json(value)) for space, value in held.items()}
+        found: dict[str, tuple[str, int]] = {space.decode(): tuple(from_json(value)) for space, value in held.items()}
+        self.known_spaces.update(found)
+        return found
 
     async def prepare(self, embedded: Sequence[Embedded | None]) -> None:
         """See to it that vectors of these models will be found: before they are stored."""

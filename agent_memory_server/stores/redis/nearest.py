@@ -36,14 +36,14 @@ async def nearest(
     """The port's ``nearest``: exact for every scope."""
     space = space_token(model, vector.size)
     query = await query_of(index, criteria, now)
-    if query is None or space not in await index.spaces():
+    if query is None or (space not in index.known_spaces and space not in await index.spaces()):
         return nothing()
     held = f"({query.text} @sp:{{{space}}})"
     wanted = max(1, limit)
     counted, answer = await index.searches(
         ("FT.SEARCH", held, "LIMIT", 0, 0),
         (
-            "FT.SEARCH", f"{held}=>[KNN {wanted} @{space} $vector AS distance]", "PARAMS", 2, "vector", _unit(vector).tobytes(),
+            "FT.SEARCH", f"{held}=>[KNN {wanted} @{space} $vector AS distance]", "PARAMS", 2, "vector", unit(vector).tobytes(),
             "RETURN", 1, "distance", "SORTBY", "distance", "ASC", "LIMIT", 0, wanted,
         ),
     )  # fmt: skip
@@ -61,7 +61,8 @@ async def nearest(
     )
 
 
-def _unit(vector: Vector) -> Vector:
+def unit(vector: Vector) -> Vector:
+    """The vector at length one, as it is stored."""
     query = np.ascontiguousarray(vector, dtype="<f4")
     norm = float(np.linalg.norm(query))
     return np.asarray(query / np.float32(norm), dtype="<f4") if norm > 0 else query

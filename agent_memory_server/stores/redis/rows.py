@@ -19,13 +19,13 @@ from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Argument
 from agent_memory_server.stores.redis.encoding import document_of, from_json, memory_of, terms_field
 from agent_memory_server.stores.redis.scopes import register
-from agent_memory_server.stores.redis.transactions import Fields, Transaction
-from agent_memory_server.stores.values import instant, micros, terms_length, to_json
+from agent_memory_server.stores.redis.transactions import ARRIVAL, Fields, Transaction, is_coming
+from agent_memory_server.stores.values import instant, micros, micros_or_none, terms_length, to_json
 
 PLAIN_FIELDS = ("doc", "la", "ac", "emb")
 """What ``memory_of_fields`` reads."""
-FIELDS = (*PLAIN_FIELDS, "org", "cpy", "terms", "sp", "due")
-OPTIONAL = ("ses", "top", "ent", "ns", "usr", "event", "expires")
+FIELDS = (*PLAIN_FIELDS, "org", "cpy", "terms", "sp", "due", ARRIVAL)
+OPTIONAL = ("ses", "top", "ent", "ns", "usr", "event", "expires", "beg", "end")
 """Index fields that a memory may lack."""
 ANY = "any"
 """Stands in a tag field beside the digests when there is a value at all."""
@@ -44,6 +44,12 @@ class Stored:
     due: str
     embedding: str
     memory: Memory
+    arrival: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The handle without its tenant."""
+        return self.handle.partition(".")[2]
 
     @property
     def live(self) -> bool:
@@ -78,6 +84,7 @@ def stored_of(handle: str, fields: Fields) -> Stored:
         due=fields.get("due", b"").decode(),
         embedding=fields.get("emb", b"").decode(),
         memory=memory,
+        arrival=fields.get(ARRIVAL, b"").decode(),
     )
 
 
@@ -103,7 +110,7 @@ def hash_key(owner: Scope, memory_hash: str) -> str:
 
 
 def copies_key(handle: str) -> str:
-    """Set of the duplicates that stepped back behind a memory."""
+    """Set of the memories that stepped back behind a memory: duplicates (``is_copy``) and others."""
     return naming.beside(handle, "copies")
 
 
@@ -124,7 +131,32 @@ def session_key(scope: Scope) -> str:
 
 
 def statistics_key(tenant: str) -> str:
+    """Hash: for each tag of a selection its documents (``:d``), their terms (``:t``), its revision (``:r``) and the life of
+    that counter (``:k``)."""
     return naming.in_tenant(tenant, "statistics")
+
+
+def changes_key(tenant: str, tag: str) -> str:
+    """Sorted set: the memories of a selection that changed last, by its revision then."""
+    return naming.in_tenant(tenant, "changes", tag)
+
+
+def spoken_key(scope: Scope) -> str:
+    """Sorted set: the live messages of a session in long-term memory, by when they were said, then by arrival."""
+    return naming.in_tenant(scope.tenant, "spoken", naming.digest(scope.namespace, scope.user_id, scope.session_id))
+
+
+def spoken_member(arrival: str, digest: str) -> str:
+    return f"{arrival}:{digest}"
+
+
+def is_spoken(memory: Memory) -> bool:
+    """Whether this is a live message of a session: one that has neighbours."""
+    return (
+        memory.memory_type is MemoryType.MESSAGE
+        and memory.scope.session_id is not None
+        and memory.superseded_by is None
+    )
 
 
 def due_key(tenant: str) -> str:
@@ -132,20 +164,30 @@ def due_key(tenant: str) -> str:
     return naming.in_tenant(tenant, "comparisons")
 
 
-def _count(transaction: Transaction, scope: Scope, *, documents: int, terms: int) -> None:
-    for tag in naming.tags_of(scope):
-        transaction.command("HINCRBY", statistics_key(scope.tenant), tag + ":d", documents)
-        transaction.command("HINCRBY", statistics_key(scope.tenant), tag + ":t", terms)
+def _changed(transaction: Transaction, stored: Stored, *, documents: int = 0, terms: int = 0) -> None:
+    """Everybody who keeps a copy of a selection with this memory is to know."""
+    owner = stored.owner
+    transaction.count(
+        statistics_key(owner.tenant),
+        changes_key(owner.tenant, ""),
+        naming.tags_of(owner),
+        stored.digest,
+        documents=documents,
+        terms=terms,
+    )
 
 
 def _link(transaction: Transaction, stored: Stored) -> None:
     """Put the memory into every set and counter that knows of it."""
     memory, owner = stored.memory, stored.owner
+    _changed(transaction, stored, documents=int(stored.live), terms=terms_length(stored.terms) if stored.live else 0)
+    if is_spoken(memory):
+        member = spoken_member(stored.arrival, stored.digest)
+        transaction.in_arrival("ZADD", spoken_key(memory.scope), micros(memory.created_at), member)
     if stored.live:
-        _count(transaction, owner, documents=1, terms=terms_length(stored.terms))
         if memory.memory_hash:
             transaction.add(hash_key(owner, memory.memory_hash), stored.handle)
-    elif stored.is_copy and memory.superseded_by is not None:
+    elif memory.superseded_by is not None:
         behind = naming.handle_of(owner.tenant, owner.namespace, owner.user_id, memory.superseded_by)
         transaction.add(copies_key(behind), stored.handle)
     if memory.scope.session_id is not None:
@@ -156,11 +198,13 @@ def _link(transaction: Transaction, stored: Stored) -> None:
 
 def _unlink(transaction: Transaction, stored: Stored) -> None:
     memory, owner = stored.memory, stored.owner
+    _changed(transaction, stored, documents=-int(stored.live), terms=-terms_length(stored.terms) if stored.live else 0)
+    if is_spoken(memory):
+        transaction.in_arrival("ZREM", spoken_key(memory.scope), spoken_member(stored.arrival, stored.digest))
     if stored.live:
-        _count(transaction, owner, documents=-1, terms=-terms_length(stored.terms))
         if memory.memory_hash:
             transaction.discard(hash_key(owner, memory.memory_hash), stored.handle)
-    elif stored.is_copy and memory.superseded_by is not None:
+    elif memory.superseded_by is not None:
         behind = naming.handle_of(owner.tenant, owner.namespace, owner.user_id, memory.superseded_by)
         transaction.discard(copies_key(behind), stored.handle)
     if memory.scope.session_id is not None:
@@ -207,6 +251,7 @@ def insert_memory(transaction: Transaction, stored: Stored) -> Stored:
     """A new record."""
     if is_compared(stored.memory):
         stored = marked_due(stored, transaction)
+    stored = replace(stored, arrival=transaction.arrival())
     register(transaction, stored.owner)
     _write(transaction, stored)
     _link(transaction, stored)
@@ -289,6 +334,7 @@ def touch_memory(transaction: Transaction, stored: Stored, *, at_us: int, counts
     after = replace(stored, memory=memory)
     key = naming.memory_key(stored.handle)
     transaction.put_row(key, {"la": at_us, "ac": accesses}, known=_known(after))
+    _changed(transaction, after)
     return after
 
 
@@ -316,6 +362,7 @@ def store_vector(transaction: Transaction, stored: Stored, embedded: Embedded) -
     if after.embedding:
         fields["emb"] = after.embedding
     transaction.put_row(naming.memory_key(stored.handle), fields, known=_known(after))
+    _changed(transaction, after)
     return after
 
 
@@ -328,6 +375,7 @@ def drop_vectors(transaction: Transaction, stored: Stored, tokens: set[str]) -> 
     if not left:
         gone += ["sp", "emb"]
     transaction.put_row(naming.memory_key(stored.handle), fields, known=_known(after), without=gone)
+    _changed(transaction, after)
     return after
 
 
@@ -350,7 +398,12 @@ def _known(stored: Stored) -> Fields:
         "cpy": b"1" if stored.is_copy else b"0",
         "terms": stored.terms,
     }
-    for name, value in (("emb", stored.embedding), ("sp", ",".join(stored.spaces)), ("due", stored.due)):
+    for name, value in (
+        ("emb", stored.embedding),
+        ("sp", ",".join(stored.spaces)),
+        ("due", stored.due),
+        (ARRIVAL, stored.arrival),
+    ):
         if value:
             known[name] = value.encode()
     return known
@@ -361,6 +414,8 @@ def _write(transaction: Transaction, stored: Stored, *, without: tuple[str, ...]
     fields: dict[str, Argument] = {name: known[name] for name in ("doc", "la", "ac", "org", "cpy", "terms")}
     if stored.due:
         fields["due"] = stored.due
+    if is_coming(stored.arrival):
+        fields[ARRIVAL] = stored.arrival
     fields |= _indexed(stored)
     gone = {name for name in OPTIONAL if name not in fields} | set(without)
     if not stored.due:
@@ -394,6 +449,8 @@ def _indexed(stored: Stored) -> dict[str, Argument]:
         "top": tag_values(memory.topics) if memory.topics else None,
         "ent": tag_values(memory.entities) if memory.entities else None,
         "event": None if memory.event_date is None else micros(memory.event_date),
+        "beg": micros_or_none(memory.valid_from or memory.event_date),
+        "end": micros_or_none(memory.valid_to),
         "expires": None if memory.expires_at is None else micros(memory.expires_at),
     }
     fields.update((name, value) for name, value in optional.items() if value is not None)

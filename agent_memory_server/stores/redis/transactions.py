@@ -12,7 +12,7 @@ import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from agent_memory_server.stores.redis import failures, naming
@@ -30,6 +30,11 @@ VERSION = "ver"
 """The field of a row that every change of it renews."""
 
 
+ARRIVAL = "arr"
+"""The field of a row that says when it came, among all that ever came: 20 digits."""
+CHANGES_KEPT = 128
+"""Memories of a selection whose latest changes are noted: who knows an older revision reads all of it anew."""
+
 _Command = tuple[str, tuple[Argument, ...]]
 
 
@@ -42,14 +47,34 @@ class _RowWrite:
     gone: set[str]
 
 
+@dataclass(slots=True)
+class _Changed:
+    """What a transaction changes of one selection of memories."""
+
+    documents: int = 0
+    terms: int = 0
+    memories: dict[str, None] = field(default_factory=dict[str, None])
+
+
 def _flat(command: _Command | _RowWrite) -> list[_Command]:
     if not isinstance(command, _RowWrite):
         return [command]
+    arrival = command.fields.pop(ARRIVAL, None)
     pairs = [part for pair in command.fields.items() for part in pair]
-    writes: list[_Command] = [("-", ("HSET", command.key, *pairs))]
+    flag = "-"
+    if arrival is not None:
+        # Last, where the script looks for it.
+        pairs += (ARRIVAL, arrival)
+        flag = "a" if is_coming(arrival) else "-"
+    writes: list[_Command] = [(flag, ("HSET", command.key, *pairs))]
     if command.gone:
         writes.append(("-", ("HDEL", command.key, *sorted(command.gone))))
     return writes
+
+
+def is_coming(arrival: Argument) -> bool:
+    """Whether an arrival is still to be given, by the script."""
+    return isinstance(arrival, str) and arrival.startswith("#")
 
 
 class Transaction:
@@ -70,6 +95,9 @@ class Transaction:
         self._checks: dict[tuple[str, str], _Check] = {}
         self._commands: list[_Command | _RowWrite] = []
         self._row_writes: dict[str, _RowWrite] = {}
+        self._changed: dict[tuple[str, str], dict[str, _Changed]] = {}
+        """By (key of the statistics, prefix of the changes), then by tag."""
+        self._arrivals = 0
 
     # -- documents: one JSON value a key
 
@@ -133,6 +161,11 @@ class Transaction:
         write.fields.update(fields)
         write.gone.difference_update(fields)
 
+    def amend_row(self, key: str, fields: dict[str, Argument]) -> None:
+        """Set more fields of a row that this transaction writes, which nothing in it reads; no other row is touched."""
+        if key in self._row_writes:
+            self._row_writes[key].fields.update(fields)
+
     def drop_row(self, key: str) -> None:
         self._rows[key] = None
         self._row_writes.pop(key, None)
@@ -175,12 +208,43 @@ class Transaction:
         """The set moved elsewhere with everything in it."""
         self._members[key] = set()
 
+    # -- hashes that grow
+
+    def unchanged_length(self, key: str, length: int) -> None:
+        """The decision depends on how many fields the hash was read to have."""
+        self._check("length", key, (length,))
+
+    def unchanged_field(self, key: str, name: bytes, value: bytes) -> None:
+        """The decision depends on this field's value as it was read."""
+        self._check("field", key, (name, value))
+
     # -- anything else
 
     def command(self, *arguments: Argument, sequenced: bool = False) -> None:
         """A write without a decision of its own. ``sequenced``: the token in its arguments becomes the sequence."""
         self.uses_sequence = self.uses_sequence or sequenced
         self._commands.append(("s" if sequenced else "-", arguments))
+
+    def arrival(self) -> str:
+        """The next place in the order of arrival, as it stands until the sequence is given."""
+        self._arrivals += 1
+        self.uses_sequence = True
+        return f"#{self._arrivals}"
+
+    def in_arrival(self, *arguments: Argument) -> None:
+        """A write whose last argument begins with an arrival, given already or still to come."""
+        self._commands.append(("a" if is_coming(arguments[-1]) else "-", arguments))
+
+    def count(
+        self, statistics: str, changes: str, tags: Iterable[str], memory: str, *, documents: int = 0, terms: int = 0
+    ) -> None:
+        """Note that a memory of these selections changed, and what that adds to their counts."""
+        held = self._changed.setdefault((statistics, changes), {})
+        for tag in tags:
+            changed = held.setdefault(tag, _Changed())
+            changed.documents += documents
+            changed.terms += terms
+            changed.memories[memory] = None
 
     def rewrite(self, name: str, key: str, change: Callable[[str], str]) -> None:
         """Change the last argument of the writes of this kind to this key that are still to be applied."""
@@ -202,6 +266,11 @@ class Transaction:
         for kind, key, values in self._checks.values():
             arguments += (kind, key, len(values), *values)
         commands = [each for command in self._commands for each in _flat(command)]
+        for (statistics, changes), tags in self._changed.items():
+            counts: list[Argument] = []
+            for tag, changed in tags.items():
+                counts += (tag, changed.documents, changed.terms, len(changed.memories), *changed.memories)
+            commands.append(("-", ("COUNT", statistics, changes, self.token, CHANGES_KEPT, *counts)))
         arguments.append(len(commands))
         for flag, parts in commands:
             arguments += (flag, len(parts), *parts)
