@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any, cast
 
 import structlog
+
+_QUOTING = ("mcp", "sse_starlette")
+"""Libraries whose messages hold what clients sent."""
 
 
 def configure_logging(level: str) -> None:
@@ -15,6 +19,7 @@ def configure_logging(level: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _without_quotes,
         structlog.processors.format_exc_info,
     ]
     structlog.configure(
@@ -36,5 +41,14 @@ def configure_logging(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     # Their INFO lines are one a request and hold addresses; our own say what an operator needs.
-    for noisy in ("docket", "httpx", "httpcore", "openai"):
+    for noisy in ("docket", "httpx", "httpcore", "openai", *_QUOTING):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
+
+
+def _without_quotes(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Exceptions of libraries that quote the messages they could not read, without the quotation."""
+    raised = event.get("exc_info")
+    if isinstance(raised, tuple) and str(event.get("logger")).startswith(_QUOTING):
+        event["exc_info"] = None
+        event["error"] = getattr(cast("tuple[Any, ...]", raised)[0], "__name__", "unknown")
+    return event

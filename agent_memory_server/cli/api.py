@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent_memory_server import __version__
+from agent_memory_server.cli.mcp_clients import lines_to_paste
 from agent_memory_server.cli.running import load_settings
 from agent_memory_server.cli.serving import (
     end_quietly_until,
@@ -109,10 +110,10 @@ def banner(settings: Settings, app: MemoryApp, url: str) -> str:
         "  Agent Memory Server",
         "",
         f"  API    {url}",
+        *([f"  MCP    {url}/mcp"] if settings.mcp_in_api else ()),
         f"  Docs   {url}/docs",
         f"  Data   {app.storage}",
         f"  Model  {app.embedding_model} finds memories by meaning",
-        *_access(settings),
         *_access(settings),
         "",
     ]
@@ -135,26 +136,11 @@ def banner(settings: Settings, app: MemoryApp, url: str) -> str:
         f"    curl {url}/v1/ready",
         f"    {_command()}{example}",
         "",
+        *(lines_to_paste(settings, url) if settings.mcp_in_api else ()),
         "  Stop with Ctrl-C.",
         "",
     ]
     return "\n".join(lines)
-
-
-def _access(settings: Settings) -> list[str]:
-    """Who may use the server, and how to become one of them."""
-    from agent_memory_server.config import AuthMode
-
-    mode = settings.authentication_mode
-    if mode is AuthMode.DISABLED:
-        return ["  Access open, without authentication (AUTH_MODE=token asks for access tokens)"]
-    make = f'make one: {_command()} token add -d "my laptop"'
-    if mode is AuthMode.TOKEN:
-        return [f"  Access by access token; {make}"]
-    lines = [f"  Access by tokens of {settings.oauth2_issuer_url}, or by access token; {make}"]
-    if settings.oauth2_user_claim is None:
-        lines.append("         OAUTH2_USER_CLAIM is not set: a token of the issuer reaches every user of its tenant")
-    return lines
 
 
 def _access(settings: Settings) -> list[str]:

@@ -18,6 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 from agent_memory_server.api.answers import Answer, encoded
 from agent_memory_server.api.bodies import read_body
 from agent_memory_server.api.dependencies import Runtime
+from agent_memory_server.api.errors import BodyTooLarge
 from agent_memory_server.api.paths import checked_id, segments_of
 from agent_memory_server.errors import InvalidInput
 from agent_memory_server.mcp.guarding import ALLOWED_HEADERS, Guard, cross_origin_headers
@@ -88,7 +89,7 @@ class McpEndpoint:
         if place.kind is Kind.SSE:
             await transports.stream(transports.scoped(scope, place, caller), receive, send)
             return
-        body = await read_body(receive, bytes_max=self._options.body_bytes_max)
+        body = await self._body(receive)
         called = _called_tool(body)
         permission = None if called is None else transports.permissions.get(called)
         if called is not None and permission is not None:
@@ -99,6 +100,13 @@ class McpEndpoint:
             await transports.exchange(given, replayed, send)
         else:
             await transports.message(given, replayed, send)
+
+    async def _body(self, receive: Receive) -> bytes:
+        most = self._options.body_bytes_max
+        try:
+            return await read_body(receive, bytes_max=most)
+        except BodyTooLarge:
+            raise BodyTooLarge(f"an MCP message may have at most {most} bytes; use the REST API for more") from None
 
     async def _opened(self) -> Transports:
         if self._transports is None:
