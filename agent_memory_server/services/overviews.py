@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,21 @@ from agent_memory_server.domain.projection import two_dimensions
 from agent_memory_server.ports.overviews import Counts, MapPoints, Overviews, OwnerCount, SessionLines
 
 GROWTH_DAYS = 90
+GROWTH_WHOLE_MAX = 300_000
+"""Memories of which all are counted by day; of more, only those of the last days."""
+BARS_MAX = 120
+DAYS_MIN = 14
+"""Days that are shown at the least."""
 MAP_POINTS_MAX = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """``bars``: the first day of each period with how many memories are from it, the oldest first, without gaps."""
+
+    unit: str
+    """day · month · year"""
+    bars: Sequence[tuple[date, int]]
 
 
 class OverviewService:
@@ -32,14 +47,17 @@ class OverviewService:
         """Owner scopes with live memories, those with the most first."""
         return await self._store.largest_owners(selector, limit=limit, offset=offset, user_prefix=user_prefix)
 
-    async def growth(self, selector: ScopeSelector, *, days: int = GROWTH_DAYS) -> Sequence[tuple[date, int]]:
-        """How many of the live memories were made on each of the last ``days`` days (UTC), the oldest first."""
+    async def growth(self, selector: ScopeSelector) -> Growth:
+        """How many of the live memories are from when: by the day, or by the month or year where they span more.
+
+        A store of more than ``GROWTH_WHOLE_MAX`` memories shows its last ``GROWTH_DAYS`` days.
+        """
         now = self._now()
-        first = now - timedelta(days=days - 1)
-        begins = first.replace(hour=0, minute=0, second=0, microsecond=0)
-        found = await self._store.growth(selector, since=begins, now=now)
-        every = (begins.date() + timedelta(days=day) for day in range(days))
-        return [(day, found.get(day, 0)) for day in every]
+        counts = await self._store.counts(selector, now=now)
+        whole = counts.memories <= GROWTH_WHOLE_MAX
+        since = datetime.min.replace(tzinfo=UTC) if whole else now - timedelta(days=GROWTH_DAYS - 1)
+        found = await self._store.growth(selector, since=since, now=now)
+        return binned(found, until=now.astimezone(UTC).date())
 
     async def sessions(self, selector: ScopeSelector, *, limit: int, offset: int = 0) -> SessionLines:
         return await self._store.sessions(selector, now=self._now(), limit=limit, offset=offset)
@@ -47,6 +65,31 @@ class OverviewService:
     async def memory_map(self, criteria: MemoryFilter, *, limit: int = MAP_POINTS_MAX) -> MapPoints:
         """The newest memories with their vectors, for ``placed``."""
         return await self._store.map_points(criteria, model=self._model, now=self._now(), limit=limit)
+
+
+def binned(found: Mapping[date, int], *, until: date) -> Growth:
+    """The counts by day as bars up to ``until``, in the smallest unit that needs no more than ``BARS_MAX``."""
+    if not found:
+        return Growth(unit="day", bars=())
+    first = min(found)
+    days = (until - first).days + 1
+    if days <= BARS_MAX:
+        begins = max(1, min(days, BARS_MAX))
+        every = [until - timedelta(days=before) for before in range(max(begins, DAYS_MIN) - 1, -1, -1)]
+        return Growth(unit="day", bars=[(day, found.get(day, 0)) for day in every])
+    unit, months = ("month", 1) if days <= BARS_MAX * 28 else ("year", 12)
+    held: dict[date, int] = {}
+    begin = _begin_of(first, months)
+    while begin <= until:
+        held[begin] = 0
+        begin = _begin_of(begin + timedelta(days=31 * months), months)
+    for day, count in found.items():
+        held[_begin_of(day, months)] += count
+    return Growth(unit=unit, bars=list(held.items())[-BARS_MAX:])
+
+
+def _begin_of(day: date, months: int) -> date:
+    return date(day.year, day.month if months == 1 else 1, 1)
 
 
 def placed(points: MapPoints) -> NDArray[np.float32]:

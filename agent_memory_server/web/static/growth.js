@@ -5,7 +5,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const place = document.getElementById("growth");
   const data = document.getElementById("growth-data");
   if (!place || !data || typeof uPlot === "undefined") return;
-  const { days, counts } = JSON.parse(data.textContent);
+  const { unit, days, counts } = JSON.parse(data.textContent);
   const seconds = days.map((day) => Date.parse(`${day}T00:00:00Z`) / 1000);
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
@@ -19,7 +19,7 @@ document.addEventListener("DOMContentLoaded", () => {
       scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
       axes: [axis, { ...axis, size: 48, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000] }],
       series: [
-        { label: "day", value: (_, ts) => (ts == null ? "" : new Date(ts * 1000).toISOString().slice(0, 10)) },
+        { label: unit, value: (_, ts) => (ts == null ? "" : new Date(ts * 1000).toISOString().slice(0, { day: 10, month: 7, year: 4 }[unit])) },
         {
           label: "memories",
           fill: colour("--accent"),
@@ -29,7 +29,7 @@ document.addEventListener("DOMContentLoaded", () => {
         },
       ],
     },
-    [seconds, counts],
+    [seconds, counts.map((count) => count || null)],
     place,
   );
   new ResizeObserver(() => chart.setSize({ width: place.clientWidth, height: 220 })).observe(place);
