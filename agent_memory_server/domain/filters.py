@@ -107,8 +107,7 @@ class MemoryFilter:
     @property
     def is_scope_only(self) -> bool:
         """True when nothing but the owner scope (selector, namespace, user) narrows the result."""
-        owner = ("selector", "namespace", "user_id", "include_superseded")
-        return all(getattr(self, spec.name) is None for spec in fields(self) if spec.name not in owner)
+        return all(getattr(self, name) is None for name in _BEYOND_SCOPE)
 
     def matches(self, memory: Memory, now: datetime) -> bool:
         """The meaning of the filter. ``now`` decides about expiry (``expires_at`` in the past is gone)."""
@@ -153,6 +152,10 @@ class MemoryFilter:
         yield from (name for name, each, value in times if each is not None and not each.matches(value))
         if self.valid_at is not None and not is_valid(memory, self.valid_at):
             yield "valid_at"
+
+
+_OWNER = ("selector", "namespace", "user_id", "include_superseded")
+_BEYOND_SCOPE = tuple(spec.name for spec in fields(MemoryFilter) if spec.name not in _OWNER)
 
 
 def is_valid(memory: Memory, moment: datetime) -> bool:

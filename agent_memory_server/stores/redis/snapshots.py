@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.operations import Vector
-from agent_memory_server.domain.records import Memory
+from agent_memory_server.domain.records import Memory, MemoryType
 from agent_memory_server.domain.search import Handle, KeywordCandidates, KeywordStatistics, VectorCandidates
 from agent_memory_server.domain.second_stage import Passage
 from agent_memory_server.stores.redis.encoding import count_of, token_of
@@ -30,6 +30,7 @@ from agent_memory_server.stores.values import micros, unpack_terms
 
 FIELDS = (*PLAIN_FIELDS, "terms", ARRIVAL)
 """What a row is made of, before its vectors."""
+_MESSAGE = MemoryType.MESSAGE.value
 _FOREVER = 2**62
 _ROW_BYTES = 1_400
 """What a row takes beside its document, terms and vectors."""
@@ -54,6 +55,9 @@ class Row:
     expires: int
     vectors: dict[str, NDArray[np.float32]]
     """By vector space."""
+    is_message: bool
+    """It may have neighbours."""
+    size_bytes: int
     memory: Memory | None = None
     passage: Passage | None = None
 
@@ -62,11 +66,6 @@ class Row:
             self.memory = memory_of_fields((self.document, *self.times))
             assert self.memory is not None
         return self.memory
-
-    @property
-    def size_bytes(self) -> int:
-        held = len(self.document) + self.terms.nbytes + sum(each.nbytes for each in self.vectors.values())
-        return held + _ROW_BYTES
 
 
 def row_of(handle: str, values: Values, spaces: Sequence[str]) -> Row | None:
@@ -92,6 +91,8 @@ def row_of(handle: str, values: Values, spaces: Sequence[str]) -> Row | None:
             for space, value in zip(spaces, vectors, strict=True)
             if value is not None
         },
+        is_message=fields["memory_type"] == _MESSAGE and arrival is not None,
+        size_bytes=_ROW_BYTES + sum(len(value) for value in (document, terms, *vectors) if value is not None),
     )
 
 
@@ -250,7 +251,7 @@ class Snapshot:
         """Where each live message of a session stands, and the sessions in order."""
         spoken: defaultdict[object, list[Row]] = defaultdict(list)
         for row in self.rows:
-            if row.arrival and b'"memory_type":"message"' in row.document and is_spoken(row.decoded()):
+            if row.is_message and is_spoken(row.decoded()):
                 spoken[row.decoded().scope].append(row)
         sessions = [
             [row.handle for row in sorted(rows, key=lambda row: (row.created, row.arrival))] for rows in spoken.values()
