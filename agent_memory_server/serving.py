@@ -42,7 +42,7 @@ async def serve(
     bind_to = host or settings.host
 
     def over(app: MemoryApp) -> ASGIApp:
-        return create_api(app, body_bytes_max=settings.max_body_bytes, beside=_beside(settings, bind_to))
+        return create_api(app, body_bytes_max=settings.max_body_bytes, beside=beside_of(settings, bind_to))
 
     await listen(
         settings,
@@ -114,11 +114,11 @@ def api_from_environment() -> MemoryApi:
     return create_api(
         opening=lambda: open_working_app(settings),
         body_bytes_max=settings.max_body_bytes,
-        beside=_beside(settings, settings.host),
+        beside=beside_of(settings, settings.host),
     )
 
 
-def _beside(settings: Settings, host: str) -> Sequence[Callable[[Runtime], Beside]]:
+def beside_of(settings: Settings, host: str) -> Sequence[Callable[[Runtime], Beside]]:
     """What the API's process serves as well."""
     beside: list[Callable[[Runtime], Beside]] = []
     if settings.mcp_in_api:

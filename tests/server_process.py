@@ -1,4 +1,7 @@
-"""A real ``agent-memory api`` process for tests: started on a free loopback port, killed, frozen or restarted on its data."""
+"""A real server process for tests: started on a free loopback port, killed, frozen or restarted on its data.
+
+It is ``agent-memory api`` unless other arguments are given.
+"""
 
 from __future__ import annotations
 
@@ -42,12 +45,18 @@ class ServerProcess:
     """One server on one data folder. Use as a context manager; ``kill`` and ``start`` may be repeated in between."""
 
     def __init__(
-        self, data_dir: Path, *, environment: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+        self,
+        data_dir: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+        arguments: Sequence[str] = ("api",),
     ) -> None:
         self.data_dir = data_dir
         self.port = free_port()
         self._environment = dict(environment or {})
         self._prefix = list(prefix)
+        self._arguments = list(arguments)
         self._process: subprocess.Popen[bytes] | None = None
         self._log = data_dir.parent / f"{data_dir.name}.{self.port}.log"
 
@@ -96,7 +105,7 @@ class ServerProcess:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._prefix, command(), "api", "--port", str(self.port)],
+                [*self._prefix, command(), *self._arguments, "--port", str(self.port)],
                 env=self.environment(),
                 cwd=self.data_dir.parent,
                 stdin=subprocess.DEVNULL,

@@ -27,11 +27,13 @@ from agent_memory_server.api.server import MemoryApi, create_api
 from agent_memory_server.app import MemoryApp, new_ulid, open_app, utc_now
 from agent_memory_server.config import Settings
 from agent_memory_server.ports.language_model import LanguageModel
+from agent_memory_server.serving import beside_of
 from agent_memory_server.tasks.running import open_working_app
 
 READY_WITHIN_S = 30.0
 STOPPED_WITHIN_S = 15.0
 _POLL_S = 0.02
+_HOST = "agent-memory"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +74,14 @@ async def running_app(
     """
     with contextlib.ExitStack() as folders:
         place = data_dir or Path(folders.enter_context(tempfile.TemporaryDirectory(prefix="agent-memory-")))
-        chosen = _Unsurprising(data_dir=place, **settings)
+        chosen = _Unsurprising(**{"data_dir": place, "mcp_allowed_hosts": [_HOST], **settings})
         opening = open_working_app if background else open_app
         async with opening(chosen, now=now, new_id=new_id, language_model=language_model, sleep=sleep) as app:
-            api = create_api(app, body_bytes_max=chosen.max_body_bytes)
+            api = create_api(app, body_bytes_max=chosen.max_body_bytes, beside=beside_of(chosen, chosen.host))
             transport = httpx.ASGITransport(app=api)
             async with (
                 api.router.lifespan_context(api),
-                httpx.AsyncClient(transport=transport, base_url="http://agent-memory") as client,
+                httpx.AsyncClient(transport=transport, base_url=f"http://{_HOST}") as client,
             ):
                 yield RunningApp(app=app, api=api, client=client)
 
