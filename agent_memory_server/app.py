@@ -26,6 +26,7 @@ from agent_memory_server.services.authentication import Authentication
 from agent_memory_server.services.compaction import CompactionService
 from agent_memory_server.services.extraction.on_request import ExtractionOnRequestService
 from agent_memory_server.services.forgetting import ForgettingService
+from agent_memory_server.services.history import HistoryService
 from agent_memory_server.services.hydration import HydrationService
 from agent_memory_server.services.jobs import JobService
 from agent_memory_server.services.language import UsageAccount
@@ -41,6 +42,7 @@ from agent_memory_server.services.schedules import ScheduleService
 from agent_memory_server.services.search import SearchService
 from agent_memory_server.services.search_explanation import SearchExplanationService
 from agent_memory_server.services.summary_views import SummaryViewService
+from agent_memory_server.services.undo import UndoService
 from agent_memory_server.services.upkeep import UpkeepService
 from agent_memory_server.services.working_memory import WorkingMemoryService
 from agent_memory_server.stores.opening import open_stores
@@ -63,6 +65,9 @@ class MemoryApp:
     optimized_search: OptimizedSearchService
     extraction: ExtractionOnRequestService
     hydration: HydrationService
+    history: HistoryService
+    """Histories of memories, and the operations there were."""
+    undo: UndoService
     forgetting: ForgettingService
     compaction: CompactionService
     upkeep: UpkeepService
@@ -179,6 +184,8 @@ def _app(services: Services, model_usage: UsageAccount) -> MemoryApp:
         optimized_search=services.optimized_search,
         extraction=services.extraction_on_request,
         hydration=services.hydration,
+        history=services.history,
+        undo=services.undo,
         forgetting=services.forgetting,
         compaction=services.compaction,
         upkeep=services.upkeep,

@@ -43,6 +43,7 @@ from agent_memory_server.services.extraction.batches import Extractor
 from agent_memory_server.services.extraction.on_request import ExtractionOnRequestService
 from agent_memory_server.services.extraction.thread import ThreadExtractionService
 from agent_memory_server.services.forgetting import ForgettingService
+from agent_memory_server.services.history import HistoryService
 from agent_memory_server.services.hydration import HydrationService
 from agent_memory_server.services.imported_tokens import ImportedTokens
 from agent_memory_server.services.indexing import Indexer
@@ -62,6 +63,7 @@ from agent_memory_server.services.search import SearchService
 from agent_memory_server.services.search_explanation import SearchExplanationService
 from agent_memory_server.services.summarization import SummarizationService
 from agent_memory_server.services.summary_views import SummaryViewService
+from agent_memory_server.services.undo import UndoService
 from agent_memory_server.services.upkeep import UpkeepService
 from agent_memory_server.services.working_memory import WorkingMemoryPolicy, WorkingMemoryService
 
@@ -229,6 +231,27 @@ class Services:
     @cached_property
     def hydration(self) -> HydrationService:
         return HydrationService(working_memory=self.working_memory, search=self.optimized_search)
+
+    @cached_property
+    def history(self) -> HistoryService:
+        stores = self.stores
+        return HistoryService(
+            journal=stores.journal, memories=stores.memories, sessions=stores.working_memory, now=self.now
+        )
+
+    @cached_property
+    def undo(self) -> UndoService:
+        policy = forgetting_policy(self.settings)
+        return UndoService(
+            journal=self.stores.journal,
+            memories=self.stores.memories,
+            indexer=self.indexer,
+            retention=timedelta(days=self.settings.undo_retention_days),
+            forgets=policy is not None and not policy.removes_nothing,
+            now=self.now,
+            new_id=self.new_id,
+            wake=partial(self.queue.wake, Lane.SESSIONS),
+        )
 
     @cached_property
     def summary_views(self) -> SummaryViewService:

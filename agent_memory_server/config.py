@@ -206,6 +206,10 @@ class Settings(BaseSettings):
     forgetting_budget_keep_top_n: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="Keep so many memories of each owner (namespace and user), the most recent ones."
     )
+    undo_retention_days: Annotated[float, Field(ge=0, le=36_500)] = Field(
+        default=30,
+        description="For how long, in days, an operation can be undone, and the text of forgotten memories is kept for it.",
+    )
     summary_view_refresh_every_minutes: Annotated[int, Field(gt=0, le=525_600)] = Field(
         default=60, description="How often, in minutes, continuous summary views are refreshed."
     )

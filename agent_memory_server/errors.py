@@ -8,7 +8,8 @@
     ├── RequestTimeout                     408   the body did not come in time
     ├── Conflict                           409
     │   ├── AmbiguousScope                 409   several visible records carry that id
-    │   └── MessageConflict                409   a known message id with other content
+    │   ├── MessageConflict                409   a known message id with other content
+    │   └── NotUndoable                    409   an operation that cannot be taken back, and why
     ├── StaleRevision                      412   If-Match or If-None-Match did not hold
     ├── TooLarge                           413
     ├── InvalidInput                       422   names the field
@@ -100,6 +101,12 @@ class MessageConflict(Conflict):
     """A message id that is already stored came again with another role or content; nothing was applied."""
 
     title = "Message conflict"
+
+
+class NotUndoable(Conflict):
+    """The operation cannot be taken back: it is final, too old, undone already, or something came later (named)."""
+
+    title = "Cannot be undone"
 
 
 class StaleRevision(MemoryServerError):

@@ -48,6 +48,8 @@ class Limits:
     """Of one MCP message over HTTP; MAX_BODY_BYTES counts where it is smaller."""
     mcp_streams_max: int = 1_000
     """Connections to /sse that are open at a time."""
+    undo_memories_max: int = 100_000
+    """Memories that one undo may change."""
     ttl_seconds_max: int = 10 * 365 * 86_400
 
 

@@ -20,6 +20,7 @@ import structlog
 
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.fusing import enriched
+from agent_memory_server.domain.history import GROUP, GROUP_NAMED_MAX
 from agent_memory_server.domain.identity import ScopeSelector
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.operations import Effect, Operation, OperationKind, Put, Supersede
@@ -75,7 +76,9 @@ class CompactionService:
 
         A model that does not answer is no failure here: what it was to decide stays due, and ``unfinished`` says why.
         """
-        run = _Run(actor=actor, distance_max=self._policy.thresholds.in_compaction, stage_max=Stage.REFUSED)
+        run = _Run(
+            id=self._new_id(), actor=actor, distance_max=self._policy.thresholds.in_compaction, stage_max=Stage.REFUSED
+        )
         run.deadline = None if within_s is None else time.monotonic() + within_s
         if not criteria.is_scope_only or criteria.namespace is not None or criteria.user_id is not None:
             run.criteria = criteria
@@ -88,14 +91,23 @@ class CompactionService:
     async def compact_changed(self, selector: ScopeSelector) -> Compacted:
         """The scheduled run. Raises ModelUnavailable when something is left to ask: what was done stays done."""
         stage_max = Stage.UNDECIDED if self.merges else Stage.CHANGED
-        run = _Run(actor=COMPACTION_ACTOR, distance_max=self._policy.thresholds.in_compaction, stage_max=stage_max)
+        run = _Run(
+            id=self._new_id(),
+            actor=COMPACTION_ACTOR,
+            distance_max=self._policy.thresholds.in_compaction,
+            stage_max=stage_max,
+        )
         await self._run(selector, run)
         return self._done(run, "compaction")
 
     async def deduplicate(self, selector: ScopeSelector) -> Compacted:
         """Compare by meaning what was written with ``deduplicate``. Raises ModelUnavailable as ``compact_changed``."""
         run = _Run(
-            actor=DEDUPLICATION_ACTOR, distance_max=self._policy.thresholds.at_write, stage_max=Stage.NEW, is_write=True
+            id=self._new_id(),
+            actor=DEDUPLICATION_ACTOR,
+            distance_max=self._policy.thresholds.at_write,
+            stage_max=Stage.NEW,
+            is_write=True,
         )
         await self._run(selector, run)
         return self._done(run, "deduplication")
@@ -192,7 +204,7 @@ class CompactionService:
         is_settled = True
         for start in range(0, len(groups), _COMMITS_AT_ONCE):
             settled = await asyncio.gather(
-                *(self._settle(group, run.actor) for group in groups[start : start + _COMMITS_AT_ONCE])
+                *(self._settle(group, run) for group in groups[start : start + _COMMITS_AT_ONCE])
             )
             run.groups += sum(number is not None for number in settled)
             run.superseded += sum(number or 0 for number in settled)
@@ -200,7 +212,7 @@ class CompactionService:
         run.stale |= not is_settled
         return is_settled
 
-    async def _settle(self, group: Sequence[Memory], actor: str) -> int | None:
+    async def _settle(self, group: Sequence[Memory], run: _Run) -> int | None:
         """Let one stand for all; how many stepped back. None: one of them changed meanwhile, and nothing happened."""
         at = self._now()
         survivor = _survivor(group)
@@ -222,10 +234,12 @@ class CompactionService:
                     id=self._new_id(),
                     tenant=survivor.scope.tenant,
                     kind=OperationKind.COMPACT,
-                    actor=actor,
+                    actor=run.actor,
                     at=at,
                     changes=tuple(changes),
                     reason=f"exact duplicates of {survivor.id}",
+                    details={GROUP: [memory.id for memory in group[:GROUP_NAMED_MAX]]},
+                    run=run.id,
                 )
             )
         except (StaleRevision, Conflict):
@@ -294,7 +308,7 @@ class CompactionService:
             text = await merging.ask(memories)
         if text is None:
             return 0
-        await merging.merge(memories, text, actor=run.actor)
+        await merging.merge(memories, text, actor=run.actor, run=run.id)
         return len(memories)
 
     async def _planned_near(self, page: Sequence[Due], criteria: MemoryFilter) -> list[PlannedGroup]:
@@ -322,6 +336,7 @@ class CompactionService:
 class _Run:
     """One run as it goes."""
 
+    id: str
     actor: str
     distance_max: float
     stage_max: Stage
@@ -351,6 +366,7 @@ class _Run:
             unusable=self.unusable,
             remaining=remaining,
             unfinished=self.unfinished,
+            run=self.id if self.superseded or self.merged else None,
         )
 
 

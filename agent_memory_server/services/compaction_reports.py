@@ -35,6 +35,8 @@ class Compacted:
     remaining: int = 0
     unfinished: str | None = None
     """Why something is still to be done; None when nothing is."""
+    run: str | None = None
+    """What to undo to take everything back; None when nothing changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

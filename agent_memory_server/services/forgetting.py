@@ -6,9 +6,10 @@ ahead makes everything old at once. Budgets go by order, which no clock changes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import structlog
@@ -43,6 +44,8 @@ class Forgotten:
     """What is too old by a clock that is in doubt, and therefore stays."""
     reason: str | None = None
     """Why something was held back."""
+    run: str | None = None
+    """What to undo to bring back what went; None when nothing did."""
 
 
 class ForgettingService:
@@ -65,11 +68,14 @@ class ForgettingService:
         pinned_ids: Collection[str] = (),
         trust_clock: bool = False,
         owner: Scope | None = None,
+        run: str | None = None,
+        named: str | None = None,
     ) -> Forgotten:
         """Apply the policy to every memory that matches; at most ``limit`` are removed, the least recently used first.
 
         Pinned memories and ``pinned_ids`` are spared. What goes leaves the journal entry that undo reads. The budget counts
         the whole selection, or with ``owner`` exactly that owner's. ``trust_clock``: somebody says that the clock is right.
+        ``run``: of which this is a part; ``named``: what a person calls the policy.
         """
         at = self._now()
         doubt = await self._doubt(at, trust_clock=trust_clock, dry_run=dry_run) if policy.looks_at_age else None
@@ -84,14 +90,22 @@ class ForgettingService:
             surplus = beyond_budget(scan.created_us[kept], scan.accessed_us[kept], policy.budget, at)
             doomed = np.concatenate([doomed, kept[surplus]])
         places: list[int] = [int(place) for place in doomed[:limit]]
+        run = run or self._new_id()
         if dry_run:
             ids = tuple(scan.ids[place] for place in places)
         else:
             accessed = scan.accessed_us
-            ids = await self._remove([(scan.handles[place], int(accessed[place])) for place in places], policy, actor)
+            doomed_at = [(scan.handles[place], int(accessed[place])) for place in places]
+            ids = await self._remove(doomed_at, _Why.of(policy, named, actor, run))
         reason = doubt if held_back else None
         return Forgotten(
-            scanned=scan.scanned, deleted=len(ids), deleted_ids=ids, dry_run=dry_run, held_back=held_back, reason=reason
+            scanned=scan.scanned,
+            deleted=len(ids),
+            deleted_ids=ids,
+            dry_run=dry_run,
+            held_back=held_back,
+            reason=reason,
+            run=run if ids and not dry_run else None,
         )
 
     async def forget_for_every_owner(self, tenant: str, *, policy: ForgettingPolicy) -> int:
@@ -104,6 +118,7 @@ class ForgettingService:
         criteria = MemoryFilter(selector=ScopeSelector(tenant))
         gone = held_back = 0
         reason: str | None = None
+        run = self._new_id()
         owners: Sequence[Scope | None] = [None]
         if policy.budget is not None:
             owners = await self._store.owners(criteria.selector)
@@ -115,6 +130,7 @@ class ForgettingService:
                 limit=LIMITS.forget_limit_max,
                 dry_run=False,
                 owner=owner,
+                run=run,
             )
             gone += forgotten.deleted
             held_back += forgotten.held_back
@@ -148,9 +164,7 @@ class ForgettingService:
                 return scan
             after = page[-1].handle
 
-    async def _remove(
-        self, doomed: Sequence[tuple[Handle, int]], policy: ForgettingPolicy, actor: str
-    ) -> tuple[str, ...]:
+    async def _remove(self, doomed: Sequence[tuple[Handle, int]], why: _Why) -> tuple[str, ...]:
         """Delete in batches; what was used since it was looked at stays."""
         removed: list[str] = []
         for start in range(0, len(doomed), _COMMIT_BATCH):
@@ -166,10 +180,12 @@ class ForgettingService:
                     id=self._new_id(),
                     tenant=changes[0].key.tenant,
                     kind=OperationKind.FORGET,
-                    actor=actor,
+                    actor=why.actor,
                     at=self._now(),
                     changes=changes,
-                    reason=_reason(policy),
+                    reason=why.reason,
+                    details=why.details,
+                    run=why.run,
                 )
             )
             removed.extend(each.key.id for each in committed.outcomes if each.effect is Effect.DELETED)
@@ -212,10 +228,23 @@ def _least_recent_first(scan: _Scan, chosen: NDArray[np.bool_]) -> NDArray[np.in
     return places[np.argsort(scan.accessed_us[places], kind="stable")]
 
 
-def _reason(policy: ForgettingPolicy) -> str:
-    parts = {
-        "max_age_days": policy.max_age_days,
-        "max_inactive_days": policy.max_inactive_days,
-        "budget": policy.budget,
-    }
-    return "policy: " + ", ".join(f"{name}={value}" for name, value in parts.items() if value is not None)
+@dataclass(frozen=True, slots=True)
+class _Why:
+    """What the journal says about what goes."""
+
+    actor: str
+    reason: str
+    details: Mapping[str, Any]
+    run: str
+
+    @staticmethod
+    def of(policy: ForgettingPolicy, named: str | None, actor: str, run: str) -> _Why:
+        parts = {
+            "max_age_days": policy.max_age_days,
+            "max_inactive_days": policy.max_inactive_days,
+            "budget": policy.budget,
+        }
+        said = {name: value for name, value in parts.items() if value is not None}
+        title = "policy" if named is None else f"policy {named}"
+        reason = f"{title}: " + ", ".join(f"{name}={value}" for name, value in said.items())
+        return _Why(actor, reason, {"policy": {**({} if named is None else {"name": named}), **said}}, run)

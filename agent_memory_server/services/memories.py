@@ -200,6 +200,7 @@ class MemoryService:
                 at=at,
                 changes=(put,),
                 intents=indexed.intents,
+                details={"fields": sorted(patch.changes.keys() | patch.clear)},
             )
         )
         if indexed.intents:

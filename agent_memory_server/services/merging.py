@@ -13,6 +13,7 @@ from typing import Any
 
 from agent_memory_server import prompts
 from agent_memory_server.domain import fusing, sameness
+from agent_memory_server.domain.history import GROUP, GROUP_NAMED_MAX
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.operations import Operation, OperationKind, Supersede
 from agent_memory_server.domain.records import Memory
@@ -67,7 +68,7 @@ class MergingService:
             parse=lambda answer: _parsed(answer, texts),
         )
 
-    async def merge(self, group: Sequence[Memory], text: str, *, actor: str) -> Memory:
+    async def merge(self, group: Sequence[Memory], text: str, *, actor: str, run: str | None = None) -> Memory:
         """Store the merged memory in place of the group. Raises StaleRevision when one of them changed, Conflict when one
         is gone: then nothing of it happened."""
         at = self._now()
@@ -86,6 +87,12 @@ class MergingService:
                 ),
                 intents=indexed.intents,
                 reason=f"{len(group)} memories that say the same, in the judgement of a language model",
+                details={
+                    GROUP: [memory.id for memory in group[:GROUP_NAMED_MAX]],
+                    "model": self._gate.choice.fast,
+                    "prompt_version": prompts.VERSION,
+                },
+                run=run,
             )
         )
         return merged

@@ -11,9 +11,11 @@ from agent_memory_server.stores.redis import open_redis
 from tests.contract.stores.access_tokens import AccessTokensContract
 from tests.contract.stores.background_stores import EngineContract, JournalContract, LeasesContract, OutboxContract
 from tests.contract.stores.filter_parity import FilterParityContract
+from tests.contract.stores.history import HistoryContract
 from tests.contract.stores.jobs import JobStoreContract
 from tests.contract.stores.making import T0
 from tests.contract.stores.memory_store import MemoryStoreContract
+from tests.contract.stores.overviews import OverviewsContract
 from tests.contract.stores.session_background import SessionBackgroundContract
 from tests.contract.stores.summary_views import ScheduleStoreContract, SummaryViewStoreContract
 from tests.contract.stores.upkeep_stores import AgesContract, ClockStoreContract, ComparisonStoreContract
@@ -66,6 +68,10 @@ class TestJournal(JournalContract):
     pass
 
 
+class TestHistory(HistoryContract):
+    pass
+
+
 class TestEngine(EngineContract):
     pass
 
@@ -95,4 +101,8 @@ class TestClock(ClockStoreContract):
 
 
 class TestAccessTokens(AccessTokensContract):
+    pass
+
+
+class TestOverviews(OverviewsContract):
     pass

@@ -57,6 +57,7 @@ def forgotten_wire(forgotten: Forgotten) -> dict[str, Any]:
         "dry_run": forgotten.dry_run,
         "held_back": forgotten.held_back,
         "reason": forgotten.reason,
+        "run_id": forgotten.run,
     }
 
 

@@ -44,6 +44,7 @@ class CompactResponse(Body):
     merged: int = Field(description="New memories that stand for several.")
     near_duplicates: int = Field(description="Groups near in meaning that were left undecided.")
     unfinished: str | None = Field(description="Why something is still to be done.")
+    run_id: str | None = Field(description="What to undo to take it all back; null when nothing changed.")
     task_id: str | None = Field(description="The task that does the rest, when there is some.")
     plan: list[PlannedGroupBody] | None = Field(description="Only on a dry run: the groups, at most 1,000 of them.")
     planned: int | None = Field(description="Only on a dry run: how many groups there are in all.")
@@ -58,6 +59,7 @@ def compacted_wire(done: Compacted, *, task_id: str | None) -> dict[str, Any]:
         "merged": done.merged,
         "near_duplicates": done.near_duplicates,
         "unfinished": done.unfinished,
+        "run_id": done.run,
         "task_id": task_id,
         "plan": None,
         "planned": None,
@@ -74,6 +76,7 @@ def plan_wire(plan: CompactionPlan) -> dict[str, Any]:
         "merged": 0,
         "near_duplicates": len(plan.groups) - len(exact),
         "unfinished": None,
+        "run_id": None,
         "task_id": None,
         "plan": [_group_wire(group) for group in plan.groups],
         "planned": plan.total,

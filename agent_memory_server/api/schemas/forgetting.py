@@ -62,3 +62,4 @@ class ForgetResponse(Body):
     dry_run: bool
     held_back: int = Field(description="Too old by a clock that is in doubt: these stay for now.")
     reason: str | None = Field(description="Why something was held back.")
+    run_id: str | None = Field(description="What to undo to bring back what went; null when nothing did.")

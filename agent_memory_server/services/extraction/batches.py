@@ -47,6 +47,11 @@ class Extractor(Protocol):
         ...
 
     @property
+    def model(self) -> str | None:
+        """Which model, where one is asked: recorded with each operation."""
+        ...
+
+    @property
     def batch_tokens_max(self) -> int:
         """How many tokens of new messages it takes at a time; one longer message it takes as well."""
         ...

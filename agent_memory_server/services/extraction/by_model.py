@@ -43,6 +43,10 @@ class ModelExtractor:
         return "model"
 
     @property
+    def model(self) -> str:
+        return self._gate.choice.generation
+
+    @property
     def batch_tokens_max(self) -> int:
         return self._batch_tokens_max
 

@@ -28,6 +28,10 @@ class RuleExtractor:
         return "rules"
 
     @property
+    def model(self) -> None:
+        return None
+
+    @property
     def batch_tokens_max(self) -> int:
         return _BATCH_TOKENS_MAX
 

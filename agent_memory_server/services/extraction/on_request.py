@@ -18,7 +18,7 @@ from agent_memory_server.errors import InvalidInput, NotFound
 from agent_memory_server.ports.memories import MemoryStore
 from agent_memory_server.ports.tokenizer import Tokenizer
 from agent_memory_server.services.extraction.batches import ExtractionBatch, Extractor
-from agent_memory_server.services.extraction.records import is_summary, summary_key
+from agent_memory_server.services.extraction.records import is_summary, summary_key, told
 from agent_memory_server.services.extraction.thread import batches_of, extracted
 from agent_memory_server.services.indexing import Indexer
 
@@ -102,6 +102,7 @@ class ExtractionOnRequestService:
                 at=self._now(),
                 changes=indexed.puts,
                 intents=indexed.intents,
+                details=told(self._extractor),
                 reason=f"extracted by {self._extractor.name} on request",
             )
         )

@@ -18,7 +18,7 @@ from agent_memory_server.domain.records import Memory, MemoryKey, MemoryType, So
 from agent_memory_server.domain.sessions import Message, Strategy
 from agent_memory_server.domain.strategies import ExtractedDraft, StrategyName
 from agent_memory_server.domain.tags import clean_tags
-from agent_memory_server.services.extraction.batches import ExtractionBatch, is_assistants
+from agent_memory_server.services.extraction.batches import ExtractionBatch, Extractor, is_assistants
 
 ACTOR = "task:run_delayed_extraction"
 SUMMARY_VERSION = "thread-summary-v1"
@@ -27,6 +27,12 @@ UNTRUSTED = 0.5
 """Trust of what came from a tool: a web page or a document may say anything."""
 _TOOLS = frozenset({"tool", "function"})
 _SOURCE_IDS_KEPT = 256
+
+
+def told(extractor: Extractor) -> dict[str, Any]:
+    """What the journal says for programs of how something was extracted."""
+    by = {"extractor": extractor.name, "model": extractor.model, "prompt_version": prompts.VERSION}
+    return {name: value for name, value in by.items() if value is not None}
 
 
 def is_summary(strategy: Strategy) -> bool:

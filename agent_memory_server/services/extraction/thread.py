@@ -28,7 +28,7 @@ from agent_memory_server.services.extraction.batches import (
     is_assistants,
     is_part_of_the_talk,
 )
-from agent_memory_server.services.extraction.records import ACTOR, is_summary, records_of, summary_key
+from agent_memory_server.services.extraction.records import ACTOR, is_summary, records_of, summary_key, told
 from agent_memory_server.services.indexing import Indexer
 
 UNUSABLE_MESSAGES_MAX = 3
@@ -143,6 +143,7 @@ class ThreadExtractionService:
                 intents=indexed.intents,
                 guard=guard,
                 extracted=ids,
+                details=told(self._extractor),
                 reason=f"extracted by {self._extractor.name} from session {guard.scope.session_id}",
             )
         )

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import Scope, ScopeSelector
-from agent_memory_server.domain.operations import Committed, Embedded, Operation, Put, Vector
+from agent_memory_server.domain.operations import Committed, Embedded, Operation, Put, Restore, Vector
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.domain.search import Handle, KeywordCandidates, VectorCandidates
 from agent_memory_server.domain.second_stage import Passage
@@ -54,7 +54,8 @@ class RedisMemories:
     async def commit(self, operation: Operation, /) -> Committed:
         puts = [change for change in operation.changes if isinstance(change, Put)]
         carried = [each for put in puts if put.carried is not None for each in put.carried.vectors]
-        await self._index.prepare([*(put.embedded for put in puts), *carried])
+        restored = [change.embedded for change in operation.changes if isinstance(change, Restore)]
+        await self._index.prepare([*(put.embedded for put in puts), *carried, *restored])
         return await transact(
             self._link, lambda transaction: committing.commit(transaction, operation, token_key=self._token_key)
         )

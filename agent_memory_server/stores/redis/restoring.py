@@ -30,9 +30,11 @@ async def restore(journalling: Journalling, number: int, change: Restore, *, tok
     """The change, with its journal entry. Raises Conflict."""
     key = change.key
     stored = await stored_memory(journalling.transaction, key)
-    await _check_newest(journalling, change)
+    origin = await _checked_origin(journalling, change)
     if change.memory is not None:
-        return await _brought_back(journalling, number, change, change.memory, stored, token_key=token_key)
+        return await _brought_back(
+            journalling, number, change, change.memory, stored, token_key=token_key, origin=origin
+        )
     if stored is None:
         raise Conflict(f"The memory {key.id} is not there any more.")
     await _check_nobody_behind(journalling, stored)
@@ -41,19 +43,21 @@ async def restore(journalling: Journalling, number: int, change: Restore, *, tok
     return Effect.DELETED, key.id
 
 
-async def _check_newest(journalling: Journalling, change: Restore) -> None:
+async def _checked_origin(journalling: Journalling, change: Restore) -> str:
+    """The kind of the operation that first wrote the memory, when its newest revision is the expected one."""
     history = history_key(naming.handle_of(*change.key))
     transaction = journalling.transaction
     held = pairs_of(await transaction.link.read("HGETALL", history))
     transaction.unchanged_length(history, len(held))
     if held:
-        name = max(held, key=lambda each: tuple(int(part) for part in each.split(b":")))
+        names = sorted(held, key=lambda each: tuple(int(part) for part in each.split(b":")))
+        name = names[-1]
         newest = from_json(held[name])
         if newest["operation"][0] == change.if_operation:
             if newest["scrubbed"]:
                 raise Conflict(f"The text of the memory {change.key.id} was deleted for good.")
             transaction.unchanged_field(history, name, held[name])
-            return
+            return from_json(held[names[0]])["operation"][1]
     raise Conflict(f"The memory {change.key.id} was changed meanwhile; look at it again.")
 
 
@@ -65,6 +69,7 @@ async def _brought_back(
     stored: Stored | None,
     *,
     token_key: bytes,
+    origin: str,
 ) -> tuple[Effect, str]:
     transaction, key = journalling.transaction, memory.key
     previous = stored
@@ -80,7 +85,7 @@ async def _brought_back(
     terms = pack_terms(token_key, change.tokens)
     is_copy = change.is_copy and again.superseded_by is not None
     if stored is None:
-        after = insert_memory(transaction, _new(again, journalling, is_copy=is_copy, terms=terms))
+        after = insert_memory(transaction, _new(again, origin, is_copy=is_copy, terms=terms))
     else:
         after = update_memory(transaction, stored, again, is_copy=is_copy, terms=terms)
     if change.embedded is not None and (stored is None or stored.memory.text != again.text):
@@ -95,13 +100,13 @@ async def _brought_back(
     return effect, survivor
 
 
-def _new(memory: Memory, journalling: Journalling, *, is_copy: bool, terms: bytes) -> Stored:
+def _new(memory: Memory, origin: str, *, is_copy: bool, terms: bytes) -> Stored:
     return Stored(
         handle=naming.handle_of(*memory.key),
         is_copy=is_copy,
         terms=terms,
         spaces=(),
-        origin=journalling.kind.value,
+        origin=origin,
         due="",
         embedding="",
         memory=memory,

@@ -74,7 +74,7 @@ def _brought_back(
             scope_id=scope_id,
             is_copy=is_copy,
             terms=terms,
-            origin=journalling.kind.value,
+            origin=_origin(journalling, scope_id=scope_id, memory_id=key.id),
             due=Stage.CHANGED,
         )
     else:
@@ -91,6 +91,16 @@ def _brought_back(
     survivor = again.superseded_by or key.id
     journalling.change(number, scope_id=scope_id, memory_id=key.id, effect=effect, survivor=survivor, previous=previous)
     return effect, survivor
+
+
+def _origin(journalling: Journalling, *, scope_id: int, memory_id: str) -> str:
+    """The kind of the operation that first wrote the memory."""
+    return journalling.connected.value(
+        "SELECT o.kind FROM entries AS e JOIN operations AS o ON o.seq = e.operation "
+        "WHERE e.scope_id = ? AND e.memory_id = ? AND e.effect NOT IN ('unchanged', 'absent', 'spared') "
+        "ORDER BY e.operation LIMIT 1",
+        (scope_id, memory_id),
+    )
 
 
 def _as_it_was(journalling: Journalling, memory: Memory, stored: Stored | None) -> Memory:
