@@ -12,12 +12,15 @@ from pydantic.json_schema import models_json_schema
 
 from agent_memory_server.api.operations import Operation
 from agent_memory_server.api.schemas.problems import InputProblem, Problem
+from agent_memory_server.domain.claims import SCOPE_PREFIX
 
 REFERENCES = "#/components/schemas/{model}"
 EVERYWHERE = (400, 422, 500, 503, 504)
 """Statuses that any endpoint may answer with: a path that is none, a value that is none, and a store that fails."""
 WITH_BODY = (408, 413, 415)
 WRITING = (507,)
+WITH_CREDENTIAL = (401, 403, 429)
+"""Where authentication is on: no valid credential, one without the permission, and more requests than its quota."""
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -65,6 +68,7 @@ def _described(operation: Operation, path: str, suffix: str, components: Mapping
         "summary": operation.name.replace("_", " ").capitalize(),
         "description": text,
         "tags": [path.split("/")[2]],
+        "security": _security(operation),
         "parameters": _parameters(operation, path, components),
         "responses": _responses(operation),
     }
@@ -72,6 +76,17 @@ def _described(operation: Operation, path: str, suffix: str, components: Mapping
         content = {"application/json": {"schema": {"$ref": REFERENCES.format(model=operation.body.__name__)}}}
         described["requestBody"] = {"required": not operation.body_is_optional, "content": content}
     return described
+
+
+def _security(operation: Operation) -> list[dict[str, Any]]:
+    """Either credential will do; the role that it needs is named as OAuth2 scopes are. Nothing for what is open to all.
+
+    Without authentication none is needed, and one that is sent is not looked at.
+    """
+    if operation.permission is None:
+        return []
+    roles = [f"{SCOPE_PREFIX}{operation.permission.value}"]
+    return [{"HTTPBearer": roles}, {"APIKeyHeader": roles}]
 
 
 def _parameters(operation: Operation, path: str, components: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -118,6 +133,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
     statuses = {*EVERYWHERE, *operation.fails}
     if operation.body is not None:
         statuses.update(WITH_BODY)
+    if operation.permission is not None:
+        statuses.update(WITH_CREDENTIAL)
     if operation.method in _WRITES:
         statuses.update(WRITING)
     responses: dict[str, Any] = {"200": success}
@@ -134,6 +151,10 @@ def _failure(status: int, operation: Operation) -> dict[str, Any]:
     if status == HTTPStatus.SERVICE_UNAVAILABLE and operation.name == "ready":
         content["application/json"] = {"schema": {"$ref": REFERENCES.format(model=operation.answers.__name__)}}
     failure: dict[str, Any] = {"description": HTTPStatus(status).phrase, "content": content}
+    if status in (401, 403):
+        failure["headers"] = {
+            "WWW-Authenticate": {"description": "What is wrong with the credential.", "schema": {"type": "string"}}
+        }
     if status in (429, 503, 504, 507):
         failure["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
     return failure

@@ -25,13 +25,20 @@ QUERY = "canary"
 class Recipe:
     """``target``: what the id names, or None for operations over a whole scope. ``writes``: it may change something.
 
-    ``undo`` removes what the operation may have made in the caller's own scope.
+    ``undo`` removes what the operation may have made in the caller's own scope. ``permission``: what a credential has to
+    allow; None: read, or write for what writes. ``shows_nothing``: its answer holds no word and no id of the caller's own.
     """
 
     send: Send
     target: str | None = None
     writes: bool = False
     undo: Send | None = None
+    permission: str | None = None
+    shows_nothing: bool = False
+
+    @property
+    def needs(self) -> str:
+        return self.permission or ("write" if self.writes else "read")
 
 
 def _request(
@@ -91,35 +98,6 @@ _delete_memory = _request(
 
 UNSCOPED = {("get", "/v1/health"), ("get", "/v1/ready")}
 """Operations that touch nobody's data."""
-
-BY_CREDENTIAL_ALONE = {
-    ("post", "/v1/summary-views"),
-    ("get", "/v1/summary-views"),
-    ("get", "/v1/summary-views/{view_id}"),
-    ("delete", "/v1/summary-views/{view_id}"),
-    ("post", "/v1/summary-views/{view_id}/partitions/run"),
-    ("get", "/v1/summary-views/{view_id}/partitions"),
-    ("post", "/v1/summary-views/{view_id}/run"),
-    ("get", "/v1/tasks"),
-    ("get", "/v1/tasks/{task_id}"),
-    ("post", "/v1/tasks/{task_id}/replay"),
-}
-"""Operations whose requests name no scope: it is the caller's binding. They are aimed at ids of others, with principals in
-place of credentials, in tests/services/test_summary_views.py; here they get recipes when callers have credentials."""
-
-OF_THE_CREDENTIAL = {
-    ("get", "/v1/summary-views"),
-    ("post", "/v1/summary-views"),
-    ("get", "/v1/summary-views/{view_id}"),
-    ("delete", "/v1/summary-views/{view_id}"),
-    ("get", "/v1/summary-views/{view_id}/partitions"),
-    ("post", "/v1/summary-views/{view_id}/run"),
-    ("get", "/v1/tasks"),
-    ("get", "/v1/tasks/{task_id}"),
-    ("post", "/v1/tasks/{task_id}/replay"),
-}
-"""Operations that name no scope: what they reach is decided by the credential alone, which is the axis still to come.
-What a view's summary may hold is tested below, by its filters."""
 
 RECIPES: Mapping[tuple[str, str], Recipe] = {
     ("get", "/v1/working-memory"): Recipe(
@@ -183,22 +161,62 @@ RECIPES: Mapping[tuple[str, str], Recipe] = {
             "/v1/long-term-memory/forget",
             query=lambda c, _: {"dry_run": "true", **c.named},
             body=lambda _c, _t: {"policy": {"max_age_days": 0.0}},
-        )
+        ),
+        permission="admin",
     ),
     ("post", "/v1/long-term-memory/compact"): Recipe(
-        _request("POST", "/v1/long-term-memory/compact", query=_scope), writes=True
+        _request("POST", "/v1/long-term-memory/compact", query=_scope), writes=True, permission="admin"
     ),
     ("post", "/v1/memory/prompt"): Recipe(_request("POST", "/v1/memory/prompt", body=_prompt_body), target="session"),
     ("post", "/v1/summary-views/{view_id}/partitions/run"): Recipe(_summary_of_ones_own),
     ("post", "/v1/long-term-memory/extract"): Recipe(
         _request("POST", "/v1/long-term-memory/extract", body=_session_body), writes=True
     ),
-    ("get", "/v1/pending"): Recipe(_request("GET", "/v1/pending", query=_scope)),
+    ("get", "/v1/pending"): Recipe(_request("GET", "/v1/pending", query=_scope), shows_nothing=True),
 }
 """By (method, path) of the OpenAPI document, without a last slash: both forms lead to the same place."""
+
+
+def _view_of_ones_own(client: httpx.Client, caller: Caller, _: str) -> httpx.Response:
+    """Make a view and remove it again, so that listings stay as they were."""
+    view = {"source": "long_term", "group_by": ["user_id"]}
+    created = client.post("/v1/summary-views", json=view, headers=dict(caller.headers))
+    if created.status_code == 200:
+        client.delete(f"/v1/summary-views/{created.json()['id']}", headers=dict(caller.headers))
+    return created
+
+
+_VIEW = "/v1/summary-views/{id}"
+
+CREDENTIAL_RECIPES: Mapping[tuple[str, str], Recipe] = {
+    ("post", "/v1/summary-views"): Recipe(_view_of_ones_own, writes=True),
+    ("get", "/v1/summary-views"): Recipe(_request("GET", "/v1/summary-views")),
+    ("get", "/v1/summary-views/{view_id}"): Recipe(_request("GET", _VIEW), target="view"),
+    ("delete", "/v1/summary-views/{view_id}"): Recipe(_request("DELETE", _VIEW), target="view", writes=True),
+    ("post", "/v1/summary-views/{view_id}/partitions/run"): Recipe(
+        _request("POST", f"{_VIEW}/partitions/run", body=lambda _c, _t: {"group": {"session_id": "s"}}),
+        target="view",
+        writes=True,
+    ),
+    ("get", "/v1/summary-views/{view_id}/partitions"): Recipe(_request("GET", f"{_VIEW}/partitions"), target="view"),
+    ("post", "/v1/summary-views/{view_id}/run"): Recipe(
+        _request("POST", f"{_VIEW}/run", body=lambda _c, _t: {}), target="view", writes=True
+    ),
+    ("get", "/v1/tasks"): Recipe(_request("GET", "/v1/tasks", query=lambda _c, _t: {"limit": 100})),
+    ("get", "/v1/tasks/{task_id}"): Recipe(_request("GET", "/v1/tasks/{id}"), target="task"),
+    ("post", "/v1/tasks/{task_id}/replay"): Recipe(
+        _request("POST", "/v1/tasks/{id}/replay"), target="task", writes=True, permission="admin"
+    ),
+}
+"""Operations whose requests name no scope: it is the caller's binding. Only the matrix of credentials aims them at others'."""
 
 MORE_READS: Mapping[str, Recipe] = {
     f"search {mode}": Recipe(_request("POST", "/v1/long-term-memory/search", body=_search_body(mode)))
     for mode in ("semantic", "keyword")
 }
 """The other forms of operations that have several."""
+
+PERMISSIONS: Mapping[tuple[str, str], str] = {
+    operation: recipe.needs for operation, recipe in {**RECIPES, **CREDENTIAL_RECIPES}.items()
+}
+"""What a credential has to allow for each operation."""
