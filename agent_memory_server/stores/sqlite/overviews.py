@@ -19,6 +19,8 @@ from agent_memory_server.stores.values import instant, micros
 
 _DAY_US = 86_400_000_000
 _EPOCH = date(1970, 1, 1)
+# Rounded down: before 1970 a plain division would round towards it.
+_DAY = f"(m.created_at - ((m.created_at % {_DAY_US}) + {_DAY_US}) % {_DAY_US}) / {_DAY_US}"
 _LIVE = "m.superseded_by IS NULL AND (m.expires_at IS NULL OR m.expires_at > ?)"
 _LIVE_SESSION = "(x.expires_at IS NULL OR x.expires_at > ?)"
 
@@ -69,7 +71,7 @@ class SqliteOverviews:
             connected.leave_event_loop()
             where = selection.condition("m")
             rows = connected.rows(
-                f"SELECT m.created_at / {_DAY_US} AS day, count(*) FROM memories AS m WHERE {where.sql} "
+                f"SELECT {_DAY} AS day, count(*) FROM memories AS m WHERE {where.sql} "
                 f"AND m.created_at >= ? AND m.created_at <= ? AND {_LIVE} GROUP BY day",
                 (*where.values, micros(since), micros(now), micros(now)),
             )
