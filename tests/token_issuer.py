@@ -17,6 +17,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 AUDIENCE = "https://memory.example"
 
@@ -35,8 +36,10 @@ def ec_key(name: str) -> ec.EllipticCurvePrivateKey:
 
 
 def public_jwk(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, kid: str, **fields: str) -> dict[str, Any]:
-    algorithm: Any = jwt.algorithms.RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else jwt.algorithms.ECAlgorithm
-    described: dict[str, Any] = json.loads(algorithm.to_jwk(key.public_key()))
+    if isinstance(key, rsa.RSAPrivateKey):
+        described: dict[str, Any] = RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    else:
+        described = ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
     return {**described, "kid": kid, "use": "sig", **fields}
 
 

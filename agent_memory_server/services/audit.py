@@ -52,6 +52,8 @@ class Audit:
         """An imported token was used for the first time and is known by its digest from now on."""
         _log.info("imported token adopted", token_id=token_id, tenant=tenant)
 
-    def erased(self, *, subject: str, tenant: str, what: str, count: int) -> None:
-        """Records were removed for good."""
+
+def erased(*, subject: str, tenant: str, what: str, count: int) -> None:
+    """Somebody removed records for good. Ids are not said: they may name people, and they are gone."""
+    if count:
         _log.info("erased", subject=subject, tenant=tenant, what=what, count=count)

@@ -18,6 +18,7 @@ from agent_memory_server.domain.operations import Delete, Effect, Intent, Operat
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.errors import AmbiguousScope, BadRequest, InvalidInput, NotFound, StaleRevision
 from agent_memory_server.ports.memories import Listing, MemoryStore, Order
+from agent_memory_server.services import audit
 from agent_memory_server.services.enrichment import Enrichment
 from agent_memory_server.services.indexing import Indexer
 
@@ -167,7 +168,9 @@ class MemoryService:
                 changes=tuple(Delete(key=key, scrub=True) for key in keys),
             )
         )
-        return sum(outcome.effect is Effect.DELETED for outcome in committed.outcomes)
+        deleted = sum(outcome.effect is Effect.DELETED for outcome in committed.outcomes)
+        audit.erased(subject=caller.subject, tenant=caller.tenant, what="memories", count=deleted)
+        return deleted
 
     async def list(
         self,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, get_args, get_type_hints
 
-from agent_memory_server.domain.identity import Principal
+from agent_memory_server.domain.identity import Principal, ScopeSelector
 from agent_memory_server.domain.jobs import ClaimedIntent, IntentKind, Lane, Task
 from agent_memory_server.domain.operations import Intent, TaskRequest
 from agent_memory_server.errors import BadRequest, Conflict, InvalidInput, NotFound
@@ -73,11 +73,12 @@ class NamedTaskService:
         return await self._jobs.get(caller, task_id=chosen)
 
     async def carry_out(self, intent: ClaimedIntent) -> Report:
-        """Do what the intent asks for and return the report."""
+        """Do what the intent asks for, within the reach of whoever asked, and return the report."""
         name = str(intent.payload["task"])
         arguments: Mapping[str, Any] = intent.payload["arguments"]
         checked_arguments(name, arguments)
-        report: Report = await getattr(self._tasks, name)(**arguments)
+        tasks = self._tasks.for_reach(ScopeSelector(intent.tenant, intent.namespace, intent.user_id))
+        report: Report = await getattr(tasks, name)(**arguments)
         return report
 
 

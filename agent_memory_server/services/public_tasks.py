@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from agent_memory_server.domain.filters import MemoryFilter, TextFilter
-from agent_memory_server.domain.identity import DEFAULT_TENANT, Principal
+from agent_memory_server.domain.identity import DEFAULT_TENANT, OutsideReach, Principal, ScopeSelector
 from agent_memory_server.domain.jobs import IntentKind, Lane
 from agent_memory_server.domain.operations import Intent
 from agent_memory_server.domain.records import Memory, MemoryType
 from agent_memory_server.domain.retention import ForgettingPolicy
-from agent_memory_server.errors import InvalidInput
+from agent_memory_server.errors import InvalidInput, NotFound
 from agent_memory_server.ports.memories import MemoryStore
 from agent_memory_server.ports.outbox import Outbox
 from agent_memory_server.services.compaction import CompactionService
@@ -34,7 +34,7 @@ from agent_memory_server.services.summary_views import SummaryViewService
 Report = Mapping[str, Any]
 
 TASKS = Principal(subject="task", tenant=DEFAULT_TENANT)
-"""Who acts when a task is asked for by name: whoever can reach the queue or the store may do everything in it."""
+"""Who asks for a task over the queue or on the command line: whoever can reach those may do everything in the store."""
 
 COMPACTION = "compact long-term memories"
 FORGETTING = "forget by policy"
@@ -58,6 +58,13 @@ class PublicTasks:
     """What FORGETTING_* settings say; None when forgetting is off."""
     lanes: Mapping[Lane, PendingWorkService]
     now: Any
+    caller: Principal = TASKS
+    """Whose reach the tasks have: that of whoever asked for them."""
+
+    def for_reach(self, reach: ScopeSelector) -> PublicTasks:
+        """The same tasks for a caller that reaches this."""
+        caller = Principal(subject=TASKS.subject, tenant=reach.tenant, namespace=reach.namespace, user_id=reach.user_id)
+        return replace(self, caller=caller)
 
     # -- sessions
 
@@ -103,7 +110,7 @@ class PublicTasks:
             scope = memory.scope
             if memory.memory_type is MemoryType.MESSAGE and scope.session_id is not None:
                 key = (scope.namespace, scope.user_id, scope.session_id)
-                sessions[key] = _session_intent(IntentKind.RUN_DELAYED_EXTRACTION, scope.session_id, *key[:2])
+                sessions[key] = self._session_intent(IntentKind.RUN_DELAYED_EXTRACTION, scope.session_id, *key[:2])
         await self._ask(Lane.SESSIONS, *sessions.values())
         return {"sessions": len(sessions)}
 
@@ -126,7 +133,7 @@ class PublicTasks:
 
     async def delete_long_term_memories(self, ids: Sequence[str]) -> Report:
         """Delete for good. Raises AmbiguousScope before anything is deleted when an id means several memories."""
-        return {"deleted": await self.memories.delete(TASKS, memory_ids=ids)}
+        return {"deleted": await self.memories.delete(self.caller, memory_ids=ids)}
 
     async def update_last_accessed(self, ids: Sequence[str], min_interval_seconds: int = 900) -> Report:
         """Note an access where the last one is longer ago; never brings a deleted memory back."""
@@ -149,7 +156,7 @@ class PublicTasks:
         """Let one of each group of duplicates stand for all, everywhere in the scope."""
         if not compact_hash_duplicates:
             return {"groups": 0, "superseded": 0}
-        criteria = _criteria(namespace, user_id, session_id)
+        criteria = self._criteria(namespace, user_id, session_id)
         return asdict(await self.compaction.compact(criteria, actor="task:compact_long_term_memories"))
 
     async def forget_long_term_memories(
@@ -164,7 +171,7 @@ class PublicTasks:
     ) -> Report:
         """Remove by policy, or say what would be removed (the default)."""
         forgotten = await self.forgetting.forget(
-            _criteria(namespace, user_id, session_id),
+            self._criteria(namespace, user_id, session_id),
             policy=forgetting_policy(policy),
             actor="task:forget_long_term_memories",
             limit=limit,
@@ -185,7 +192,7 @@ class PublicTasks:
         if self.configured_policy is None:
             return {"scanned": 0, "deleted": 0, "dry_run": dry_run}
         forgotten = await self.forgetting.forget(
-            _criteria(namespace, user_id, session_id),
+            self._criteria(namespace, user_id, session_id),
             policy=self.configured_policy,
             actor="task:periodic_forget_long_term_memories",
             limit=limit,
@@ -197,7 +204,7 @@ class PublicTasks:
 
     async def refresh_summary_view(self, view_id: str, task_id: str | None = None) -> Report:
         """Run the view now. Raises NotFound, Conflict."""
-        started = await self.summary_views.run(TASKS, view_id=view_id, task_id=task_id)
+        started = await self.summary_views.run(self.caller, view_id=view_id, task_id=task_id)
         await self.lanes[Lane.SUMMARIES].run_due()
         return {"task_id": started.id}
 
@@ -210,7 +217,7 @@ class PublicTasks:
     async def _of_session(
         self, kind: IntentKind, session_id: str, namespace: str | None, user_id: str | None, **payload: object
     ) -> Report:
-        await self._ask(Lane.SESSIONS, _session_intent(kind, session_id, namespace, user_id, **payload))
+        await self._ask(Lane.SESSIONS, self._session_intent(kind, session_id, namespace, user_id, **payload))
         return {"session_id": session_id}
 
     async def _ask(self, lane: Lane, *intents: Intent | None) -> None:
@@ -225,26 +232,32 @@ class PublicTasks:
         """The memories with these ids in the tenant, of every owner; unknown ids are left out."""
         found: list[Memory] = []
         for memory_id in dict.fromkeys(ids):
-            found.extend(await self.store.find(TASKS.selector(), memory_id=memory_id, limit=100))
+            found.extend(await self.store.find(self.caller.selector(), memory_id=memory_id, limit=100))
         return found
 
+    def _session_intent(
+        self, kind: IntentKind, session_id: str, namespace: str | None, user_id: str | None, **payload: object
+    ) -> Intent:
+        try:
+            owner = self.caller.owner(namespace, user_id)
+        except OutsideReach:
+            raise NotFound(f"Session {session_id} not found") from None
+        return Intent(
+            kind=kind.value,
+            key=session_id,
+            tenant=owner.tenant,
+            namespace=owner.namespace,
+            user_id=owner.user_id,
+            payload={"session_id": session_id, **payload},
+        )
 
-def _session_intent(
-    kind: IntentKind, session_id: str, namespace: str | None, user_id: str | None, **payload: object
-) -> Intent:
-    return Intent(
-        kind=kind.value,
-        key=session_id,
-        tenant=TASKS.tenant,
-        namespace=namespace,
-        user_id=user_id,
-        payload={"session_id": session_id, **payload},
-    )
-
-
-def _criteria(namespace: str | None, user_id: str | None, session_id: str | None) -> MemoryFilter:
-    session = None if session_id is None else TextFilter(eq=session_id)
-    return MemoryFilter(selector=TASKS.selector(namespace, user_id), session_id=session)
+    def _criteria(self, namespace: str | None, user_id: str | None, session_id: str | None) -> MemoryFilter:
+        session = None if session_id is None else TextFilter(eq=session_id)
+        try:
+            selector = self.caller.selector(namespace, user_id)
+        except OutsideReach:
+            raise NotFound("the namespace or user was not found") from None
+        return MemoryFilter(selector=selector, session_id=session)
 
 
 def forgetting_policy(given: Mapping[str, Any]) -> ForgettingPolicy:

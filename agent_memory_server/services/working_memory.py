@@ -32,6 +32,7 @@ from agent_memory_server.domain.summarization import passes_threshold
 from agent_memory_server.errors import AmbiguousScope, BadRequest, InvalidInput, NotFound
 from agent_memory_server.ports.tokenizer import Tokenizer
 from agent_memory_server.ports.working_memory import MessageRow, ShowsRows, WorkingMemoryStore
+from agent_memory_server.services import audit
 from agent_memory_server.services.extraction.on_request import checked
 
 Found = TypeVar("Found")
@@ -323,9 +324,11 @@ class WorkingMemoryService:
         return await self._store.list(selector, now=self._now(), limit=limit, offset=offset)
 
     async def _delete_exact(self, caller: Principal, scope: Scope, cascade: bool) -> bool:
-        return await self._store.delete(
+        deleted = await self._store.delete(
             scope, cascade=cascade, operation_id=self._new_id(), actor=caller.subject, at=self._now()
         )
+        audit.erased(subject=caller.subject, tenant=caller.tenant, what="sessions", count=int(deleted))
+        return deleted
 
     def _exact(self, caller: Principal, session_id: str, namespace: str | None, user_id: str | None) -> Scope:
         try:

@@ -1,6 +1,6 @@
 """Check 18: generated requests over our own OpenAPI document: no server error, no undocumented status, no other shape.
 
-(With authentication on, once there is authentication.)
+With authentication on: no operation works without a credential that its description asks for.
 """
 
 # pyright: basic
@@ -18,21 +18,32 @@ from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
+    ignored_auth,
     response_schema_conformance,
     status_code_conformance,
 )
 
+from tests.contract.scope_matrix.parties import Party, add_tokens
 from tests.server_process import ServerProcess
 
 EXAMPLES_PER_OPERATION = 12
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    ignored_auth,
+]
+EVERYTHING = Party("everything", "T1")
 
 
 @pytest.fixture(scope="module")
 def schema(tmp_path_factory: pytest.TempPathFactory) -> Generator[Any]:
     """Our document, from a server of its own: generated requests delete and forget what they like."""
-    with ServerProcess(tmp_path_factory.mktemp("schemathesis") / "data") as server:
-        yield schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    folder = tmp_path_factory.mktemp("schemathesis")
+    add_tokens(folder, [EVERYTHING])
+    with ServerProcess(folder / "data", environment={"AUTH_MODE": "token"}) as server:
+        yield schemathesis.openapi.from_url(f"{server.url}/openapi.json", headers=EVERYTHING.headers)
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["valid", "invalid"])
@@ -56,7 +67,7 @@ def test_check_18_generated_requests_meet_only_documented_answers(
         )
         @given(case=operation.as_strategy(generation_mode=mode))
         def generated(case: Any) -> None:
-            case.call_and_validate(checks=CHECKS)
+            case.call_and_validate(checks=CHECKS, headers=EVERYTHING.headers)
 
         with subtests.test(operation=operation.label):
             try:

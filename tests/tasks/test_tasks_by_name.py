@@ -15,8 +15,8 @@ import pytest
 from agent_memory_server.app import MemoryApp, open_app
 from agent_memory_server.docket_tasks import task_collection
 from agent_memory_server.domain.filters import MemoryFilter
-from agent_memory_server.domain.identity import ANONYMOUS, Scope
-from agent_memory_server.domain.jobs import TaskStatus
+from agent_memory_server.domain.identity import ANONYMOUS, Principal, Scope
+from agent_memory_server.domain.jobs import Lane, TaskStatus
 from agent_memory_server.domain.records import Memory, MemoryType
 from agent_memory_server.domain.summary_views import ViewDraft, ViewSource
 from agent_memory_server.services.named_tasks import NAMES
@@ -184,3 +184,31 @@ async def _until(due: Any, at_least_s: float, failure: str) -> None:
                 await asyncio.sleep(0.01)
             return
     raise AssertionError(failure)
+
+
+async def test_a_task_has_the_reach_of_whoever_asked(tmp_path: Path) -> None:
+    """Asked for with a credential's reach, it does nothing beyond it: not in another tenant, and not to another user."""
+    alice, bob, stranger = (
+        Principal("a", tenant="T1", user_id="alice"),
+        Principal("b", tenant="T1", user_id="bob"),
+        Principal("s", tenant="T2", user_id="alice"),
+    )
+    async with open_app(settings_of(tmp_path)) as app:
+        at = app.now()
+        for owner in (alice, bob, stranger):
+            memory = Memory(id="m", scope=Scope(owner.tenant), text="x", created_at=at, updated_at=at, last_accessed=at)
+            await app.memories.create(owner, [memory])
+
+        async def asked(name: str, **arguments: Any) -> TaskStatus:
+            task = await app.named_tasks.request(alice, name=name, arguments=arguments)
+            await app.lanes[Lane.TASKS].run_due()
+            return (await app.jobs.get(alice, task_id=task.id)).status
+
+        beyond = await asked("compact_long_term_memories", user_id="bob")
+        assert beyond is TaskStatus.FAILED
+        assert await asked("run_delayed_extraction", session_id="s", user_id="bob") is TaskStatus.FAILED
+        everything = {"policy": {"max_age_days": 0.0}, "dry_run": False}
+        assert await asked("forget_long_term_memories", **everything) is TaskStatus.SUCCESS
+        assert await asked("delete_long_term_memories", ids=["m"]) is TaskStatus.SUCCESS
+        for owner, count in ((alice, 0), (bob, 1), (stranger, 1)):
+            assert (await app.memories.list(MemoryFilter(selector=owner.selector()))).total == count, owner
