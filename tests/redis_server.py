@@ -9,7 +9,6 @@ import contextlib
 import importlib.util
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Generator
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 import redis
 
+from tests.server_process import free_port
 from tests.system_tools import MISSING_PREFIX
 
 _START_LIMIT_S = 15.0
@@ -44,13 +44,6 @@ def _programs() -> tuple[Path, Path]:
     if not server.exists() or not (modules / "redisearch.so").exists():
         _without_a_server("its files are missing")
     return server, modules
-
-
-def free_port() -> int:
-    """A loopback port that nobody uses at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class RedisServer:

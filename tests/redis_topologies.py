@@ -12,10 +12,9 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import redis
 from cryptography import x509
@@ -23,28 +22,26 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.redis_server import RedisServer, free_port
+from tests.redis_server import RedisServer
+from tests.server_process import free_port
+from tests.waiting import wait_until
 
 SERVICE = "memories"
 _LIMIT_S = 20.0
 _SLOTS = 16_384
 
 
-def await_that(condition: Callable[[], bool], what: str) -> None:
-    """Wait for processes that are not ours to wake."""
-    until = time.monotonic() + _LIMIT_S
-    while True:
-        with contextlib.suppress(redis.RedisError):
-            if condition():
-                return
-        assert time.monotonic() < until, what
-        time.sleep(0.02)
-
-
 def tell(server: RedisServer, *command: str | int) -> Any:
     with server.client() as client:
-        answer: Any = client.execute_command(*command)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        return answer
+        return cast(Any, client.execute_command(*command))  # pyright: ignore[reportUnknownMemberType]
+
+
+def await_copied(master: RedisServer, replica: RedisServer) -> None:
+    """Until the replica has all that the master has acknowledged."""
+    reached = int(tell(master, "INFO", "replication")["master_repl_offset"])
+    wait_until(
+        lambda: int(tell(replica, "INFO", "replication")["slave_repl_offset"]) >= reached, "not replicated", _LIMIT_S
+    )
 
 
 # -- a cluster --------------------------------------------------------------------------------------------------------
@@ -81,17 +78,24 @@ class RedisCluster:
             tell(node, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node in self.nodes[1:]:
             tell(node, "CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port, self._bus_ports[0])
-        await_that(lambda: all(_knows(node, 4) for node in self.nodes), "the nodes did not find each other")
+        wait_until(lambda: all(_knows(node, 4) for node in self.nodes), "the nodes did not find each other", _LIMIT_S)
         owner = self.owner()
         tell(self.nodes[3], "CLUSTER", "REPLICATE", tell(owner, "CLUSTER", "MYID").decode())
-        await_that(lambda: tell(self.nodes[3], "INFO", "replication")["master_link_status"] == "up", "no replica")
-        await_that(lambda: all(_in_service(node) for node in self.nodes), "the cluster did not form")
+        wait_until(
+            lambda: tell(self.nodes[3], "INFO", "replication")["master_link_status"] == "up", "no replica", _LIMIT_S
+        )
+        wait_until(lambda: all(_in_service(node) for node in self.nodes), "the cluster did not form", _LIMIT_S)
 
     def owner(self) -> RedisServer:
         """The node that holds the store."""
         slot = int(tell(self.nodes[0], "CLUSTER", "KEYSLOT", "{ams}:schema"))
         share = -(-_SLOTS // 3)
         return self.nodes[slot // share]
+
+    @property
+    def replica(self) -> RedisServer:
+        """The node that replicates the owner."""
+        return self.nodes[3]
 
     def stop(self) -> None:
         for node in self.nodes:
@@ -143,7 +147,9 @@ class WatchedRedis:
     def start(self) -> None:
         self.master.start()
         self.replica.start()
-        await_that(lambda: tell(self.replica, "INFO", "replication")["master_link_status"] == "up", "no replica")
+        wait_until(
+            lambda: tell(self.replica, "INFO", "replication")["master_link_status"] == "up", "no replica", _LIMIT_S
+        )
         file = self._sentinel.folder / "sentinel.conf"
         file.write_text(
             f"port {self._sentinel.port}\nbind 127.0.0.1\ndir {self._sentinel.folder}\n"
@@ -153,11 +159,12 @@ class WatchedRedis:
         self._process = subprocess.Popen(
             [str(self._sentinel.program), str(file), "--sentinel"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        await_that(self._sees_replica, "the Sentinel did not find the replica")
+        wait_until(self._sees_replica, "the Sentinel did not find the replica", _LIMIT_S)
 
     def _sees_replica(self) -> bool:
-        with self._sentinel.client() as client:
+        with contextlib.suppress(redis.ConnectionError), self._sentinel.client() as client:
             return len(client.sentinel_slaves(SERVICE)) == 1  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        return False
 
     def stop(self) -> None:
         if self._process is not None:

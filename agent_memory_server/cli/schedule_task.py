@@ -117,11 +117,12 @@ async def _into_queue(settings: Settings, name: str, arguments: Mapping[str, Any
     from ulid import ULID
 
     from agent_memory_server import docket_tasks
+    from agent_memory_server.queues.addresses import docket_url
 
     assert settings.redis_url is not None
     key = str(ULID())
     try:
-        async with Docket(name=settings.docket_name, url=settings.redis_url) as docket:
+        async with Docket(name=settings.docket_name, url=await docket_url(settings.redis_url)) as docket:
             await docket.add(getattr(docket_tasks, name), key=key)(**arguments)
     except (OSError, RedisError) as error:
         raise MemoryServerError(f"the queue cannot be reached: {error}") from error

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CONCURRENCY_MAX = 64
 """More hang on the queue's connection pool."""
 REDELIVERY_MIN_S = 60
+_QUEUE_WAIT_S = 10.0
 
 
 @click.command("task-worker", short_help="Run a worker for background work.")
@@ -61,12 +62,13 @@ def task_worker(concurrency: int, redelivery_timeout: int | None) -> None:
 async def _work_from_queue(settings: Settings, concurrency: int, redelivery_timeout: timedelta) -> None:
     from docket import Worker
 
+    from agent_memory_server.queues.addresses import docket_url
     from agent_memory_server.tasks.running import TASK_COLLECTION
 
     assert settings.redis_url is not None
     await Worker.run(
         docket_name=settings.docket_name,
-        url=settings.redis_url,
+        url=await docket_url(settings.redis_url, wait_s=_QUEUE_WAIT_S),
         concurrency=concurrency,
         redelivery_timeout=redelivery_timeout,
         tasks=[TASK_COLLECTION],

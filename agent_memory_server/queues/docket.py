@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent_memory_server.domain.jobs import Lane
+from agent_memory_server.queues.addresses import checked_queue_url, docket_url
 
 if TYPE_CHECKING:
     from docket import Docket
@@ -32,11 +33,13 @@ async def work_through_pending_work(lane: str) -> None:
 
 
 class DocketQueue:
-    """``ports.task_queue.TaskQueue`` for work that is done by ``docket worker`` or ``agent-memory task-worker``."""
+    """``ports.task_queue.TaskQueue`` for work that is done by ``docket worker`` or ``agent-memory task-worker``.
+
+    Raises ConfigurationError for a URL that the queue's library cannot use."""
 
     def __init__(self, *, name: str, url: str) -> None:
         self._name = name
-        self._url = url
+        self._url = checked_queue_url(url)
         self._asked: set[Lane] = set()
         self._woken = asyncio.Event()
         # From anywhere, so that several servers do not all ask under the same keys.
@@ -63,7 +66,7 @@ class DocketQueue:
         docket = await asyncio.to_thread(importlib.import_module, "docket")
         while True:
             try:
-                async with docket.Docket(name=self._name, url=self._url) as opened:
+                async with docket.Docket(name=self._name, url=await docket_url(self._url)) as opened:
                     await self._send_for_ever(opened)
             except Exception as error:  # noqa: BLE001 - whatever keeps Redis from answering: the work is in the store
                 if not self._failing:
