@@ -33,13 +33,34 @@ def inverse_document_frequency(token: str, statistics: KeywordStatistics) -> flo
     return math.log1p((documents - frequency + 0.5) / (frequency + 0.5))
 
 
-def keyword_scores(candidates: KeywordCandidates) -> NDArray[np.float64]:
-    """One score a candidate, 0..1, in the candidates' order."""
+def word_weights(candidates: KeywordCandidates) -> NDArray[np.float64]:
+    """``inverse_document_frequency`` of each query token."""
+    return np.array([inverse_document_frequency(token, candidates.statistics) for token in candidates.tokens])
+
+
+def keyword_parts(
+    counts: NDArray[np.float64], lengths: NDArray[np.float64], average_length: float
+) -> NDArray[np.float64]:
+    """Shape (candidates, query tokens): BM25's saturating term parts, before the tokens' weights."""
+    saturation = K1 * (1.0 - B + B * lengths / max(average_length, 1.0))
+    return counts / (counts + saturation[:, np.newaxis])
+
+
+def parts_of(candidates: KeywordCandidates) -> NDArray[np.float64]:
+    """``keyword_parts`` of all candidates."""
+    return keyword_parts(
+        candidates.counts.astype(np.float64),
+        candidates.lengths.astype(np.float64),
+        candidates.statistics.average_length,
+    )
+
+
+def keyword_scores(
+    candidates: KeywordCandidates, parts: NDArray[np.float64] | None = None, weights: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """One score a candidate, 0..1, in the candidates' order; who has computed the parts and the weights hands them in."""
     if not len(candidates.handles) or not candidates.tokens:
         return np.zeros(len(candidates.handles))
-    weights = np.array([inverse_document_frequency(token, candidates.statistics) for token in candidates.tokens])
-    average = max(candidates.statistics.average_length, 1.0)
-    saturation = K1 * (1.0 - B + B * candidates.lengths.astype(np.float64) / average)
-    counts = candidates.counts.astype(np.float64)
-    parts = counts / (counts + saturation[:, np.newaxis])
+    weights = word_weights(candidates) if weights is None else weights
+    parts = parts_of(candidates) if parts is None else parts
     return np.clip(parts @ weights / weights.sum(), 0.0, 1.0)

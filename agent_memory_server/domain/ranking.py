@@ -6,8 +6,8 @@ are ordered by handle: the same store and query give the same ranking, however t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ class Ranking:
     modes: Sequence[SearchMode] | SearchMode
     """What the relevance is: one for all, or one a candidate."""
     total: int
+    times: Mapping[Handle, tuple[int, int]] = field(default_factory=dict[Handle, tuple[int, int]])
+    """(created_at, last_accessed) of those that were read on the way, in microseconds since the epoch."""
 
     def mode(self, place: int) -> SearchMode:
         return self.modes if isinstance(self.modes, SearchMode) else self.modes[place]
@@ -38,6 +40,7 @@ class Ranking:
             relevance=self.relevance[list(places)],
             modes=self.modes if isinstance(self.modes, SearchMode) else [self.modes[place] for place in places],
             total=total,
+            times=self.times,
         )
 
 
@@ -48,10 +51,16 @@ def by_relevance(
     total: int,
     *,
     decimals: int = DECIMALS,
+    times: Mapping[Handle, tuple[int, int]] | None = None,
 ) -> Ranking:
     """The ranking of candidates that come in any order."""
     rounded = np.round(relevance, decimals)
-    return Ranking(handles, rounded, modes, total).taken(_falling(rounded, handles), total)
+    return Ranking(handles, rounded, modes, total, times or {}).taken(_falling(rounded, handles), total)
+
+
+def best(handles: Sequence[Handle], relevance: NDArray[np.float64], most: int) -> list[Handle]:
+    """The first so many of ``by_relevance``."""
+    return [handles[place] for place in _falling(np.round(relevance, DECIMALS), handles)[:most]]
 
 
 def ranked_by_words(matches: KeywordCandidates | None) -> Ranking:

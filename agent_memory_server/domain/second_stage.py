@@ -29,7 +29,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agent_memory_server.domain.keyword_ranking import K1, B
 from agent_memory_server.domain.search import Handle
 
 Numbers = NDArray[np.float64]
@@ -63,6 +62,7 @@ class Passage(NamedTuple):
     is_message: bool
     name: str | None
     created_us: int
+    accessed_us: int
     event_us: int | None
     ending: str
     """The text's last few characters."""
@@ -72,6 +72,25 @@ class Passage(NamedTuple):
     @property
     def is_question(self) -> bool:
         return self.ending.rstrip().endswith(("?", "？", "؟"))
+
+
+class Pool(NamedTuple):
+    """The best candidates, with the messages around those that are messages."""
+
+    passages: Mapping[Handle, Passage]
+    """The candidates first, in their order, then what stands around them."""
+    around: Mapping[Handle, Sequence[Handle]]
+    """For each candidate that is a message of a session: itself and its neighbours in order. All of them are in ``passages``."""
+
+    @classmethod
+    def of(cls, passages: Mapping[Handle, Passage], around: Mapping[Handle, Sequence[Handle]]) -> Pool:
+        """What the filter leaves out (it has no passage) stays out, whoever its neighbours are."""
+        kept = {
+            handle: [each for each in window if each in passages]
+            for handle, window in around.items()
+            if handle in passages
+        }
+        return cls(passages, kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,31 +116,20 @@ class Candidates:
     """Pairs: a memory, and a message among the candidates that it came from."""
 
 
-def keyword_parts(counts: NDArray[np.float64], lengths: NDArray[np.float64], average_length: float) -> Numbers:
-    """BM25's saturating term parts, before the words' weights."""
-    saturation = K1 * (1.0 - B + B * lengths / max(average_length, 1.0))
-    return counts / (counts + saturation[:, np.newaxis])
-
-
 def signals(candidates: Candidates, *, context: float = 1.0) -> Numbers:
     """Shape (candidates, SIGNALS). ``context`` from 1 down to 0 fades out all but each candidate's own words and meaning."""
     own_words = _share(candidates.parts, candidates.word_weights)
     # What has no vector is judged by its words, also where meaning is asked for.
     meaning = np.where(candidates.has_vector, candidates.meaning, own_words)
-    words = _words_in_window(candidates)
-    nearby = _meaning_in_window(meaning, candidates)
-    conversation = _meaning_of_conversation(meaning, candidates.conversation)
-    return np.stack(
-        [
-            _faded(words, own_words, context),
-            _faded(nearby, meaning, context),
-            _faded(conversation, meaning, context),
-            context * candidates.person,
-            context * candidates.date,
-            context * candidates.question,
-        ],
-        axis=1,
-    )
+    links = [_steps(candidates.before, WINDOW), _steps(candidates.after, WINDOW)]
+    values = np.empty((len(meaning), len(SIGNALS)))
+    values[:, 0] = _faded(_words_in_window(candidates, links, own_words), own_words, context)
+    values[:, 1] = _faded(_meaning_in_window(meaning, links), meaning, context)
+    values[:, 2] = _faded(_meaning_of_conversation(meaning, candidates.conversation), meaning, context)
+    values[:, 3] = context * candidates.person
+    values[:, 4] = context * candidates.date
+    values[:, 5] = context * candidates.question
+    return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +182,8 @@ def chained(handles: Mapping[Handle, int], around: Mapping[Handle, Sequence[Hand
     """From windows of messages in order to each place's place before and after it, -1 for none known."""
     before = np.full(len(handles), -1, dtype=np.int64)
     after = np.full(len(handles), -1, dtype=np.int64)
+    if not around:
+        return before, after
     places = [[handles[each] for each in window] for window in around.values()]
     earlier = [place for window in places for place in window[:-1]]
     later = [place for window in places for place in window[1:]]
@@ -182,7 +192,7 @@ def chained(handles: Mapping[Handle, int], around: Mapping[Handle, Sequence[Hand
 
 
 def _faded(within_context: Numbers, own: Numbers, context: float) -> Numbers:
-    return own if context == 0.0 else own + context * (within_context - own)
+    return own if context == 0.0 or within_context is own else own + context * (within_context - own)
 
 
 def _share(parts: Numbers, weights: Numbers) -> Numbers:
@@ -190,33 +200,40 @@ def _share(parts: Numbers, weights: Numbers) -> Numbers:
     return parts @ weights / total if total > 0 else np.zeros(len(parts))
 
 
-def _words_in_window(candidates: Candidates) -> Numbers:
+_Steps = Sequence[tuple[Places, Places]]
+
+
+def _words_in_window(candidates: Candidates, links: Sequence[_Steps], own_words: Numbers) -> Numbers:
+    if not any(links) and not candidates.is_name.any():
+        return own_words
     weights = np.where(candidates.is_name, 0.0, candidates.word_weights)
     if not weights.any():
         weights = candidates.word_weights
     best = candidates.parts.copy()
-    for links, decays in ((candidates.before, _WORDS_BEFORE), (candidates.after, _WORDS_AFTER)):
-        for rows, places, decay in _steps(links, decays):
+    for steps, decays in zip(links, (_WORDS_BEFORE, _WORDS_AFTER), strict=True):
+        for (rows, places), decay in zip(steps, decays, strict=False):
             best[rows] = np.maximum(best[rows], decay * candidates.parts[places])
     return _share(best, weights)
 
 
-def _meaning_in_window(meaning: Numbers, candidates: Candidates) -> Numbers:
+def _meaning_in_window(meaning: Numbers, links: Sequence[_Steps]) -> Numbers:
+    if not any(links):
+        return meaning
     total, weight = meaning.copy(), np.ones(len(meaning))
-    for links in (candidates.before, candidates.after):
-        for rows, places, share in _steps(links, _MEANING_BESIDE):
+    for steps in links:
+        for (rows, places), share in zip(steps, _MEANING_BESIDE, strict=False):
             total[rows] += share * meaning[places]
             weight[rows] += share
     return total / weight
 
 
-def _steps(links: Places, values: Sequence[float]) -> list[tuple[Places, Places, float]]:
-    """For one step, two steps, …: the rows that have somebody there, who that is, and the value of that step."""
+def _steps(links: Places, length: int) -> _Steps:
+    """For one step, two steps, …: the rows that have somebody there, and who that is. Ends where nobody has."""
     rows = np.flatnonzero(links >= 0)
     places = links[rows]
-    steps: list[tuple[Places, Places, float]] = []
-    for value in values:
-        steps.append((rows, places, value))
+    steps: list[tuple[Places, Places]] = []
+    while len(rows) and len(steps) < length:
+        steps.append((rows, places))
         further = links[places]
         rows, places = rows[further >= 0], further[further >= 0]
     return steps
@@ -224,10 +241,10 @@ def _steps(links: Places, values: Sequence[float]) -> list[tuple[Places, Places,
 
 def _meaning_of_conversation(meaning: Numbers, conversation: Places) -> Numbers:
     """For each message the mean of the best few of its session; for others their own."""
-    result = meaning.copy()
     members = np.flatnonzero(conversation >= 0)
     if not len(members):
-        return result
+        return meaning
+    result = meaning.copy()
     order = members[np.lexsort((-meaning[members], conversation[members]))]
     numbers = conversation[order]
     starts = np.flatnonzero(np.concatenate([[True], numbers[1:] != numbers[:-1]]))

@@ -12,7 +12,7 @@ from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Committed, Embedded, Operation, Vector
 from agent_memory_server.domain.records import Memory, MemoryKey, MemoryType
 from agent_memory_server.domain.search import Handle, KeywordCandidates, VectorCandidates
-from agent_memory_server.domain.second_stage import Passage
+from agent_memory_server.domain.second_stage import Pool
 
 
 class Order(StrEnum):
@@ -121,10 +121,9 @@ class MemoryStore(Protocol):
         on each side, in the order of (``created_at``, arrival), within its owner scope and session. Others are missing."""
         ...
 
-    async def passages(
-        self, criteria: MemoryFilter, handles: Sequence[Handle], /, *, now: datetime
-    ) -> Mapping[Handle, Passage]:
-        """What the second stage looks at of those of these memories that match the filter; others are missing."""
+    async def pool(self, criteria: MemoryFilter, handles: Sequence[Handle], /, *, span: int, now: datetime) -> Pool:
+        """What the second stage looks at of these memories and of the ``neighbours`` of each; what does not match the filter
+        is missing. With a ``span`` of 0 messages stand alone."""
         ...
 
     async def touch(self, handles_or_keys: Sequence[MemoryKey], /, *, at: datetime, interval_min_s: float) -> int:

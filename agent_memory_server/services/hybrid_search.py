@@ -18,10 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent_memory_server.domain.filters import MemoryFilter
-from agent_memory_server.domain.keyword_ranking import inverse_document_frequency, keyword_scores
+from agent_memory_server.domain.keyword_ranking import (
+    inverse_document_frequency,
+    keyword_scores,
+    parts_of,
+    word_weights,
+)
 from agent_memory_server.domain.operations import Vector
 from agent_memory_server.domain.query_dates import date_fit, query_windows
-from agent_memory_server.domain.ranking import Ranking, by_relevance, ranked_by_words, similarities
+from agent_memory_server.domain.ranking import Ranking, best, by_relevance, ranked_by_words, similarities
 from agent_memory_server.domain.search import Handle, KeywordCandidates, SearchMode, VectorCandidates
 from agent_memory_server.domain.second_stage import (
     DECIMALS,
@@ -29,7 +34,6 @@ from agent_memory_server.domain.second_stage import (
     Candidates,
     Passage,
     chained,
-    keyword_parts,
     relevances,
 )
 from agent_memory_server.domain.tokens import index_tokens, query_tokens, telling_spans
@@ -74,7 +78,9 @@ class HybridSearch:
             return Ranking(ranking.handles, ranking.relevance, SearchMode.HYBRID, ranking.total)
         found = await self.found(criteria, text, matches, vector, now, trace)
         relevance = relevances(found.candidates, alpha)
-        return by_relevance(found.handles, relevance, SearchMode.HYBRID, found.total, decimals=DECIMALS)
+        return by_relevance(
+            found.handles, relevance, SearchMode.HYBRID, found.total, decimals=DECIMALS, times=found.times
+        )
 
     async def candidates(self, criteria: MemoryFilter, text: str, *, now: datetime) -> Found | None:
         """What ``ranked`` scores, for whoever fits or explains the score; None when there is nothing to embed."""
@@ -93,25 +99,21 @@ class HybridSearch:
         near = await self._store.nearest(
             criteria, vector=vector, model=self._embedder.model, now=now, limit=VECTOR_POOL_MAX
         )
-        seeds = _seeds(near, matches)
-        around = await self._store.neighbours(seeds, span=WINDOW)
-        pool = list(dict.fromkeys([*seeds, *(each for window in around.values() for each in window)]))
-        passages = await self._store.passages(criteria, pool, now=now)
-        # What the filter leaves out stays out, whoever its neighbours are.
-        around = {handle: [each for each in window if each in passages] for handle, window in around.items()}
-        place_of: dict[Handle, int] = {}
-        for handle in (*near.handles, *(() if matches is None else matches.handles), *passages):
-            place_of.setdefault(handle, len(place_of))
-        handles = list(place_of)
-        meaning, has_vector = await self._meaning(handles, near, frozenset(seeds), vector)
-        parts, word_weights = _words(handles, place_of, matches)
-        before, after = chained(place_of, around)
+        words = None if matches is None else _Words.of(matches)
+        seeds = _seeds(near, matches, words)
+        pool = await self._store.pool(criteria, seeds, span=WINDOW, now=now)
+        passages = pool.passages
+        handles = list(dict.fromkeys((*near.handles, *(() if matches is None else matches.handles), *passages)))
+        place_of = {handle: place for place, handle in enumerate(handles)}
+        meaning, has_vector = await self._meaning(handles, near, seeds, vector)
+        parts, word_weights = _scattered(place_of, matches, words)
+        before, after = chained(place_of, pool.around)
         tokens = query_tokens(text) if matches is None else matches.tokens
         about = _about_passages(place_of, passages, tokens, text, now)
-        names = {each.name for each in passages.values() if each.name}
-        name_terms = {term for name in names for term in index_tokens(name)}
-        is_name = np.array([token in name_terms for token in tokens], dtype=np.bool_)[: parts.shape[1]]
-        unnamed = about.is_unnamed & (parts[:, is_name] > 0).any(axis=1)
+        is_name = np.array([token in about.name_terms for token in tokens], dtype=np.bool_)[: parts.shape[1]]
+        person = about.person
+        if is_name.any():
+            person = np.maximum(person, about.is_unnamed & (parts[:, is_name] > 0).any(axis=1))
         candidates = Candidates(
             parts=parts,
             word_weights=word_weights,
@@ -121,12 +123,13 @@ class HybridSearch:
             before=before,
             after=after,
             conversation=about.conversation,
-            person=np.maximum(about.person, unnamed),
+            person=person,
             date=about.date,
             question=about.question,
             told=_told(place_of, passages),
         )
-        found = Found(handles, candidates, len(handles))
+        times = {handle: (each.created_us, each.accessed_us) for handle, each in passages.items()}
+        found = Found(handles, candidates, len(handles), times)
         if trace is not None:
             trace.near, trace.found, trace.pool = near, found, frozenset(passages)
         return found
@@ -170,7 +173,7 @@ class HybridSearch:
         return vector
 
     async def _meaning(
-        self, handles: Sequence[Handle], near: VectorCandidates, seeds: frozenset[Handle], vector: Vector
+        self, handles: Sequence[Handle], near: VectorCandidates, seeds: Sequence[Handle], vector: Vector
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Cosines of all candidates. Beyond the vector channel they are computed for the seeds only: the others' are below the
         last one of the channel, which stands for them."""
@@ -181,7 +184,8 @@ class HybridSearch:
         has_vector[:known] = True
         if known >= near.total:
             return meaning, has_vector
-        places = [place for place in range(known, len(handles)) if handles[place] in seeds]
+        wanted = frozenset(seeds)
+        places = [place for place in range(known, len(handles)) if handles[place] in wanted]
         stored = await self._store.vectors([handles[place] for place in places], model=self._embedder.model)
         held = [place for place in places if handles[place] in stored]
         if held:
@@ -196,37 +200,48 @@ class HybridSearch:
 
 
 @dataclass(frozen=True, slots=True)
+class _Words:
+    """What each text earns of each query word, the words' weights, and the score that they make."""
+
+    parts: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    scores: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, matches: KeywordCandidates) -> _Words:
+        parts, weights = parts_of(matches), word_weights(matches)
+        return cls(parts, weights, keyword_scores(matches, parts, weights))
+
+
+@dataclass(frozen=True, slots=True)
 class _About:
     conversation: NDArray[np.int64]
     person: NDArray[np.float64]
     is_unnamed: NDArray[np.bool_]
     date: NDArray[np.float64]
     question: NDArray[np.float64]
+    name_terms: frozenset[str]
+    """The words of all speakers' names."""
 
 
-def _seeds(near: VectorCandidates, matches: KeywordCandidates | None) -> list[Handle]:
+def _seeds(near: VectorCandidates, matches: KeywordCandidates | None, words: _Words | None) -> list[Handle]:
     """The best of each channel, each once; ties by handle, so that the same store gives the same seeds."""
     seeds: dict[Handle, None] = dict.fromkeys(near.handles[:SEEDS_MAX])
-    if matches is not None and len(matches.handles):
-        best = by_relevance(matches.handles, keyword_scores(matches), SearchMode.KEYWORD, len(matches.handles))
-        seeds.update(dict.fromkeys(best.handles[:SEEDS_MAX]))
+    if matches is not None and words is not None and len(matches.handles):
+        seeds.update(dict.fromkeys(best(matches.handles, words.scores, SEEDS_MAX)))
     return list(seeds)
 
 
-def _words(
-    handles: Sequence[Handle], place_of: Mapping[Handle, int], matches: KeywordCandidates | None
+def _scattered(
+    place_of: Mapping[Handle, int], matches: KeywordCandidates | None, words: _Words | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Term parts of all candidates and the words' weights; nothing where no word was looked up."""
-    if matches is None:
-        return np.zeros((len(handles), 0)), np.zeros(0)
-    weights = np.array([inverse_document_frequency(token, matches.statistics) for token in matches.tokens])
-    parts = np.zeros((len(handles), len(matches.tokens)))
+    if matches is None or words is None:
+        return np.zeros((len(place_of), 0)), np.zeros(0)
+    parts = np.zeros((len(place_of), len(matches.tokens)))
     if len(matches.handles):
-        places = [place_of[handle] for handle in matches.handles]
-        parts[places] = keyword_parts(
-            matches.counts.astype(np.float64), matches.lengths.astype(np.float64), matches.statistics.average_length
-        )
-    return parts, weights
+        parts[[place_of[handle] for handle in matches.handles]] = words.parts
+    return parts, words.weights
 
 
 def _about_passages(
@@ -237,30 +252,32 @@ def _about_passages(
     now: datetime,
 ) -> _About:
     """What the pool's passages say; candidates outside the pool get nothing."""
-    size, wanted = len(place_of), frozenset(tokens)
+    size, wanted, found = len(place_of), frozenset(tokens), passages.values()
+    terms_of = {name: index_tokens(name) for name in {each.name for each in found} if name is not None}
     about = _About(
         np.full(size, -1, dtype=np.int64),
         np.zeros(size),
         np.zeros(size, dtype=np.bool_),
         np.zeros(size),
         np.zeros(size),
+        frozenset(term for terms in terms_of.values() for term in terms),
     )
-    numbers: dict[Hashable, int] = {}
-    named: dict[str, bool] = {}
+    if not passages:
+        return about
     places = [place_of[handle] for handle in passages]
-    for place, passage in zip(places, passages.values(), strict=True):
-        if passage.is_message and passage.session is not None:
-            about.conversation[place] = numbers.setdefault(passage.session, len(numbers))
-        if passage.name is None:
-            about.is_unnamed[place] = True
-        else:
-            if passage.name not in named:
-                named[passage.name] = not wanted.isdisjoint(index_tokens(passage.name))
-            about.person[place] = named[passage.name]
-        about.question[place] = passage.is_question
+    about.is_unnamed[places] = [each.name is None for each in found]
+    about.question[places] = [each.is_question for each in found]
+    if terms_of:
+        named = {name for name, terms in terms_of.items() if not wanted.isdisjoint(terms)}
+        about.person[places] = [each.name in named for each in found]
+    numbers: dict[Hashable, int] = {}
+    about.conversation[places] = [
+        numbers.setdefault(each.session, len(numbers)) if each.is_message and each.session is not None else -1
+        for each in found
+    ]
     windows = query_windows(text, now)
-    if windows and places:
-        moments = [each.created_us if each.event_us is None else each.event_us for each in passages.values()]
+    if windows:
+        moments = [each.created_us if each.event_us is None else each.event_us for each in found]
         about.date[places] = date_fit(windows, np.array(moments, dtype=np.int64))
     return about
 

@@ -8,11 +8,11 @@ from datetime import datetime
 import numpy as np
 
 from agent_memory_server.domain.explanation import ChannelPlace, Part, RecencyShare, ScoreExplanation
-from agent_memory_server.domain.keyword_ranking import inverse_document_frequency
+from agent_memory_server.domain.keyword_ranking import inverse_document_frequency, keyword_parts
 from agent_memory_server.domain.ranking import Ranking, ranked_by_words, similarities
 from agent_memory_server.domain.recency import recency_scores
 from agent_memory_server.domain.search import Handle, KeywordCandidates, SearchMode, SearchQuery
-from agent_memory_server.domain.second_stage import BIAS, SIGNALS, Weighed, keyword_parts, weighed
+from agent_memory_server.domain.second_stage import BIAS, SIGNALS, Weighed, weighed
 from agent_memory_server.services.search_trace import SearchTrace
 
 

@@ -270,14 +270,14 @@ class SearchService:
         not loaded.
         """
         begun = min(size, 2 * wanted + _TIMES_SPARE)
-        times = dict(await self._store.times(ranking.handles[:begun]))
+        times = await self._times(ranking, 0, begun)
         places, created, scores = _scored(ranking, begun, times, weights, now)
         if begun < size:
             last = np.partition(scores, -wanted)[-wanted] if len(scores) >= wanted else -np.inf
             reaching = np.flatnonzero(_highest(ranking, size, weights) >= last - _TOLERANCE)
             end = int(reaching[-1]) + 1 if len(reaching) else 0
             if end > begun:
-                times.update(await self._store.times(ranking.handles[begun:end]))
+                times |= await self._times(ranking, begun, end)
                 places, created, scores = _scored(ranking, end, times, weights, now)
         if not len(places):
             return places, places
@@ -285,6 +285,13 @@ class SearchService:
         scores, created = scores[order], created[order]
         differs = (scores[1:] != scores[:-1]) | (created[1:] != created[:-1])
         return places[order], np.concatenate([[0], np.cumsum(differs)])
+
+    async def _times(self, ranking: Ranking, start: int, end: int) -> dict[Handle, tuple[int, int]]:
+        """Times of these candidates; only what was not read on the way is asked for."""
+        handles = ranking.handles[start:end]
+        known = {handle: ranking.times[handle] for handle in handles if handle in ranking.times}
+        missing = [handle for handle in handles if handle not in known]
+        return known | dict(await self._store.times(missing)) if missing else known
 
     async def _loaded(
         self, ranking: Ranking, order: NDArray[np.int64], groups: NDArray[np.int64], start: int, end: int

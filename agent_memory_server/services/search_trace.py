@@ -18,6 +18,8 @@ class Found:
     handles: Sequence[Handle]
     candidates: Candidates
     total: int
+    times: Mapping[Handle, tuple[int, int]]
+    """(created_at, last_accessed) of the pool, in microseconds since the epoch."""
 
 
 @dataclass(slots=True)

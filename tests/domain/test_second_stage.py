@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from agent_memory_server.domain.keyword_ranking import keyword_parts
 from agent_memory_server.domain.second_stage import (
     SIGNALS,
     WEIGHTS,
     Candidates,
     Passage,
     chained,
-    keyword_parts,
     relevances,
     signals,
 )
@@ -149,6 +149,6 @@ def test_parts_saturate() -> None:
 def test_questions_end_in_a_question_mark(ending: str, asks: bool) -> None:
     """In other scripts too, and with white space behind."""
     passage = Passage(
-        id="m", session=None, is_message=True, name=None, created_us=0, event_us=None, ending=ending, sources=()
+        "m", None, is_message=True, name=None, created_us=0, accessed_us=0, event_us=None, ending=ending, sources=()
     )
     assert passage.is_question is asks

@@ -10,7 +10,7 @@ from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Committed, Embedded, Operation, Put, Restore, Vector
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.domain.search import Handle, KeywordCandidates, VectorCandidates
-from agent_memory_server.domain.second_stage import Passage
+from agent_memory_server.domain.second_stage import Pool
 from agent_memory_server.ports.memories import Aged, Listing, Order
 from agent_memory_server.stores.redis import committing, keywords, listing, naming, nearest, passages
 from agent_memory_server.stores.redis.connections import Link
@@ -51,13 +51,19 @@ class RedisMemories:
         self._index = index
         self._token_key = token_key
 
+    def adopt(self, token_key: bytes) -> None:
+        """The key that was not known yet when this was made: the database had to be migrated first."""
+        self._token_key = token_key
+
     async def commit(self, operation: Operation, /) -> Committed:
         puts = [change for change in operation.changes if isinstance(change, Put)]
         carried = [each for put in puts if put.carried is not None for each in put.carried.vectors]
         restored = [change.embedded for change in operation.changes if isinstance(change, Restore)]
         await self._index.prepare([*(put.embedded for put in puts), *carried, *restored])
         return await transact(
-            self._link, lambda transaction: committing.commit(transaction, operation, token_key=self._token_key)
+            self._link,
+            lambda transaction: committing.commit(transaction, operation, token_key=self._token_key),
+            looks_later=True,
         )
 
     async def get(self, key: MemoryKey, /) -> Memory | None:
@@ -125,10 +131,8 @@ class RedisMemories:
     async def neighbours(self, handles: Sequence[Handle], /, *, span: int) -> Mapping[Handle, Sequence[Handle]]:
         return await passages.neighbours(self._link, _texts(handles), span=span)
 
-    async def passages(
-        self, criteria: MemoryFilter, handles: Sequence[Handle], /, *, now: datetime
-    ) -> Mapping[Handle, Passage]:
-        return await passages.passages(self._link, criteria, _texts(handles), now=now)
+    async def pool(self, criteria: MemoryFilter, handles: Sequence[Handle], /, *, span: int, now: datetime) -> Pool:
+        return await passages.pool(self._link, criteria, _texts(handles), span=span, now=now)
 
     async def touch(self, handles_or_keys: Sequence[MemoryKey], /, *, at: datetime, interval_min_s: float) -> int:
         moment = micros(at)

@@ -11,7 +11,7 @@ from agent_memory_server.domain.identity import ScopeSelector
 from agent_memory_server.domain.operations import Vector
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.search import Handle, KeywordCandidates, VectorCandidates
-from agent_memory_server.domain.second_stage import Passage
+from agent_memory_server.domain.second_stage import Pool
 from agent_memory_server.ports.memories import MemoryStore
 from agent_memory_server.stores.redis import naming, nearest
 from agent_memory_server.stores.redis.connections import Link
@@ -130,7 +130,5 @@ class _MemoriesNow(RedisMemories):
     async def neighbours(self, handles: Sequence[Handle], /, *, span: int) -> Mapping[Handle, Sequence[Handle]]:
         return self._snapshot.neighbours(handles, span=span)
 
-    async def passages(
-        self, criteria: MemoryFilter, handles: Sequence[Handle], /, *, now: datetime
-    ) -> Mapping[Handle, Passage]:
-        return self._snapshot.passages(criteria, handles, now=now)
+    async def pool(self, criteria: MemoryFilter, handles: Sequence[Handle], /, *, span: int, now: datetime) -> Pool:
+        return self._snapshot.pool(criteria, handles, span=span, now=now)

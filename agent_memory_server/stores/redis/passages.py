@@ -8,7 +8,7 @@ from datetime import datetime
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.records import Memory, MemoryType
 from agent_memory_server.domain.search import Handle
-from agent_memory_server.domain.second_stage import Passage
+from agent_memory_server.domain.second_stage import Passage, Pool
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.channel import Command
 from agent_memory_server.stores.redis.connections import Link
@@ -55,15 +55,16 @@ def _digest(handle: str) -> str:
     return handle.partition(".")[2]
 
 
-async def passages(
-    link: Link, criteria: MemoryFilter, handles: Sequence[str], *, now: datetime
-) -> dict[Handle, Passage]:
-    """The port's ``passages``."""
-    return {
+async def pool(link: Link, criteria: MemoryFilter, handles: Sequence[str], *, span: int, now: datetime) -> Pool:
+    """The port's ``pool``."""
+    around = await neighbours(link, handles, span=span) if span else {}
+    wanted = dict.fromkeys([*handles, *(str(each) for window in around.values() for each in window)])
+    found: dict[Handle, Passage] = {
         handle: passage_of(memory)
-        for handle, memory in (await fetched(link, handles)).items()
+        for handle, memory in (await fetched(link, list(wanted))).items()
         if criteria.matches(memory, now)
     }
+    return Pool.of(found, around)
 
 
 def passage_of(memory: Memory) -> Passage:
@@ -74,6 +75,7 @@ def passage_of(memory: Memory) -> Passage:
         is_message=is_message,
         name=memory.name,
         created_us=micros(memory.created_at),
+        accessed_us=micros(memory.last_accessed),
         event_us=micros_or_none(memory.event_date),
         ending=memory.text[-_ENDING_CHARACTERS:],
         sources=() if is_message else memory.extracted_from or (),

@@ -21,7 +21,7 @@ from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.operations import Vector
 from agent_memory_server.domain.records import Memory, MemoryType
 from agent_memory_server.domain.search import Handle, KeywordCandidates, KeywordStatistics, VectorCandidates
-from agent_memory_server.domain.second_stage import Passage
+from agent_memory_server.domain.second_stage import Passage, Pool
 from agent_memory_server.stores.redis.encoding import count_of, token_of
 from agent_memory_server.stores.redis.passages import passage_of
 from agent_memory_server.stores.redis.rows import PLAIN_FIELDS, is_spoken, memory_of_fields
@@ -268,6 +268,11 @@ class Snapshot:
                 number, place = held
                 found[handle] = sessions[number][max(0, place - span) : place + span + 1]
         return found
+
+    def pool(self, criteria: MemoryFilter, handles: Sequence[Handle], *, span: int, now: datetime) -> Pool:
+        around = self.neighbours(handles, span=span) if span else {}
+        wanted = dict.fromkeys([*handles, *(each for window in around.values() for each in window)])
+        return Pool.of(self.passages(criteria, wanted, now=now), around)
 
     def passages(self, criteria: MemoryFilter, handles: Iterable[Handle], *, now: datetime) -> dict[Handle, Passage]:
         """Only the rows that match."""

@@ -10,7 +10,7 @@ from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Committed, Embedded, Operation, Vector
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.domain.search import Handle, KeywordCandidates, VectorCandidates
-from agent_memory_server.domain.second_stage import Passage
+from agent_memory_server.domain.second_stage import Pool
 from agent_memory_server.ports.memories import Aged, Listing, Order
 from agent_memory_server.stores.sqlite import aging, committing, keywords, listing, nearest, passages, vectors
 from agent_memory_server.stores.sqlite.comparison_marks import mark_due
@@ -153,13 +153,13 @@ class SqliteMemories:
             return {}
         return await self._readers.run(lambda connected: passages.neighbours(connected, numbers, span=span))
 
-    async def passages(
-        self, criteria: MemoryFilter, handles: Sequence[Handle], /, *, now: datetime
-    ) -> Mapping[Handle, Passage]:
+    async def pool(self, criteria: MemoryFilter, handles: Sequence[Handle], /, *, span: int, now: datetime) -> Pool:
         numbers = _numbers(handles)
         if not numbers:
-            return {}
-        return await self._readers.run(lambda connected: passages.passages(connected, criteria, numbers, now=now))
+            return Pool({}, {})
+        return await self._readers.run(
+            lambda connected: passages.pool(connected, criteria, numbers, span=span, now=now)
+        )
 
     async def touch(self, handles_or_keys: Sequence[MemoryKey], /, *, at: datetime, interval_min_s: float) -> int:
         moment = micros(at)

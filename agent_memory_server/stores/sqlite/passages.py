@@ -10,8 +10,9 @@ import orjson
 
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.search import Handle
-from agent_memory_server.domain.second_stage import Passage
+from agent_memory_server.domain.second_stage import Passage, Pool
 from agent_memory_server.stores.sqlite.connections import Connected
+from agent_memory_server.stores.sqlite.filtering import Condition
 from agent_memory_server.stores.sqlite.listing import matching
 
 _ENDING_CHARACTERS = 4
@@ -34,7 +35,7 @@ _NEIGHBOURS = (
 )
 
 
-def neighbours(connected: Connected, handles: Sequence[int], *, span: int) -> dict[Handle, Sequence[Handle]]:
+def neighbours(connected: Connected, handles: Sequence[Handle], *, span: int) -> dict[Handle, Sequence[Handle]]:
     """The port's ``neighbours``: one seek of the index before and one after each message."""
     text = connected.value(_NEIGHBOURS, (span, span, orjson.dumps(list(handles)).decode()))
     found: dict[Handle, Sequence[Handle]] = {}
@@ -43,36 +44,49 @@ def neighbours(connected: Connected, handles: Sequence[int], *, span: int) -> di
     return found
 
 
-def passages(
-    connected: Connected, criteria: MemoryFilter, handles: Sequence[int], *, now: datetime
-) -> dict[Handle, Passage]:
-    """The port's ``passages``."""
+def pool(connected: Connected, criteria: MemoryFilter, handles: Sequence[int], *, span: int, now: datetime) -> Pool:
+    """The port's ``pool`` within one read: neighbours are looked up for messages only."""
     found = matching(connected, criteria, now=now)
     if found is None:
-        return {}
+        return Pool({}, {})
     _, condition = found
+    passages = _passages(connected, condition, handles)
+    spoken = [handle for handle, each in passages.items() if each.is_message and each.session is not None]
+    if not span or not spoken:
+        return Pool(passages, {})
+    around = neighbours(connected, spoken, span=span)
+    further = dict.fromkeys(each for window in around.values() for each in window if each not in passages)
+    if further:
+        passages.update(_passages(connected, condition, list(further)))
+    return Pool.of(passages, around)
+
+
+def _passages(connected: Connected, condition: Condition, handles: Sequence[Handle]) -> dict[Handle, Passage]:
+    """In the order of the handles; those that do not match are missing."""
     text = connected.value(
         "SELECT json_group_array(json_array(m.handle, m.id, m.scope_id, m.session_id, m.memory_type = 'message', "
-        "json_extract(m.extra, '$.name'), m.created_at, m.event_date, "
+        "json_extract(m.extra, '$.name'), m.created_at, m.last_accessed, m.event_date, "
         f"substr(m.text, -{_ENDING_CHARACTERS}), json_extract(m.extra, '$.extracted_from'))) "
         f"FROM json_each(?) AS h CROSS JOIN memories AS m WHERE m.handle = h.value AND {condition.sql}",
-        (orjson.dumps(list(handles)).decode(), *condition.values),
+        (orjson.dumps(handles).decode(), *condition.values),
     )
+    # By position: there are a hundred of them in every search.
     return {
         handle: Passage(
-            id=memory_id,
-            session=None if session_id is None else (scope_id, session_id),
-            is_message=bool(is_message),
-            name=name,
-            created_us=created,
-            event_us=event,
-            ending=ending,
-            sources=() if is_message or sources is None else tuple(_list(sources)),
+            memory_id,
+            None if session_id is None else (scope_id, session_id),
+            bool(is_message),
+            name,
+            created,
+            accessed,
+            event,
+            ending,
+            () if is_message or sources is None else tuple(_list(sources)),
         )
-        for handle, memory_id, scope_id, session_id, is_message, name, created, event, ending, sources in orjson.loads(
-            text
-        )
-    }
+        for (
+            handle, memory_id, scope_id, session_id, is_message, name, created, accessed, event, ending, sources,
+        ) in orjson.loads(text)
+    }  # fmt: skip
 
 
 def _list(value: str | list[Any]) -> list[Any]:

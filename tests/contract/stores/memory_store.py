@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from agent_memory_server.domain.filters import MemoryFilter, TextFilter
+from agent_memory_server.domain.filters import MemoryFilter, TextFilter, TimeFilter
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Delete, Effect, Embedded, Supersede
 from agent_memory_server.domain.records import EmbeddingStatus, Memory, MemoryType, Source
@@ -444,6 +444,12 @@ class MemoryStoreContract:
         assert "alone" not in windows
         assert "fact" not in windows
         assert await stores.memories.neighbours([], span=2) == {}
+        pool = await stores.memories.pool(everything(), [handle_of["m4"], handle_of["fact"]], span=1, now=T0)
+        assert [each.id for each in pool.passages.values()] == ["m4", "fact", "m3", "m5"]
+        assert pool.around == {handle_of["m4"]: [handle_of[each] for each in ("m3", "m4", "m5")]}
+        narrowed = everything(created_at=TimeFilter(lte=records[handle_of["m4"]].created_at))
+        pool = await stores.memories.pool(narrowed, [handle_of["m4"], handle_of["m5"]], span=1, now=T0)
+        assert pool.around == {handle_of["m4"]: [handle_of["m3"], handle_of["m4"]]}
 
     async def test_passages_say_who_when_and_where_of_what_matches(self, stores: Stores) -> None:
         """Candidates that match the filter come with session, name, times, ending and sources; others are missing."""
@@ -469,9 +475,12 @@ class MemoryStoreContract:
         assert passages["loose"].session is None
         assert passages["loose"].ending.endswith("🎉")
         assert question.event_us == question.created_us + 86_400_000_000
+        times = await stores.memories.times(found.handles)
+        assert (question.created_us, question.accessed_us) in times.values()
         narrowed = everything(memory_type=TextFilter(eq="message"))
-        assert len(await stores.memories.passages(narrowed, found.handles, now=T0)) == 1
-        assert await stores.memories.passages(everything(replace(ALICE, user_id="bob")), found.handles, now=T0) == {}
+        assert len((await stores.memories.pool(narrowed, found.handles, span=0, now=T0)).passages) == 1
+        bobs = everything(replace(ALICE, user_id="bob"))
+        assert await stores.memories.pool(bobs, found.handles, span=0, now=T0) == ({}, {})
 
     async def test_duplicate_groups(self, stores: Stores) -> None:
         """Groups hold live memories of one owner and hash, in the order of a cursor."""
@@ -488,4 +497,4 @@ class MemoryStoreContract:
 
 
 async def _passages(stores: Stores, handles: Sequence[Handle]) -> Mapping[Handle, Passage]:
-    return await stores.memories.passages(everything(), handles, now=T0)
+    return (await stores.memories.pool(everything(), handles, span=0, now=T0)).passages
