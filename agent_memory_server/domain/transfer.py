@@ -260,7 +260,7 @@ class TaskRecord:
 
     def state(self) -> object:
         follows = None if self.follows is None else list(self.follows)
-        return [self.content(), _micros(self.expires_at), follows, self.generation]
+        return [self.content(), follows, self.generation]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

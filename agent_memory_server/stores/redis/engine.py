@@ -25,6 +25,7 @@ from agent_memory_server.stores.redis.journal import RedisJournal
 from agent_memory_server.stores.redis.leases import RedisLeases
 from agent_memory_server.stores.redis.ledger import RedisLedger
 from agent_memory_server.stores.redis.memories_now import SearchedMemories
+from agent_memory_server.stores.redis.migrating import begin_migration, wait_for_migration
 from agent_memory_server.stores.redis.occupancy import QUEUE_NAME, SCHEMA_VERSION, State, occupied_by, usable_state
 from agent_memory_server.stores.redis.outbox import RedisOutbox
 from agent_memory_server.stores.redis.overviews import RedisOverviews
@@ -38,9 +39,17 @@ _CHECK_LIMIT_S = 1.8
 
 
 async def open_redis(
-    url: str, *, now: Callable[[], datetime], strict: bool = False, queue_name: str = QUEUE_NAME
+    url: str,
+    *,
+    now: Callable[[], datetime],
+    strict: bool = False,
+    queue_name: str = QUEUE_NAME,
+    migrating: bool = False,
 ) -> Stores:
     """Connect, check that this Redis can hold our data, and prepare the search index.
+
+    Where the reference server's data has to be carried over first, every call is refused until that is done; then, without
+    another start, everything is served. ``migrating``: this is who carries it over.
 
     ``strict``: a write returns when Redis has it on disk (``WAITAOF 1 0``). ``queue_name``: whose keys may be there beside ours.
     Raises ConfigurationError (cannot be reached, wrong credentials, not a Redis, no search engine, too old, another
@@ -50,7 +59,9 @@ async def open_redis(
     index = Index(link)
     token_key = b""
     try:
-        if await usable_state(link, queue_name=queue_name) is State.REFERENCE:
+        if migrating:
+            await begin_migration(link, queue_name=queue_name)
+        if not migrating and await usable_state(link, queue_name=queue_name) is State.REFERENCE:
             link.barred = REFERENCE_DATA
         else:
             token_key = await _claimed(link)
@@ -60,8 +71,15 @@ async def open_redis(
         await link.close()
         raise
     memories = SearchedMemories(link, index, token_key=token_key)
+
+    async def lift() -> None:
+        memories.adopt(await _claimed(link))
+        link.claimed = True
+        link.barred = None
+        await index.state()
+
     return Stores(
-        engine=RedisEngine(link, index, now=now),
+        engine=RedisEngine(link, index, now=now, waiting=wait_for_migration(link, lift) if link.barred else None),
         memories=memories,
         overviews=RedisOverviews(link, index, memories),
         working_memory=RedisWorkingMemory(link),
@@ -80,10 +98,9 @@ async def open_redis(
 
 
 REFERENCE_DATA = (
-    "This Redis holds the data of the reference server, which this version cannot read yet (agent-memory migrate-memories "
-    "will bring it over). Nothing was changed. Use another Redis, or STORAGE_URL=sqlite:////path/to/memory.db, until then."
+    "This Redis holds the data of the reference server, which has to be carried over first: run agent-memory migrate-memories "
+    "(--dry-run says what it would do; nothing of the old data is changed). This server then goes on by itself."
 )
-
 
 
 async def state_of(url: str, *, queue_name: str = QUEUE_NAME) -> State:
@@ -122,10 +139,13 @@ async def _claimed(link: Link) -> bytes:
 class RedisEngine:
     """``ports.stores.Engine`` over one Redis."""
 
-    def __init__(self, link: Link, index: Index, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, link: Link, index: Index, *, now: Callable[[], datetime], waiting: asyncio.Task[None] | None = None
+    ) -> None:
         self._link = link
         self._index = index
         self._now = now
+        self._waiting = waiting
 
     async def checks(self) -> tuple[Check, ...]:
         """A real read, a real (tiny) write, the search index, and settings of Redis that would lose data."""
@@ -145,6 +165,9 @@ class RedisEngine:
         return self._link.address.describe()
 
     async def close(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            await asyncio.gather(self._waiting, return_exceptions=True)
         await self._link.close()
 
     async def _checked(self, name: str, probe: Callable[[], Any]) -> Check:

@@ -36,6 +36,8 @@ DEAD = PREFIX + "dead"
 CONTINUOUS_VIEWS = PREFIX + "continuous-views"
 VIEW_NUMBER = PREFIX + "view-number"
 PROBE = PREFIX + "probe"
+MIGRATING = PREFIX + "migrating"
+"""There while the reference server's data is carried over in place: nobody is served before everything is here."""
 
 REFERENCE_PREFIXES = (b"memory_idx", b"working_memory:", b"auth_token:", b"auth_tokens:list", b"summary_view:")
 """How keys of the reference server begin (wire contract, section 10)."""

@@ -22,7 +22,7 @@ class State(Enum):
     """Nobody's, but for the queue that server and workers share."""
     OURS = "ours"
     REFERENCE = "reference"
-    """The reference server wrote here and we did not."""
+    """The reference server wrote here, and its data was not (all) carried over yet."""
     FOREIGN = "foreign"
     """Another application wrote here and we did not."""
 
@@ -37,7 +37,7 @@ async def occupied_by(link: Link, *, queue_name: str = QUEUE_NAME) -> tuple[Stat
         held = await link.raw("GET", naming.SCHEMA)
         if held is not None:
             _check_version(held, place)
-            return State.OURS, ""
+            return State.REFERENCE if await link.raw("EXISTS", naming.MIGRATING) else State.OURS, ""
         if any(name in naming.REFERENCE_INDEXES for name in await link.raw("FT._LIST")):
             return State.REFERENCE, ""
         return await _scanned(link, _expected(queue_name))

@@ -1,0 +1,1 @@
+"""The reference server's data in a Redis: read, decoded, and (once it was carried over and verified) removed. Never written."""
