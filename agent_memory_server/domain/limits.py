@@ -35,6 +35,10 @@ class Limits:
     offset_max: int = 1_000_000
     search_window_max: int = 10_000
     """offset + limit of a ranked search."""
+    search_tokens_max: int = 1_000_000
+    """Budget of language-model tokens that a search may fill."""
+    expectations_max: int = 20
+    """Expected memories that one explanation is asked about."""
     forget_limit_max: int = 100_000
     plan_groups_max: int = 1_000
     """Groups that a compaction's dry run lists; it counts them all."""
@@ -48,6 +52,8 @@ class Limits:
     """Of one MCP message over HTTP; MAX_BODY_BYTES counts where it is smaller."""
     mcp_streams_max: int = 1_000
     """Connections to /sse that are open at a time."""
+    changes_since_max: int = 20_000
+    """Memories that may have changed since the time that ``as_of`` names."""
     undo_memories_max: int = 100_000
     """Memories that one undo may change."""
     ttl_seconds_max: int = 10 * 365 * 86_400

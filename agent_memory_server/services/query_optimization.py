@@ -73,13 +73,19 @@ class OptimizedSearchService:
 
         When a distance limit leaves nothing, the original query is tried as well.
         """
-        if not optimize or query.mode is not SearchMode.SEMANTIC:
+        if not optimize:
             return await self._search.search(criteria, query)
-        text = await self._optimizer.optimized(query.text)
-        page = await self._search.search(criteria, replace(query, text=text))
-        if page.total == 0 and query.distance_max is not None and text != query.text:
+        rewritten = await self.rewritten(query)
+        page = await self._search.search(criteria, rewritten)
+        if page.total == 0 and query.distance_max is not None and rewritten.text != query.text:
             return await self._search.search(criteria, query)
         return page
+
+    async def rewritten(self, query: SearchQuery, /) -> SearchQuery:
+        """What ``search`` asks first when it may optimise."""
+        if query.mode is not SearchMode.SEMANTIC:
+            return query
+        return replace(query, text=await self._optimizer.optimized(query.text))
 
 
 def _parsed(answer: Mapping[str, Any]) -> str:

@@ -78,20 +78,19 @@ class SearchExplanationService:
         return ExplainedPage(page=page, explanations=_of_page(page, query, ScoreExplainer(trace, query, self._now())))
 
     async def expected(
-        self, reach: ScopeSelector, criteria: MemoryFilter | None, query: SearchQuery, expected: Sequence[str], /
+        self, criteria: MemoryFilter | None, query: SearchQuery, expected: Sequence[str], /
     ) -> ExplainedPage:
         """The same, and what became of each expected memory: an id, or text that it holds.
 
-        ``reach``: everything that the caller may see. ``criteria`` None: the filter names a scope beyond that. Raises
-        InvalidInput for a blank query, which has no ranking to explain, and what ``search`` raises.
+        What lies outside the namespace and user that the search names is not looked for, whoever asks: as for reading by id,
+        foreign and absent look alike. ``criteria`` None: a scope beyond the caller's reach. Raises InvalidInput for a blank
+        query, which has no ranking to explain, and what ``search`` raises.
         """
         if not query.text.strip():
             raise InvalidInput("must not be blank: a listing has no ranking to explain", field=("body", "text"))
         if criteria is None:
-            outside = [await self._outside(reach, each) for each in expected]
-            return ExplainedPage(
-                page=Page(hits=(), total=0, next_offset=None), explanations=(), expectations=tuple(outside)
-            )
+            nothing = Page(hits=(), total=0, next_offset=None)
+            return ExplainedPage(page=nothing, explanations=(), expectations=tuple(map(_not_found, expected)))
         trace, now = SearchTrace(), self._now()
         page = await self._search.search(criteria, query, trace=trace)
         explainer = ScoreExplainer(trace, query, now)
@@ -100,36 +99,20 @@ class SearchExplanationService:
         answered = _Answered(criteria, query, page, explainer, trace, handle_of, now)
         found: list[Expectation] = []
         for each in expected:
-            memories = await self._named(reach, criteria.selector, each)
+            memories = await self._named(criteria.selector, each)
             found += [await self._judged(each, memory, answered) for memory in memories]
             if not memories:
                 found.append(_not_found(each))
         return ExplainedPage(page=page, explanations=_of_page(page, query, explainer), expectations=tuple(found))
 
-    async def _outside(self, reach: ScopeSelector, expected: str) -> Expectation:
-        memories = await self._named(reach, reach, expected)
-        if not memories:
-            return _not_found(expected)
-        reason = "the search names a namespace or user that this credential does not reach, so it finds nothing"
-        return Expectation(
-            expected=expected,
-            stage=Stage.FILTERED_OUT,
-            reason=reason,
-            memory=memories[0],
-            filters=("namespace", "user_id"),
-        )
-
-    async def _named(self, reach: ScopeSelector, selector: ScopeSelector, expected: str) -> Sequence[Memory]:
-        """The memories that an expectation means: by id, those of the search's own scope first; else the likeliest by text."""
+    async def _named(self, within: ScopeSelector, expected: str) -> Sequence[Memory]:
+        """The memories that an expectation means: by id, else the likeliest by text."""
         if len(expected) <= LIMITS.id_length_max:
-            by_id = await self._store.find(reach, memory_id=expected, limit=SAME_ID_MAX)
+            by_id = await self._store.find(within, memory_id=expected, limit=SAME_ID_MAX)
             if by_id:
-                return [each for each in by_id if selector.admits(each.scope)] or by_id
-        for within in dict.fromkeys((selector, reach)):
-            by_text = await self._holding_text(within, expected)
-            if by_text is not None:
-                return [by_text]
-        return ()
+                return by_id
+        by_text = await self._holding_text(within, expected)
+        return () if by_text is None else (by_text,)
 
     async def _holding_text(self, within: ScopeSelector, text: str) -> Memory | None:
         tokens = query_tokens(text)
@@ -223,7 +206,9 @@ def _of_page(page: Page, query: SearchQuery, explainer: ScoreExplainer) -> tuple
 
 def _not_found(expected: str) -> Expectation:
     return Expectation(
-        expected=expected, stage=Stage.NOT_FOUND, reason="no memory with this id, and none that holds this text"
+        expected=expected,
+        stage=Stage.NOT_FOUND,
+        reason="no memory with this id, and none that holds this text, where the search looks",
     )
 
 

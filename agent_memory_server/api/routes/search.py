@@ -1,4 +1,4 @@
-"""POST /v1/long-term-memory/search."""
+"""POST /v1/long-term-memory/search, and why it answers what it does."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from agent_memory_server.api.answers import Answer, answer
 from agent_memory_server.api.operations import Call, Operation
 from agent_memory_server.api.schemas.memories import MemoryRecordResultsResponse, page_wire
 from agent_memory_server.api.schemas.search import NOTHING, OptimizeQuery, SearchRequest, to_criteria, to_query
+from agent_memory_server.api.schemas.search_explanation import (
+    ExplainRequest,
+    ExplainResponse,
+    explain_wire,
+    explained_page_wire,
+)
 from agent_memory_server.domain.identity import Permission
+from agent_memory_server.domain.search import Page, SearchQuery
 
 
 async def search_memories(call: Call) -> Answer:
@@ -16,14 +23,38 @@ async def search_memories(call: Call) -> Answer:
     body = await call.body(SearchRequest)
     query = to_query(body)
     criteria = to_criteria(body, call.caller)
-    page = (
-        NOTHING
-        if criteria is None
-        else await app.optimized_search.search(criteria, query, optimize=asked.optimize_query)
-    )
-    if query.recency is not None and page.hits:
-        call.runtime.afterwards.run(app.search.note_access(page), "note access")
+    if criteria is None:
+        return answer(page_wire(NOTHING))
+    if body.explain:
+        explained = await app.search_explanation.explained(criteria, await _rewritten(call, query, asked))
+        _note_access(call, query, explained.page)
+        return answer(explained_page_wire(explained))
+    page = await app.optimized_search.search(criteria, query, optimize=asked.optimize_query)
+    _note_access(call, query, page)
     return answer(page_wire(page))
+
+
+async def explain_search(call: Call) -> Answer:
+    """Search, with how each hit's score came about, and for each expected memory the stage at which it was lost.
+
+    What is shown here does not count as used.
+    """
+    app = call.long_term
+    asked = call.query(OptimizeQuery)
+    body = await call.body(ExplainRequest)
+    query = await _rewritten(call, to_query(body), asked)
+    criteria = to_criteria(body, call.caller)
+    found = await app.search_explanation.expected(criteria, query, body.expect)
+    return answer(explain_wire(found))
+
+
+async def _rewritten(call: Call, query: SearchQuery, asked: OptimizeQuery) -> SearchQuery:
+    return await call.app.optimized_search.rewritten(query) if asked.optimize_query else query
+
+
+def _note_access(call: Call, query: SearchQuery, page: Page) -> None:
+    if query.recency is not None and page.hits:
+        call.runtime.afterwards.run(call.app.search.note_access(page), "note access")
 
 
 OPERATIONS = (
@@ -35,5 +66,14 @@ OPERATIONS = (
         query=OptimizeQuery,
         body=SearchRequest,
         answers=MemoryRecordResultsResponse,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/long-term-memory/search/explain",
+        handler=explain_search,
+        permission=Permission.READ,
+        query=OptimizeQuery,
+        body=ExplainRequest,
+        answers=ExplainResponse,
     ),
 )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from agent_memory_server.api.schemas.explanations import ScoreExplanationBody
 from agent_memory_server.api.schemas.values import (
     Body,
     Count,
@@ -126,12 +127,22 @@ class MemoryRecordResult(MemoryRecord):
     dist: float
     score: float | None
     score_type: Literal["semantic", "keyword", "hybrid"] | None
+    explanation: ScoreExplanationBody | None = Field(default=None, description="Where the search asked for it.")
+
+
+class SearchContext(Body):
+    """Hits and what was said around them: a line each, in the order in which it was said."""
+
+    text: str
+    tokens: int
+    memory_ids: list[str]
 
 
 class MemoryRecordResultsResponse(Body):
     memories: list[MemoryRecordResult]
     total: int
     next_offset: int | None
+    context: SearchContext | None = Field(default=None, description="Where the search had `max_tokens`.")
 
 
 class MemoryListResponse(Body):
@@ -233,8 +244,12 @@ def hit_wire(hit: Hit) -> dict[str, Any]:
 
 def page_wire(page: Page) -> dict[str, Any]:
     """The fields of MemoryRecordResultsResponse."""
-    return {
+    wire: dict[str, Any] = {
         "memories": [hit_wire(hit) for hit in page.hits],
         "total": page.total,
         "next_offset": page.next_offset,
     }
+    if page.context is not None:
+        context = page.context
+        wire["context"] = {"text": context.text, "tokens": context.tokens, "memory_ids": context.memory_ids}
+    return wire

@@ -16,6 +16,7 @@ from agent_memory_server.domain.recency import RecencyWeights
 from agent_memory_server.domain.search import Page, SearchMode, SearchQuery
 
 SearchModeName = Literal["semantic", "keyword", "hybrid"]
+LIMIT_DEFAULT = 10
 NOTHING = Page(hits=(), total=0, next_offset=None)
 """The answer to a search beyond the caller's reach: as of an empty store."""
 
@@ -42,7 +43,7 @@ class SearchRequest(Body):
     memory_type: MemoryTypeFilter | None = None
     extraction_strategy: TagFilter | None = None
     event_date: DateFilter | None = None
-    limit: Annotated[int, Field(ge=1, le=LIMITS.page_max)] | None = 10
+    limit: Annotated[int, Field(ge=1, le=LIMITS.page_max)] | None = LIMIT_DEFAULT
     offset: Annotated[int, Field(ge=0, le=LIMITS.offset_max)] | None = 0
     recency_boost: bool | None = Field(default=None, description="Null is on.")
     recency_semantic_weight: Weight | None = 0.8
@@ -53,6 +54,18 @@ class SearchRequest(Body):
     recency_half_life_created_days: Weight | None = 30.0
     server_side_recency: bool | None = Field(default=None, description="Accepted and ignored.")
     include_superseded: bool | None = False
+    min_score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
+        default=None, description="Only memories whose score is at least this: an empty page when none is."
+    )
+    relative_cut: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
+        default=None, description="Only memories whose score is at least this share of the best one's."
+    )
+    max_tokens: Annotated[int, Field(ge=1, le=LIMITS.search_tokens_max)] | None = Field(
+        default=None,
+        description="Fill a budget of tokens in place of a count: the answer's `context` holds the hits that fit and what was "
+        "said around them, in the order of talk, with dates. `limit` is then 100 unless given.",
+    )
+    explain: bool | None = Field(default=False, description="Say of each hit how its score came about.")
 
 
 class OptimizeQuery(Body):
@@ -71,10 +84,19 @@ def to_query(body: SearchRequest, *, default_mode: SearchMode = SearchMode.SEMAN
         mode=SearchMode(named) if named is not None else default_mode,
         alpha=0.7 if body.hybrid_alpha is None else body.hybrid_alpha,
         distance_max=body.distance_threshold,
-        limit=10 if body.limit is None else body.limit,
+        limit=_limit(body),
         offset=body.offset or 0,
         recency=None if body.recency_boost is False else _weights(body),
+        score_min=body.min_score,
+        relative_cut=body.relative_cut,
+        tokens_max=body.max_tokens,
     )
+
+
+def _limit(body: SearchRequest) -> int:
+    if body.limit is not None and (body.max_tokens is None or "limit" in body.model_fields_set):
+        return body.limit
+    return LIMITS.page_max if body.max_tokens is not None else LIMIT_DEFAULT
 
 
 def to_criteria(body: SearchRequest, caller: Principal) -> MemoryFilter | None:

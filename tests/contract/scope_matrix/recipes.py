@@ -78,6 +78,10 @@ def _search_body(mode: str) -> Callable[[Caller, str], Mapping[str, Any]]:
     return lambda caller, _: {"text": QUERY, "search_mode": mode, "limit": 100, **caller.filters}
 
 
+def _explain_body(caller: Caller, target: str) -> Mapping[str, Any]:
+    return {**_search_body("hybrid")(caller, target), "explain": True, "expect": [target]}
+
+
 def _summary_of_ones_own(client: httpx.Client, caller: Caller, _: str) -> httpx.Response:
     """A view over the caller's scope, by filters and by groups, run for its one partition."""
     group = caller.named
@@ -142,6 +146,9 @@ RECIPES: Mapping[tuple[str, str], Recipe] = {
     ),
     ("get", "/v1/long-term-memory"): Recipe(
         _request("GET", "/v1/long-term-memory", query=lambda c, _: {"limit": 100, **c.named})
+    ),
+    ("post", "/v1/long-term-memory/search/explain"): Recipe(
+        _request("POST", "/v1/long-term-memory/search/explain", body=_explain_body), target="memory"
     ),
     ("post", "/v1/long-term-memory/search"): Recipe(
         _request("POST", "/v1/long-term-memory/search", body=_search_body("hybrid"))
