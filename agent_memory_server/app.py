@@ -19,6 +19,7 @@ from agent_memory_server.domain.jobs import Lane
 from agent_memory_server.embeddings.opening import open_embedder
 from agent_memory_server.ports.language_model import LanguageModel
 from agent_memory_server.ports.outbox import Outbox
+from agent_memory_server.ports.stores import Stores
 from agent_memory_server.ports.task_queue import TaskQueue
 from agent_memory_server.queues.in_process import InProcessQueue
 from agent_memory_server.services.access_tokens import AccessTokenService
@@ -42,10 +43,12 @@ from agent_memory_server.services.schedules import ScheduleService
 from agent_memory_server.services.search import SearchService
 from agent_memory_server.services.search_explanation import SearchExplanationService
 from agent_memory_server.services.summary_views import SummaryViewService
+from agent_memory_server.services.time_travel import TimeTravelService
 from agent_memory_server.services.undo import UndoService
 from agent_memory_server.services.upkeep import UpkeepService
 from agent_memory_server.services.working_memory import WorkingMemoryService
 from agent_memory_server.stores.opening import open_stores
+from agent_memory_server.stores.own_engine import is_own, open_own_engine
 from agent_memory_server.tokenizers.opening import open_tokenizer
 
 DATABASE_NAME = "memory.db"
@@ -68,6 +71,8 @@ class MemoryApp:
     history: HistoryService
     """Histories of memories, and the operations there were."""
     undo: UndoService
+    time_travel: TimeTravelService
+    """Search, listing and by id, as of an earlier time."""
     forgetting: ForgettingService
     compaction: CompactionService
     upkeep: UpkeepService
@@ -118,6 +123,14 @@ def storage_url(settings: Settings) -> str:
     return settings.storage_url or settings.redis_url or f"sqlite:///{quote(str(settings.data_dir / DATABASE_NAME))}"
 
 
+async def _opened_stores(settings: Settings, now: Callable[[], datetime]) -> Stores:
+    if is_own(settings.memory_vector_db_factory):
+        return await open_own_engine(settings.memory_vector_db_factory, settings.storage_url, now=now)
+    return await open_stores(
+        storage_url(settings), now=now, strict=settings.durability == "strict", queue_name=settings.docket_name
+    )
+
+
 @contextlib.asynccontextmanager
 async def open_app(
     settings: Settings,
@@ -138,12 +151,7 @@ async def open_app(
     """
     check_authentication(settings)
     async with contextlib.AsyncExitStack() as stack:
-        stores = await open_stores(
-            storage_url(settings),
-            now=now,
-            strict=settings.durability == "strict",
-            queue_name=settings.docket_name,
-        )
+        stores = await _opened_stores(settings, now)
         stack.push_async_callback(stores.engine.close)
         embedder = await open_embedder(
             model=settings.embedding_model,
@@ -186,6 +194,7 @@ def _app(services: Services, model_usage: UsageAccount) -> MemoryApp:
         hydration=services.hydration,
         history=services.history,
         undo=services.undo,
+        time_travel=services.time_travel,
         forgetting=services.forgetting,
         compaction=services.compaction,
         upkeep=services.upkeep,

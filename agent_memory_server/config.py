@@ -40,8 +40,8 @@ class Settings(BaseSettings):
     # -- where data lives
     storage_url: str | None = Field(
         default=None,
-        description="Engine and place of the data: sqlite:///path or redis://host:port/0. "
-        "Unset: REDIS_URL, else a file in DATA_DIR.",
+        description="Engine and place of the data: sqlite:///path or redis://host:port/0 (also rediss://, redis+sentinel:// "
+        "and redis+cluster://). Unset: REDIS_URL, else a file in DATA_DIR.",
     )
     data_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("agent-memory-server", appauthor=False)),
@@ -50,6 +50,10 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(
         default=None,
         description="Where the queue for separate workers is; selects the Redis engine when STORAGE_URL is unset.",
+    )
+    memory_vector_db_factory: str = Field(
+        default="agent_memory_server.memory_vector_db_factory.create_redis_memory_vector_db",
+        description="Dotted path of a function that opens an engine of your own. The default stands for the built-in engines.",
     )
     durability: Literal["standard", "strict"] = Field(
         default="standard",
@@ -327,7 +331,6 @@ WITHOUT_EFFECT: Mapping[str, str] = {
 
 NOT_YET = frozenset(
     """
-    MEMORY_VECTOR_DB_FACTORY
     REDISVL_INDEX_NAME REDISVL_INDEX_PREFIX
     WORKING_MEMORY_INDEX_NAME WORKING_MEMORY_MIGRATION_COMPLETE
     """.split()  # noqa: SIM905 - half a hundred quoted names read worse

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from agent_memory_server.app import storage_url
 from agent_memory_server.config import Settings
+from agent_memory_server.errors import ConfigurationError
 from agent_memory_server.stores.opening import open_migrator
+from agent_memory_server.stores.own_engine import is_own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,11 @@ class MigrationReport:
 
 async def migrate(settings: Settings, *, dry_run: bool = False) -> MigrationReport:
     """Run what is pending. Raises ConfigurationError with what to change."""
+    if is_own(settings.memory_vector_db_factory):
+        raise ConfigurationError(
+            "The engine that MEMORY_VECTOR_DB_FACTORY opens brings its data up to date itself; unset the setting to migrate what "
+            "STORAGE_URL names."
+        )
     migrator = open_migrator(storage_url(settings))
     steps = tuple(await migrator.pending())
     if not dry_run:

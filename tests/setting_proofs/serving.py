@@ -7,7 +7,10 @@ import socket
 from collections.abc import Generator
 from pathlib import Path
 
+import pytest
+
 from agent_memory_server.app import open_app
+from agent_memory_server.errors import ConfigurationError
 from tests.redis_server import running_redis
 from tests.server_process import ServerProcess
 from tests.setting_proofs.running import refused, settings_of
@@ -47,12 +50,20 @@ async def redis_url(folder: Path) -> None:
 
 
 async def durability(folder: Path) -> None:
-    """strict: a Redis without an append-only file is not ready, because it cannot confirm a write from its disk."""
+    """strict: a Redis without an append-only file will not do, because it cannot confirm a write from its disk."""
     with running_redis(folder) as redis:
-        for wanted, ready in (("standard", True), ("strict", False)):
-            settings = settings_of(folder, redis_url=redis.url, durability=wanted)
-            async with open_app(settings) as app:
-                assert (await app.readiness.check()).ready is ready
+        async with open_app(settings_of(folder, redis_url=redis.url, durability="standard")) as app:
+            assert (await app.readiness.check()).ready
+        with pytest.raises(ConfigurationError, match="append-only file"):
+            async with open_app(settings_of(folder, redis_url=redis.url, durability="strict")):
+                raise AssertionError("it started")
+
+
+async def memory_vector_db_factory(folder: Path) -> None:
+    """The engine that the named function opens is the one in use."""
+    own = "tests.stores.small_engine.open_engine"
+    async with open_app(settings_of(folder, memory_vector_db_factory=own, storage_url=f"small://{folder}/x")) as app:
+        assert app.storage == f"a small engine at {folder}/x"
 
 
 def host(folder: Path) -> None:

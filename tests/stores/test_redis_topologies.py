@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from redis.exceptions import NoPermissionError
 
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.errors import ConfigurationError, DependencyUnavailable
@@ -164,7 +165,7 @@ async def test_the_documented_user_suffices(tmp_path: Path) -> None:
         await stores.engine.close()
         with redis.Redis.from_url(place, protocol=2) as client:  # pyright: ignore[reportUnknownMemberType]
             for command in (("GET", "shop:basket:1"), ("FLUSHALL",), ("CONFIG", "GET", "*"), ("KEYS", "*")):
-                with pytest.raises(redis.exceptions.NoPermissionError):
+                with pytest.raises(NoPermissionError):
                     client.execute_command(*command)  # pyright: ignore[reportUnknownMemberType]
         with pytest.raises(ConfigurationError, match="refuses the user name or password"):
             await open_redis(place.replace("CHANGE-ME", "wrong"), now=lambda: T0)
