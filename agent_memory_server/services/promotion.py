@@ -87,8 +87,10 @@ class PromotionService:
                 guard, message_ids=[message.id for message in batch], memory_ids=(), at=at
             )
             written += len(batch)
-            if len(batch) == _MESSAGE_BATCH:
-                await asyncio.sleep(_pause_s((self._now() - at).total_seconds()))
+            if len(batch) < _MESSAGE_BATCH:
+                # What came meanwhile asked for its own promotion.
+                return written
+            await asyncio.sleep(_pause_s((self._now() - at).total_seconds()))
 
     async def _commit_messages(self, memories: Sequence[Memory], guard: SessionGuard, at: datetime) -> bool:
         """Write each message under its id, or beside whatever else holds that id. False: the session's life is over."""

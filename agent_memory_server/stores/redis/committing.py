@@ -44,6 +44,7 @@ from agent_memory_server.stores.redis.session_rows import guard_holds
 from agent_memory_server.stores.redis.transactions import Transaction
 from agent_memory_server.stores.values import micros, pack_terms
 
+_MAKING = frozenset({OperationKind.CREATE, OperationKind.PROMOTE, OperationKind.EXTRACT, OperationKind.IMPORT})
 _CHAIN_MAX = 64
 """How far a chain of superseded memories is followed to the one that stands for the first."""
 
@@ -53,6 +54,7 @@ async def commit(transaction: Transaction, operation: Operation, *, token_key: b
     # One round trip for what nearly every operation looks at.
     digests = [row_digest(each.tenant, each.namespace, each.user_id, each.kind, each.key) for each in operation.intents]
     known_key = operation_key(operation.tenant, operation.id)
+    _expect(transaction, operation, known_key)
     await transaction.documents((known_key, naming.CLOCK, *(row_key(digest) for digest in digests)))
     earlier = await transaction.document(known_key)
     if earlier is not None:
@@ -77,6 +79,7 @@ async def commit(transaction: Transaction, operation: Operation, *, token_key: b
     keys = [_key_of(change) for change in operation.changes]
     if keys:
         await transaction.rows([naming.memory_key(naming.handle_of(*key)) for key in keys], FIELDS)
+        await transaction.all_members(_hash_keys(operation))
     outcomes = [
         await _apply(journalling, number, change, operation, token_key=token_key)
         for number, change in enumerate(operation.changes)
@@ -86,6 +89,26 @@ async def commit(transaction: Transaction, operation: Operation, *, token_key: b
     await request_work(transaction, operation.intents, at=operation.at)
     journalling.finish()
     return Committed(applied=True, outcomes=tuple(outcomes))
+
+
+def _expect(transaction: Transaction, operation: Operation, known_key: str) -> None:
+    """What is new nearly always: the operation, and what is made of new text."""
+    transaction.expect_absent(documents=(known_key,))
+    if operation.kind in _MAKING:
+        new = [each for each in operation.changes if isinstance(each, Put) and each.previous_key is None]
+        transaction.expect_absent(
+            rows=[naming.memory_key(naming.handle_of(*each.memory.key)) for each in new],
+            members=_hash_keys(operation),
+        )
+
+
+def _hash_keys(operation: Operation) -> list[str]:
+    """Where the memories are that might say the same already."""
+    return [
+        hash_key(each.memory.scope.owner, each.memory.memory_hash)
+        for each in operation.changes
+        if isinstance(each, Put) and each.deduplicate and each.memory.memory_hash
+    ]
 
 
 def _key_of(change: Change) -> MemoryKey:

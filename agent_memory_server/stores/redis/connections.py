@@ -26,6 +26,7 @@ from agent_memory_server.redis_addresses import Host, parse_address
 from agent_memory_server.stores.redis import failures, naming
 from agent_memory_server.stores.redis.channel import Argument, Channel, Command
 from agent_memory_server.stores.redis.finding import connection_options, node_client, open_finder
+from agent_memory_server.stores.redis.remembering import Remembered
 
 LIMIT_S = 4.5
 """A call that takes longer fails: the promise is an answer within five seconds."""
@@ -66,6 +67,7 @@ class Link:
         self._emptied = False
         self.connected = 0
         """How often a connection was made: what was known of the server may have changed with it."""
+        self.remembered = Remembered()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._finder = open_finder(self.address)
         self._pool = BlockingConnectionPool(

@@ -35,6 +35,11 @@ def row_key(digest: str) -> str:
     return naming.PREFIX + "work:" + digest
 
 
+def row_keys(intents: Iterable[Intent]) -> list[str]:
+    """Where the rows of these intents are, or will be."""
+    return [row_key(row_digest(each.tenant, each.namespace, each.user_id, each.kind, each.key)) for each in intents]
+
+
 def due_key(kind: str) -> str:
     """Sorted set of what is not dead, by when it is due (or free again)."""
     return naming.PREFIX + "due:" + naming.digest(kind)

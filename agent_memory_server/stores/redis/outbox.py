@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -46,19 +47,20 @@ class RedisOutbox:
     ) -> Sequence[ClaimedIntent]:
         candidates = await self._due(kinds, now=now)
         claimed: list[ClaimedIntent] = []
-        for digest in candidates:
-            if len(claimed) >= limit:
-                break
-            found = await transact(
-                self._link,
-                lambda transaction, digest=digest: _claim(
-                    transaction, digest, now=now, until=now + timedelta(seconds=lease_s)
-                ),
-                alone=row_key(digest),
-            )
-            if found is not None:
-                claimed.append(found)
+        while candidates and len(claimed) < limit:
+            wanted, candidates = candidates[: limit - len(claimed)], candidates[limit - len(claimed) :]
+            found = await asyncio.gather(*(self._claimed(digest, now=now, lease_s=lease_s) for digest in wanted))
+            claimed += [each for each in found if each is not None]
         return claimed
+
+    async def _claimed(self, digest: str, *, now: datetime, lease_s: float) -> ClaimedIntent | None:
+        until = now + timedelta(seconds=lease_s)
+        return await transact(
+            self._link,
+            lambda transaction: _claim(transaction, digest, now=now, until=until),
+            alone=row_key(digest),
+            looks_later=True,
+        )
 
     async def _due(self, kinds: Sequence[str], *, now: datetime) -> list[str]:
         """Due rows, oldest first."""
@@ -70,6 +72,9 @@ class RedisOutbox:
         if not digests:
             return []
         rows = await self._link.read("MGET", *(row_key(digest) for digest in digests))
+        for digest, row in zip(digests, rows, strict=True):
+            if row is not None:
+                self._link.remembered.keep(row_key(digest), row, size_bytes=len(row))
         held = [(digest, from_json(row)) for digest, row in zip(digests, rows, strict=True) if row is not None]
         held.sort(key=lambda pair: (pair[1]["created_at"], pair[1]["id"]))
         return [digest for digest, _ in held]
@@ -136,7 +141,7 @@ class RedisOutbox:
             if row is not None and row["id"] == intent.id:
                 await change(transaction, row, digest)
 
-        await transact(self._link, work, alone=row_key(digest))
+        await transact(self._link, work, alone=row_key(digest), looks_later=True)
 
     async def next_due(self, *, now: datetime, kinds: Sequence[str] | None = None) -> datetime | None:
         del now  # a claim that ran out is due since then: earlier than now, so at once

@@ -18,6 +18,7 @@ from agent_memory_server.stores.redis.session_rows import (
     Head,
     SessionKeys,
     kept_by_id,
+    marked_messages,
     member_of,
     memories_from,
     memories_to,
@@ -73,8 +74,7 @@ async def mark_promoted(
         return False
     keys = SessionKeys(guard.scope)
     if message_ids:
-        kept = (await kept_by_id(transaction.link, keys, message_ids)).values()
-        put_rows(transaction, keys, [replace(each, message=replace(each.message, persisted_at=at)) for each in kept])
+        kept = await marked_messages(transaction, keys, message_ids, lambda message: replace(message, persisted_at=at))
         take_members(transaction, "ZREM", keys.unpromoted, [member_of(each.seq) for each in kept])
     if memory_ids:
         named = set(memory_ids)
@@ -92,8 +92,7 @@ async def mark_extracted(transaction: Transaction, guard: SessionGuard, *, messa
     if head is None:
         return False
     keys = SessionKeys(guard.scope)
-    kept = (await kept_by_id(transaction.link, keys, message_ids)).values()
-    put_rows(transaction, keys, [replace(each, message=replace(each.message, extracted=True)) for each in kept])
+    kept = await marked_messages(transaction, keys, message_ids, lambda message: replace(message, extracted=True))
     take_members(transaction, "ZREM", keys.unextracted, [member_of(each.seq) for each in kept])
     save_head(transaction, guard.scope, head, before=head)
     return True

@@ -7,7 +7,7 @@ copied and extracted. So an append writes the new messages and the head.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -29,6 +29,8 @@ READ_MESSAGES = Script("messages", writes=False)
 _PAIRS_AT_ONCE = 1_000
 """Pairs in one command: Lua hands over at most some thousand arguments."""
 _MESSAGES_AT_ONCE = 1_000
+_KEPT_BYTES = 500
+"""What a message takes in memory beside its content."""
 
 Body = dict[str, Any]
 
@@ -221,6 +223,44 @@ async def kept_by_id(link: Link, keys: SessionKeys, message_ids: Sequence[str]) 
     return found
 
 
+async def live_messages(transaction: Transaction, keys: SessionKeys, head: Head) -> list[Kept]:
+    """The live messages in order, as they belong to the head that this transaction has read and has not changed yet."""
+    if not head.live_count:
+        return []
+    held = known_messages(transaction, keys)
+    if held is None:
+        link = transaction.link
+        held = await kept_messages(link, keys, await link.read("ZRANGE", keys.live, 0, -1))
+    return list(held)
+
+
+def known_messages(transaction: Transaction, keys: SessionKeys) -> Sequence[Kept] | None:
+    """The live messages when this process remembers them of the head that this transaction has read."""
+    return transaction.made_of(keys.live, keys.head)
+
+
+def remember_messages(transaction: Transaction, keys: SessionKeys, kept: Sequence[Kept]) -> None:
+    """These are the live messages once the transaction is applied."""
+    size = sum(len(each.message.content) + _KEPT_BYTES for each in kept)
+    transaction.make_of(keys.live, keys.head, tuple(kept), size_bytes=size)
+
+
+async def marked_messages(
+    transaction: Transaction, keys: SessionKeys, message_ids: Sequence[str], mark: Callable[[Message], Message]
+) -> list[Kept]:
+    """Store these messages, live or archived, with a mark of the server; returns them."""
+    known = known_messages(transaction, keys)
+    wanted = frozenset(message_ids)
+    found = {} if known is None else {each.message.id: each for each in known if each.message.id in wanted}
+    missing = [message_id for message_id in message_ids if message_id not in found]
+    found |= await kept_by_id(transaction.link, keys, missing)
+    marked = {name: replace(each, message=mark(each.message)) for name, each in found.items()}
+    put_rows(transaction, keys, marked.values())
+    if known is not None:
+        remember_messages(transaction, keys, [marked.get(each.message.id, each) for each in known])
+    return list(marked.values())
+
+
 def put_pairs(transaction: Transaction, name: str, key: str, pairs: Iterable[tuple[Argument, Argument]]) -> None:
     """HSET or ZADD with as many pairs as there are."""
     batch: list[Argument] = []
@@ -241,8 +281,10 @@ def take_members(transaction: Transaction, name: str, key: str, members: Sequenc
 
 def insert_messages(
     transaction: Transaction, keys: SessionKeys, messages: Sequence[Message], *, first_seq: int
-) -> None:
-    insert_kept(transaction, keys, [Kept(seq, False, message) for seq, message in enumerate(messages, first_seq)])
+) -> list[Kept]:
+    new = [Kept(seq, False, message) for seq, message in enumerate(messages, first_seq)]
+    insert_kept(transaction, keys, new)
+    return new
 
 
 def insert_kept(transaction: Transaction, keys: SessionKeys, new: Sequence[Kept]) -> None:

@@ -31,11 +31,13 @@ from agent_memory_server.stores.redis.session_rows import (
     expiry,
     insert_messages,
     kept_by_id,
-    kept_messages,
+    known_messages,
+    live_messages,
     memories_from,
     memories_to,
     new_head,
     read_head,
+    remember_messages,
     remove_messages,
     remove_session,
     save_head,
@@ -112,12 +114,9 @@ async def _replaced_messages(
 
     Returns them with their marks, and the next sequence.
     """
-    link = transaction.link
-    before = []
-    if head.live_count:
-        before = await kept_messages(link, keys, await link.read("ZRANGE", keys.live, 0, -1))
+    before = await live_messages(transaction, keys, head)
     if head.archived_count:
-        known = await kept_by_id(link, keys, [message.id for message in drafted])
+        known = await kept_by_id(transaction.link, keys, [message.id for message in drafted])
         drafted = [message for message in drafted if message.id not in known or not known[message.id].archived]
     marked = {(kept.message.id, kept.message.role, kept.message.content): kept.message for kept in before}
     after: list[Message] = []
@@ -128,7 +127,8 @@ async def _replaced_messages(
     while same < len(before) and same < len(after) and before[same].message == after[same]:
         same += 1
     remove_messages(transaction, keys, before[same:])
-    insert_messages(transaction, keys, after[same:], first_seq=head.next_seq)
+    new = insert_messages(transaction, keys, after[same:], first_seq=head.next_seq)
+    remember_messages(transaction, keys, [*before[:same], *new])
     return tuple(after), head.next_seq + len(after) - same
 
 
@@ -152,7 +152,10 @@ async def append_messages(
             f"A session holds at most {live_max} live messages; this one has {head.live_count}.",
             field=("body", "messages"),
         )
-    insert_messages(transaction, keys, new, first_seq=head.next_seq)
+    known = known_messages(transaction, keys) if head.live_count else ()
+    inserted = insert_messages(transaction, keys, new, first_seq=head.next_seq)
+    if known is not None:
+        remember_messages(transaction, keys, [*known, *inserted])
     is_changed = bool(new) or head.revision == 0
     head = replace(
         head,
@@ -179,8 +182,9 @@ async def _new_messages(
 ) -> list[Message]:
     """Those that are not stored yet. Raises MessageConflict for a stored id with other content."""
     known: dict[str, tuple[str, str]] = {}
-    if head.next_seq > 1:
-        stored = await kept_by_id(transaction.link, keys, [message.id for message in messages])
+    ids = [message.id for message in messages]
+    if head.next_seq > 1 and not transaction.expects_no_fields(keys.ids, ids):
+        stored = await kept_by_id(transaction.link, keys, ids)
         known = {found: (kept.message.role, kept.message.content) for found, kept in stored.items()}
     new: list[Message] = []
     for message in messages:
@@ -219,7 +223,8 @@ async def patch_session(
         ttl_seconds=ttl_seconds,
         expires_at=expiry(at, ttl_seconds),
     )
-    live = await kept_messages(transaction.link, keys, await transaction.link.read("ZRANGE", keys.live, 0, -1))
+    live = await live_messages(transaction, keys, before)
+    remember_messages(transaction, keys, live)
     transaction.put(keys.body, body)
     save_head(transaction, scope, head, before=before)
     return session_of(head, body, scope, tuple(kept.message for kept in live))

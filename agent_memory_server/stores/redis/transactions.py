@@ -11,10 +11,11 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from agent_memory_server.errors import DependencyUnavailable, MemoryServerError
 from agent_memory_server.stores.redis import failures, naming
 from agent_memory_server.stores.redis.connections import LIMIT_S, Argument, Link, Script
 from agent_memory_server.stores.redis.encoding import from_json
@@ -34,6 +35,10 @@ ARRIVAL = "arr"
 """The field of a row that says when it came, among all that ever came: 20 digits."""
 CHANGES_KEPT = 128
 """Memories of a selection whose latest changes are noted: who knows an older revision reads all of it anew."""
+
+_SET = "members of "
+"""Before the key of a set whose members are remembered."""
+_MEMBERS_MAX = 32
 
 _Command = tuple[str, tuple[Argument, ...]]
 
@@ -80,14 +85,23 @@ def is_coming(arrival: Argument) -> bool:
 class Transaction:
     """One attempt: what was read (with the changes made so far), the checks and the writes."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, *, guesses: bool = False, remembers: bool = False) -> None:
         self.link = link
+        self._guesses = guesses
+        self._remembers = remembers
+        self.guessed: set[tuple[str, str]] = set()
+        """Checks of what was taken to be absent without a look."""
+        self.recalled: set[tuple[str, str]] = set()
+        """Checks of what was remembered."""
         self.token = secrets.token_hex(12)
         """Stands for the sequence of this transaction, and is the version of every row it changes."""
         self.releases = False
         """It frees memory: let it through when there is none left."""
         self.uses_sequence = False
         self._documents: dict[str, Any] = {}
+        self._held: dict[str, bytes | None] = {}
+        """The documents' bytes."""
+        self._made: dict[str, tuple[str, Any, int]] = {}
         self._rows: dict[str, Fields | None] = {}
         self._members: dict[str, set[str]] = {}
         self._changes: dict[str, dict[str, bool]] = {}
@@ -104,22 +118,71 @@ class Transaction:
     async def documents(self, keys: Iterable[str]) -> list[Any]:
         """The documents (None for absent) as this transaction has left them."""
         wanted = list(keys)
-        missing = [key for key in dict.fromkeys(wanted) if key not in self._documents]
+        missing = [key for key in dict.fromkeys(wanted) if key not in self._documents and not self._recall(key)]
         if missing:
             for key, held in zip(missing, await self.link.read("MGET", *missing), strict=True):
-                self._documents[key] = None if held is None else from_json(held)
-                self._check("value", key, () if held is None else (held,))
+                self._take_document(key, held)
         return [self._documents[key] for key in wanted]
+
+    def _take_document(self, key: str, held: bytes | None) -> None:
+        self._documents[key] = None if held is None else from_json(held)
+        self._held[key] = held
+        self._check("value", key, () if held is None else (held,))
+
+    def _recall(self, key: str) -> bool:
+        """Take the document as it is remembered; False when it is not."""
+        if not self._remembers or not self.link.remembered.has(key):
+            return False
+        held = self.link.remembered.get(key)
+        assert held is None or isinstance(held, bytes)
+        self._take_document(key, held)
+        self.recalled.add(("value", key))
+        return True
+
+    def version(self, key: str) -> bytes | None:
+        """The document's bytes as they are stored, or will be when this transaction is applied."""
+        return self._held[key]
+
+    def expect_absent(
+        self, *, documents: Iterable[str] = (), rows: Iterable[str] = (), members: Iterable[str] = ()
+    ) -> None:
+        """What is new most of the time: the first attempt does not look, and the script that applies it does."""
+        if not self._guesses:
+            return
+        for key in documents:
+            if key not in self._documents:
+                self._take_document(key, None)
+                self.guessed.add(("value", key))
+        for key in rows:
+            if key not in self._rows:
+                self._rows[key] = None
+                self._check("field", key, (VERSION,))
+                self.guessed.add(("field", key))
+        for key in members:
+            if key not in self._members:
+                self._take_members(key, ())
+                self.guessed.add(("members", key))
+
+    def expects_no_fields(self, key: str, names: Sequence[str]) -> bool:
+        """Take it that a hash has none of these fields; False when this attempt has to look."""
+        if not self._guesses:
+            return False
+        self._check("fields", key, tuple(names))
+        self.guessed.add(("fields", key))
+        return True
 
     async def document(self, key: str) -> Any:
         return (await self.documents((key,)))[0]
 
     def put(self, key: str, value: object) -> None:
+        written = to_json(value).encode()
         self._documents[key] = value
-        self.command("SET", key, to_json(value))
+        self._held[key] = written
+        self.command("SET", key, written)
 
     def drop(self, key: str) -> None:
         self._documents[key] = None
+        self._held[key] = None
         self.command("DEL", key)
 
     def unchecked(self, key: str) -> None:
@@ -181,14 +244,35 @@ class Transaction:
     # -- sets that a decision depends on
 
     async def members(self, key: str) -> set[str]:
-        found = self._members.get(key)
-        if found is None:
-            held = {member.decode() for member in await self.link.read("SMEMBERS", key)}
-            self._check("members", key, tuple(held))
-            found = self._members[key] = set(held)
-            for member, added in self._changes.pop(key, {}).items():
-                (found.add if added else found.discard)(member)
-        return set(found)
+        (found,) = await self.all_members((key,))
+        return found
+
+    async def all_members(self, keys: Iterable[str]) -> list[set[str]]:
+        """The members of several sets, in one round trip, as this transaction has left them."""
+        wanted = list(keys)
+        missing = [key for key in dict.fromkeys(wanted) if key not in self._members and not self._recall_members(key)]
+        if missing:
+            answers = await self.link.reads(*(("SMEMBERS", key) for key in missing))
+            for key, answer in zip(missing, answers, strict=True):
+                self._take_members(key, [member.decode() for member in answer])
+        return [set(self._members[key]) for key in wanted]
+
+    def _take_members(self, key: str, held: Iterable[str]) -> None:
+        found = set(held)
+        self._check("members", key, tuple(found))
+        for member, added in self._changes.pop(key, {}).items():
+            (found.add if added else found.discard)(member)
+        self._members[key] = found
+
+    def _recall_members(self, key: str) -> bool:
+        name = _SET + key
+        if not self._remembers or not self.link.remembered.has(name):
+            return False
+        held = self.link.remembered.get(name)
+        assert isinstance(held, frozenset)
+        self._take_members(key, held)
+        self.recalled.add(("members", key))
+        return True
 
     def add(self, key: str, member: str) -> None:
         if key in self._members:
@@ -207,6 +291,18 @@ class Transaction:
     def forget_members(self, key: str) -> None:
         """The set moved elsewhere with everything in it."""
         self._members[key] = set()
+
+    # -- what is made of a document's version
+
+    def made_of(self, name: str, key: str) -> Any:
+        """What was kept under this name with the document as this transaction has it; None when there is nothing."""
+        remembered = self.link.remembered
+        held = remembered.get(name) if self._remembers and remembered.has(name) else None
+        return held[1] if isinstance(held, tuple) and held[0] == self._held.get(key) else None
+
+    def make_of(self, name: str, key: str, value: Any, *, size_bytes: int) -> None:
+        """Keep something under this name for as long as the document is what it is when this is applied."""
+        self._made[name] = (key, value, size_bytes)
 
     # -- hashes that grow
 
@@ -276,23 +372,86 @@ class Transaction:
             arguments += (flag, len(parts), *parts)
         script = APPLY_RELEASING if self.releases else APPLY
         outcome, detail = await self.link.script(script, arguments, durable=True)
-        return int(detail) if outcome == b"ok" else None
+        if outcome == b"ok":
+            self._remember()
+            return int(detail)
+        kind, key, _ = list(self._checks.values())[int(detail) - 1]
+        self.link.remembered.forget(key)
+        self.link.remembered.forget(_SET + key)
+        if (kind, key) in self.recalled:
+            self.link.remembered.was(False)
+        return None
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether everything was read that this attempt looked at."""
+        return not (self.guessed or self.recalled)
+
+    @property
+    def writes(self) -> bool:
+        return bool(self._commands)
+
+    def _remember(self) -> None:
+        """What is stored now."""
+        remembered = self.link.remembered
+        if self.recalled:
+            remembered.was(True)
+        for key, held in self._held.items():
+            if held is not None:
+                remembered.keep(key, held, size_bytes=len(held))
+            else:
+                remembered.forget(key)
+        for key, members in self._members.items():
+            if len(members) <= _MEMBERS_MAX:
+                size = sum(len(member) for member in members)
+                remembered.keep(_SET + key, frozenset(members), size_bytes=size)
+            else:
+                remembered.forget(_SET + key)
+        for key in self._changes:
+            remembered.forget(_SET + key)
+        for name, (key, value, size_bytes) in self._made.items():
+            version = self._held.get(key)
+            if version is not None:
+                remembered.keep(name, (version, value), size_bytes=size_bytes)
 
 
-async def transact(link: Link, work: Callable[[Transaction], Awaitable[Result]], *, alone: str | None = None) -> Result:
+async def transact(
+    link: Link,
+    work: Callable[[Transaction], Awaitable[Result]],
+    *,
+    alone: str | None = None,
+    looks_later: bool = False,
+) -> Result:
     """Run ``work`` until its writes could be applied to exactly what it read. ``alone`` names what it changes: within this
-    process such transactions wait for each other. Raises StoreBusy when others were faster for too long."""
+    process such transactions wait for each other. Raises StoreBusy when others were faster for too long.
+
+    ``looks_later``: the first attempt may rest on what is remembered or expected, which the script compares. What it decides
+    without a write, or refuses, is decided again on what is read.
+    """
     if alone is not None:
         async with link.alone(alone):
-            return await _attempted(link, work)
-    return await _attempted(link, work)
+            return await _attempted(link, work, looks_later=looks_later)
+    return await _attempted(link, work, looks_later=looks_later)
 
 
-async def _attempted(link: Link, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
+async def _attempted(link: Link, work: Callable[[Transaction], Awaitable[Result]], *, looks_later: bool) -> Result:
     until = time.monotonic() + LIMIT_S
     attempt = 0
-    while True:
+    transaction = Transaction(link)
+    if looks_later:
+        transaction = Transaction(link, guesses=True, remembers=link.remembered.is_worth_trying())
+        try:
+            result = await work(transaction)
+            if (transaction.is_certain or transaction.writes) and await transaction.apply() is not None:
+                return result
+        except DependencyUnavailable:
+            raise
+        except MemoryServerError:
+            # A refusal may rest on what was not looked at.
+            if transaction.is_certain:
+                raise
         transaction = Transaction(link)
+    while True:
         result = await work(transaction)
         if await transaction.apply() is not None:
             return result
@@ -300,3 +459,4 @@ async def _attempted(link: Link, work: Callable[[Transaction], Awaitable[Result]
         if time.monotonic() > until:
             raise failures.busy()
         await asyncio.sleep(random.uniform(0, min(0.001 * attempt, 0.02)))
+        transaction = Transaction(link)

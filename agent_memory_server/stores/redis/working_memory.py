@@ -22,7 +22,7 @@ from agent_memory_server.domain.sessions import (
 from agent_memory_server.stores.redis import naming, session_background, session_writes
 from agent_memory_server.stores.redis.connections import Argument, Link
 from agent_memory_server.stores.redis.encoding import from_json
-from agent_memory_server.stores.redis.intents import request_work
+from agent_memory_server.stores.redis.intents import request_work, row_keys
 from agent_memory_server.stores.redis.scopes import scopes_key
 from agent_memory_server.stores.redis.session_rows import (
     SessionKeys,
@@ -46,7 +46,7 @@ class RedisWorkingMemory:
         self._link = link
 
     async def _changed(self, scope: Scope, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
-        return await transact(self._link, work, alone=SessionKeys(scope).head)
+        return await transact(self._link, work, alone=SessionKeys(scope).head, looks_later=True)
 
     async def find(
         self, selector: ScopeSelector, /, *, session_id: str, now: datetime, limit: int = 2
@@ -94,6 +94,8 @@ class RedisWorkingMemory:
         intents: Sequence[Intent] = (),
     ) -> Session:
         async def work(transaction: Transaction) -> Session:
+            keys = SessionKeys(draft.scope)
+            await transaction.documents((keys.head, keys.body, *row_keys(intents)))
             session = await session_writes.replace_session(
                 transaction, draft, at=at, epoch=epoch, if_match=if_match, if_none_match=if_none_match
             )
@@ -115,6 +117,7 @@ class RedisWorkingMemory:
         intents: Sequence[Intent] = (),
     ) -> Appended:
         async def work(transaction: Transaction) -> Appended:
+            await transaction.documents((SessionKeys(scope).head, *row_keys(intents)))
             appended = await session_writes.append_messages(
                 transaction, scope, messages, at=at, epoch=epoch, live_max=live_max, if_match=if_match
             )

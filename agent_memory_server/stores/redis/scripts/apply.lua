@@ -22,6 +22,11 @@ local function same(kind, key, values)
         local held = redis.call("HGET", key, values[1])
         if #values == 1 then return held == false end
         return held == values[2]
+    elseif kind == "fields" then
+        for _, name in ipairs(values) do
+            if redis.call("HEXISTS", key, name) == 1 then return false end
+        end
+        return true
     elseif kind == "members" then
         if redis.call("SCARD", key) ~= #values then return false end
         for _, member in ipairs(values) do
