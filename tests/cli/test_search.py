@@ -70,3 +70,26 @@ def test_wrong_use_is_a_sentence_and_no_traceback(loaded: CommandLine) -> None:
     for outcome in (blank, loaded.run("search", "x" * 100_001)):
         assert outcome.code == 1
         assert "Traceback" not in outcome.err
+
+
+def test_a_hit_is_explained_and_an_expected_memory_accounted_for(loaded: CommandLine) -> None:
+    """``--explain`` prints each score's sum; ``--expect`` the stage at which a memory was lost, also as JSON."""
+    asked = ("search", "what is she allergic to?", "-l", "2", "--expect", "lisbon-D2:7", "--expect", "nowhere")
+    text = loaded.done(*asked, "--explain")
+    assert "    Why: -9.00 base, words +" in text
+    assert "    Found by words number 1 (" in text
+    assert "    nowhere: not_found: " in text
+    answer = json.loads(loaded.done(*asked, "--json"))
+    assert [each["stage"] for each in answer["expected"]][1:] == ["not_found"]
+    assert answer["expected"][0]["id"] == "lisbon-D2:7"
+    assert answer["expected"][0]["missing_by"] > 0
+
+
+def test_a_budget_is_filled_with_lines_in_the_order_of_talk(loaded: CommandLine) -> None:
+    """``--max-tokens`` prints the hits that fit and what was said around them; ``--min-score`` may leave nothing."""
+    answer = json.loads(loaded.done("search", "sourdough", "--max-tokens", "200", "--json"))
+    lines = answer["context"]["text"].splitlines()
+    assert lines == sorted(lines, key=lambda line: line[:18])
+    assert len(lines) == len(answer["context"]["memory_ids"]) >= len(answer["memories"]) > 0
+    assert answer["context"]["tokens"] <= 200
+    assert loaded.done("search", "zebra crossing", "--min-score", "0.9").startswith("Found 0 memories")
