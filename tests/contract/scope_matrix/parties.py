@@ -217,7 +217,7 @@ def credential_world(folder: Path, *, storage_url: str | None = None) -> Iterato
     """A filled world over a server of its own."""
     all_parties = parties()
     add_tokens(folder, all_parties, storage_url=storage_url)
-    environment = {"AUTH_MODE": "token", **({"STORAGE_URL": storage_url} if storage_url else {})}
+    environment = {"AUTH_MODE": "token", "MCP_TOOLS": "admin", **({"STORAGE_URL": storage_url} if storage_url else {})}
     with ServerProcess(folder / "data", environment=environment) as server, server.client() as client:
         world = World(server, client, all_parties)
         world.fill()

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.contract.scope_matrix.callers import Caller
-from tests.contract.scope_matrix.parties import Party, World, credential_world
+from tests.contract.scope_matrix.parties import Party, World
 from tests.contract.scope_matrix.recipes import (
     CREDENTIAL_RECIPES,
     PERMISSIONS,
@@ -22,23 +22,11 @@ from tests.contract.scope_matrix.recipes import (
     Recipe,
 )
 from tests.contract.scope_matrix.test_scope_matrix import METHODS, fingerprint
-from tests.redis_server import running_redis
 
 ALL_RECIPES: Mapping[str, Recipe] = {
     f"{method} {path}": recipe for (method, path), recipe in {**RECIPES, **CREDENTIAL_RECIPES}.items()
 }
 AIMED = [name for name, recipe in ALL_RECIPES.items() if recipe.target]
-
-
-@pytest.fixture(scope="module", params=["sqlite", "redis"])
-def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("credentials")
-    if request.param == "sqlite":
-        yield from credential_world(folder)
-        return
-    (folder / "redis").mkdir()
-    with running_redis(folder / "redis") as redis:
-        yield from credential_world(folder, storage_url=redis.url)
 
 
 @pytest.fixture(scope="module")
