@@ -36,10 +36,12 @@ class ImportedTokens:
         store: AccessTokenStore,
         hashes: ImportedHashes,
         clock_s: Callable[[], float] = time.monotonic,
+        wait_s: float = WAIT_S,
     ) -> None:
         self._store = store
         self._hashes = hashes
         self._clock_s = clock_s
+        self._wait_s = wait_s
         self._tried: OrderedDict[str, float] = OrderedDict()
         self._trials: dict[str, asyncio.Task[AccessToken | None]] = {}
         self._one_at_a_time = asyncio.Semaphore(1)
@@ -63,7 +65,7 @@ class ImportedTokens:
             self._trials[digest] = trial
             trial.add_done_callback(lambda done: self._ended(digest, done))
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(self._wait_s):
                 return await asyncio.shield(trial)
         except TimeoutError:
             raise DependencyUnavailable(
