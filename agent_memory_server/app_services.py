@@ -63,6 +63,7 @@ from agent_memory_server.services.search import SearchService
 from agent_memory_server.services.search_explanation import SearchExplanationService
 from agent_memory_server.services.summarization import SummarizationService
 from agent_memory_server.services.summary_views import SummaryViewService
+from agent_memory_server.services.time_travel import TimeTravelService
 from agent_memory_server.services.undo import UndoService
 from agent_memory_server.services.upkeep import UpkeepService
 from agent_memory_server.services.working_memory import WorkingMemoryPolicy, WorkingMemoryService
@@ -237,6 +238,16 @@ class Services:
         stores = self.stores
         return HistoryService(
             journal=stores.journal, memories=stores.memories, sessions=stores.working_memory, now=self.now
+        )
+
+    @cached_property
+    def time_travel(self) -> TimeTravelService:
+        return TimeTravelService(
+            journal=self.stores.journal,
+            store=self.stores.memories,
+            embedder=self.embedder,
+            tokenizer=self.tokenizer,
+            now=self.now,
         )
 
     @cached_property

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from agent_memory_server.domain.filters import MemoryFilter
+from agent_memory_server.domain.history import REPLACED_BY, differences
 from agent_memory_server.domain.identity import OutsideReach, Principal, Scope
 from agent_memory_server.domain.jobs import IntentKind
 from agent_memory_server.domain.operations import Delete, Effect, Intent, Operation, OperationKind, TaskRequest
-from agent_memory_server.domain.records import Memory, MemoryKey
+from agent_memory_server.domain.records import Memory, MemoryKey, Source
 from agent_memory_server.errors import AmbiguousScope, BadRequest, InvalidInput, NotFound, StaleRevision
 from agent_memory_server.ports.memories import Listing, MemoryStore, Order
 from agent_memory_server.services import audit
@@ -23,6 +24,8 @@ from agent_memory_server.services.enrichment import Enrichment
 from agent_memory_server.services.indexing import Indexer
 
 _EDIT_ATTEMPTS_MAX = 5
+_SAME_ID_MAX = 100
+"""Memories of one id that are looked at: those whose time to live is over do not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +45,18 @@ class MemoryPatch:
 
     changes: Mapping[str, Any]
     clear: frozenset[str] = frozenset()
+    ttl_seconds: int | None = None
+    """The memory expires so long after the edit."""
+    supersedes: bool = False
+    """The world has changed: the stored statement ends, and the new one is a memory of its own."""
 
 
-CLEARABLE = frozenset({"event_date", "topics", "entities", "namespace", "user_id", "session_id", "name", "metadata"})
+CLEARABLE = frozenset(
+    {
+        *("event_date", "topics", "entities", "namespace", "user_id", "session_id", "name", "metadata"),
+        *("valid_from", "valid_to", "expires_at"),
+    }
+)
 _SCOPE_FIELDS = ("namespace", "user_id", "session_id")
 _CLEARED: Mapping[str, Any] = {"topics": (), "entities": (), "metadata": {}}
 
@@ -120,7 +132,7 @@ class MemoryService:
     ) -> Memory:
         """Apply the patch and return the new state. Raises NotFound, AmbiguousScope, BadRequest (nothing to do),
         InvalidInput, StaleRevision (``if_match`` did not hold), Conflict (a move onto an existing id)."""
-        if not patch.changes and not patch.clear:
+        if not patch.changes and not patch.clear and patch.ttl_seconds is None:
             raise BadRequest("No fields provided for update")
         unknown = patch.clear - CLEARABLE
         if unknown:
@@ -128,6 +140,7 @@ class MemoryService:
                 f"cannot clear {', '.join(sorted(unknown))}; clearable are {', '.join(sorted(CLEARABLE))}",
                 field=("body", "clear"),
             )
+        _check_replacement(patch)
         for attempt in range(_EDIT_ATTEMPTS_MAX):
             current = await self.get(caller, memory_id=memory_id, namespace=namespace, user_id=user_id)
             if if_match is not None and "*" not in if_match and current.etag not in if_match:
@@ -186,14 +199,21 @@ class MemoryService:
     async def _commit_edit(self, caller: Principal, current: Memory, patch: MemoryPatch) -> Memory:
         at = self._now()
         edited = self._patched(caller, current, patch, at)
-        if not edited.text.strip():
-            raise InvalidInput("text must not be empty", field=("body", "text"))
-        indexed = await self._indexer.prepare([edited])
-        put = replace(
-            indexed.puts[0],
-            if_operation=current.operation_id,
-            previous_key=current.key if current.key != edited.key else None,
-        )
+        _check(edited, at)
+        ended = None
+        if patch.supersedes:
+            edited, ended = self._replaced(caller, current, edited, at)
+        indexed = await self._indexer.prepare([edited] if ended is None else [edited, ended])
+        if ended is None:
+            puts = (
+                replace(
+                    indexed.puts[0],
+                    if_operation=current.operation_id,
+                    previous_key=current.key if current.key != edited.key else None,
+                ),
+            )
+        else:
+            puts = (indexed.puts[0], replace(indexed.puts[1], if_operation=current.operation_id))
         await self._store.commit(
             Operation(
                 id=self._new_id(),
@@ -201,9 +221,12 @@ class MemoryService:
                 kind=OperationKind.EDIT,
                 actor=caller.subject,
                 at=at,
-                changes=(put,),
+                changes=puts,
                 intents=indexed.intents,
-                details={"fields": sorted(patch.changes.keys() | patch.clear)},
+                details={
+                    "fields": sorted({each.name for each in differences(current, edited)}),
+                    **({} if ended is None else {REPLACED_BY: {ended.id: edited.id}}),
+                },
             )
         )
         if indexed.intents:
@@ -213,8 +236,36 @@ class MemoryService:
             raise _absent(edited.id)
         return stored
 
+    def _replaced(self, caller: Principal, current: Memory, edited: Memory, at: datetime) -> tuple[Memory, Memory]:
+        """The new statement, which begins where the stored one ends, and that one with its end."""
+        begins = edited.valid_from if edited.valid_from not in (None, current.valid_from) else at
+        assert begins is not None
+        if current.valid_from is not None and current.valid_from >= begins:
+            raise InvalidInput(
+                "the stored statement begins later than the one that replaces it", field=("body", "valid_from")
+            )
+        new = replace(
+            edited,
+            id=self._new_id(),
+            valid_from=begins,
+            valid_to=None if edited.valid_to == current.valid_to else edited.valid_to,
+            created_at=at,
+            last_accessed=at,
+            access_count=0,
+            persisted_at=None,
+            extracted_from=None,
+            derived_from=(),
+            source=Source.USER,
+            trust=1.0,
+            author=caller.subject,
+            superseded_by=None,
+        )
+        return new, replace(current, valid_to=begins, updated_at=at)
+
     def _patched(self, caller: Principal, current: Memory, patch: MemoryPatch, at: datetime) -> Memory:
         values: dict[str, Any] = {**patch.changes, **{name: _CLEARED.get(name) for name in patch.clear}}
+        if patch.ttl_seconds is not None:
+            values["expires_at"] = at + timedelta(seconds=patch.ttl_seconds)
         moved = {name: values.pop(name) for name in _SCOPE_FIELDS if name in values}
         if not moved:
             return replace(current, updated_at=at, **values)
@@ -242,7 +293,12 @@ class MemoryService:
             selector = caller.selector(namespace, user_id)
         except OutsideReach:
             return None
-        found = await self._store.find(selector, memory_id=memory_id, limit=2)
+        now = self._now()
+        found = [
+            each
+            for each in await self._store.find(selector, memory_id=memory_id, limit=_SAME_ID_MAX)
+            if each.expires_at is None or each.expires_at > now
+        ]
         if len(found) > 1:
             raise AmbiguousScope(
                 f"several memories have the id {memory_id}: name the one you mean with user_id or namespace"
@@ -267,6 +323,24 @@ def _refuse_twice(memories: Sequence[Memory]) -> None:
                 field=("body", "memories", index, "id"),
             )
         seen.add(memory.key)
+
+
+def _check_replacement(patch: MemoryPatch) -> None:
+    if not patch.supersedes:
+        return
+    if "text" not in patch.changes:
+        raise BadRequest("supersede needs the text that is so from now on")
+    if {"namespace", "user_id"} & (patch.changes.keys() | patch.clear):
+        raise BadRequest("supersede keeps the owner: move the memory by an edit of its own")
+
+
+def _check(edited: Memory, at: datetime) -> None:
+    if not edited.text.strip():
+        raise InvalidInput("text must not be empty", field=("body", "text"))
+    if edited.valid_from is not None and edited.valid_to is not None and edited.valid_from >= edited.valid_to:
+        raise InvalidInput("valid_to must be later than valid_from", field=("body", "valid_to"))
+    if edited.expires_at is not None and edited.expires_at <= at:
+        raise InvalidInput("lies in the past: delete the memory instead", field=("body", "expires_at"))
 
 
 def _absent(memory_id: str) -> NotFound:

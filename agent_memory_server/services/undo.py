@@ -90,7 +90,7 @@ class UndoService:
         undone_before = 0
         for key, first in firsts.items():
             since = await self._journal.history(key, after=first._replace(part=first.part - 1))
-            found = _step(key, since, ids, operation_id)
+            found = _step(key, since, ids)
             if isinstance(found, UndoStep):
                 steps.append(found)
             elif isinstance(found, UndoConflict):
@@ -236,15 +236,16 @@ class UndoService:
         return operation.id
 
 
-def _step(key: MemoryKey, since: Sequence[Revision], ids: frozenset[str], target: str) -> UndoStep | UndoConflict | int:
+def _step(key: MemoryKey, since: Sequence[Revision], ids: frozenset[str]) -> UndoStep | UndoConflict | int:
     """What is to be done about one memory; a number: nothing, and how often it was put back before."""
-    later = next((each for each in since if each.operation.id not in ids), None)
+    standing = _in_force(since)
+    later = next((each for each in standing if each.operation.id not in ids), None)
+    if not any(each.operation.id in ids for each in standing):
+        return 1
     if later is not None:
-        if later.operation.details.get(UNDOES) in (target, *ids):
-            return 1
         reason = f"{later.operation.kind.value} by {later.operation.actor} came later"
         return UndoConflict(key=key, reason=reason, operation_id=later.operation.id)
-    if not since or any(each.scrubbed for each in since):
+    if any(each.scrubbed for each in since):
         return UndoConflict(key=key, reason="its text was deleted for good, or is not kept any more")
     state, present = since[0].before, since[-1].after
     if state is None and present is None:
@@ -256,6 +257,31 @@ def _step(key: MemoryKey, since: Sequence[Revision], ids: frozenset[str], target
         is_copy=since[0].before_is_copy,
         if_operation=since[-1].operation.id,
     )
+
+
+def _in_force(since: Sequence[Revision]) -> Sequence[Revision]:
+    """The revisions that were not taken back, or whose undo was taken back itself. An undo of something in here is not among
+    them: what it did is that others are missing."""
+    standing: list[Revision] = []
+    taken_back: list[tuple[Revision, list[Revision]]] = []
+    for revision in since:
+        target = revision.operation.details.get(UNDOES)
+        gone = [each for each in standing if target is not None and _is_of(each, target)]
+        again = [pair for pair in taken_back if target is not None and _is_of(pair[0], target)]
+        if gone:
+            standing = [each for each in standing if not _is_of(each, str(target))]
+            taken_back.append((revision, gone))
+        elif again:
+            standing += [each for _, back in again for each in back]
+            taken_back = [pair for pair in taken_back if not _is_of(pair[0], str(target))]
+        else:
+            standing.append(revision)
+    return standing
+
+
+def _is_of(revision: Revision, name: str) -> bool:
+    """Whether it belongs to the operation or the run with this id."""
+    return name in (revision.operation.id, revision.operation.run)
 
 
 def _action(state: Memory | None, present: Memory | None) -> UndoAction:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -126,10 +126,15 @@ async def _no_wait(_: float) -> None:
 
 @contextlib.asynccontextmanager
 async def open_world(
-    path: Path, *, thresholds: DuplicateThresholds | None = None, by_meaning: bool = True
+    path: Path,
+    *,
+    thresholds: DuplicateThresholds | None = None,
+    by_meaning: bool = True,
+    opened: Callable[[Clock], Awaitable[Stores]] | None = None,
 ) -> AsyncGenerator[World]:
+    """``opened``: another engine than the embedded one in ``path``."""
     clock = Clock()
-    stores = await open_sqlite(path, now=clock)
+    stores = await (open_sqlite(path, now=clock) if opened is None else opened(clock))
     embedder = SwitchableEmbedder(Synonyms(), is_local=True)
     model = ScriptedLanguageModel()
     gate = LanguageGate(

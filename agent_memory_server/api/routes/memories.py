@@ -20,7 +20,7 @@ from agent_memory_server.api.schemas.memories import (
     memory_wire,
     to_memory,
 )
-from agent_memory_server.api.schemas.values import Body, Id, ScopeName
+from agent_memory_server.api.schemas.values import Body, Id, ScopeName, Time
 from agent_memory_server.api.schemas.working_memory import SessionScopeQuery
 from agent_memory_server.domain.filters import MemoryFilter, TextFilter
 from agent_memory_server.domain.identity import OutsideReach, Permission
@@ -44,6 +44,12 @@ class ListQuery(SessionScopeQuery):
     limit: Annotated[int, Field(ge=1, le=LIMITS.page_max)] = 20
     cursor: Annotated[str, Field(max_length=4 * LIMITS.id_length_max)] | None = None
     include_superseded: bool = False
+    valid_at: Time | None = Field(default=None, description="Only what was so at that time.")
+    as_of: Time | None = Field(default=None, description="What the store knew at that time.")
+
+
+class GetQuery(SessionScopeQuery):
+    as_of: Time | None = Field(default=None, description="As the store knew it at that time.")
 
 
 async def create_memories(call: Call) -> Answer:
@@ -80,8 +86,12 @@ async def list_memories(call: Call) -> Answer:
         session_id=None if query.session_id is None else TextFilter(eq=query.session_id),
         memory_type=None if query.memory_type is None else TextFilter(eq=query.memory_type),
         include_superseded=query.include_superseded,
+        valid_at=query.valid_at,
     )
-    listing = await app.memories.list(criteria, limit=query.limit, cursor=query.cursor)
+    if query.as_of is None:
+        listing = await app.memories.list(criteria, limit=query.limit, cursor=query.cursor)
+    else:
+        listing = await app.time_travel.list(criteria, as_of=query.as_of, limit=query.limit, cursor=query.cursor)
     wire = {
         "memories": [memory_wire(memory) for memory in listing.memories],
         "total": listing.total,
@@ -103,10 +113,14 @@ async def delete_memories(call: Call) -> Answer:
 async def get_memory(call: Call) -> Answer:
     """The memory, also when another has taken its place (``superseded_by``)."""
     app = call.long_term
-    query = call.query(SessionScopeQuery)
-    memory = await app.memories.get(
-        call.caller, memory_id=call.path_id("memory_id"), namespace=query.namespace, user_id=query.user_id
-    )
+    query = call.query(GetQuery)
+    memory_id = call.path_id("memory_id")
+    if query.as_of is not None:
+        then = await app.time_travel.get(
+            call.caller, memory_id=memory_id, as_of=query.as_of, namespace=query.namespace, user_id=query.user_id
+        )
+        return answer(memory_wire(then))
+    memory = await app.memories.get(call.caller, memory_id=memory_id, namespace=query.namespace, user_id=query.user_id)
     return answer(memory_wire(memory), etag=memory.etag)
 
 
@@ -134,7 +148,7 @@ def _in_namespace(memory: Any, namespace: str) -> Any:
 def patch_of(body: EditMemoryRecordRequest) -> MemoryPatch:
     """What a PATCH asks for. Raises InvalidInput when a field is both set and cleared."""
     clear = frozenset(body.clear or ())
-    given = {name: getattr(body, name) for name in body.model_fields_set if name != "clear"}
+    given = {name: getattr(body, name) for name in body.model_fields_set - {"clear", "supersede", "ttl_seconds"}}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     both = sorted(clear & changes.keys())
     if both:
@@ -144,7 +158,7 @@ def patch_of(body: EditMemoryRecordRequest) -> MemoryPatch:
             changes[name] = tuple(changes[name])
     if "memory_type" in changes:
         changes["memory_type"] = MemoryType(changes["memory_type"])
-    return MemoryPatch(changes=changes, clear=clear)
+    return MemoryPatch(changes=changes, clear=clear, supersedes=body.supersede or False, ttl_seconds=body.ttl_seconds)
 
 
 _MEMORY = "/v1/long-term-memory/{memory_id}"
@@ -169,7 +183,7 @@ OPERATIONS = (
     ),
     Operation(
         method="GET", path=_MEMORY, handler=get_memory, permission=Permission.READ,
-        query=SessionScopeQuery, answers=MemoryRecord,
+        query=GetQuery, answers=MemoryRecord,
         fails=(404, 409), returns_etag=True,
     ),
     Operation(

@@ -14,6 +14,7 @@ from agent_memory_server.api.schemas.search_explanation import (
 )
 from agent_memory_server.domain.identity import Permission
 from agent_memory_server.domain.search import Page, SearchQuery
+from agent_memory_server.errors import BadRequest
 
 
 async def search_memories(call: Call) -> Answer:
@@ -25,6 +26,11 @@ async def search_memories(call: Call) -> Answer:
     criteria = to_criteria(body, call.caller)
     if criteria is None:
         return answer(page_wire(NOTHING))
+    if body.as_of is not None:
+        if body.explain:
+            raise BadRequest("explain is about the store as it is now: leave as_of out")
+        then = await app.time_travel.search(criteria, await _rewritten(call, query, asked), as_of=body.as_of)
+        return answer(page_wire(then))
     if body.explain:
         explained = await app.search_explanation.explained(criteria, await _rewritten(call, query, asked))
         _note_access(call, query, explained.page)
@@ -42,6 +48,8 @@ async def explain_search(call: Call) -> Answer:
     app = call.long_term
     asked = call.query(OptimizeQuery)
     body = await call.body(ExplainRequest)
+    if body.as_of is not None:
+        raise BadRequest("explain is about the store as it is now: leave as_of out")
     query = await _rewritten(call, to_query(body), asked)
     criteria = to_criteria(body, call.caller)
     found = await app.search_explanation.expected(criteria, query, body.expect)

@@ -14,6 +14,7 @@ from agent_memory_server.domain.filters import MemoryFilter, TextFilter
 from agent_memory_server.domain.identity import OutsideReach, Principal
 from agent_memory_server.domain.recency import RecencyWeights
 from agent_memory_server.domain.search import SearchMode, SearchQuery
+from agent_memory_server.errors import BadRequest
 from agent_memory_server.services.hydration import PromptMessage, PromptSession
 from agent_memory_server.services.working_memory import Window
 
@@ -95,6 +96,8 @@ def to_search(body: MemoryPromptRequest, caller: Principal) -> tuple[MemoryFilte
         query = SearchQuery(text="", mode=SearchMode.HYBRID, limit=LISTED_BY_DEFAULT, recency=RecencyWeights())
         return MemoryFilter(selector=selector, session_id=others), query
     search = body.long_term_search
+    if search.as_of is not None:
+        raise BadRequest("a prompt is made of what is known now: search with as_of instead")
     filled: dict[str, Any] = {}
     if search.user_id is None and named_user is not None:
         filled["user_id"] = {"eq": named_user}

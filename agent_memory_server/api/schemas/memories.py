@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any, Literal
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from agent_memory_server.api.schemas.explanations import ScoreExplanationBody
 from agent_memory_server.api.schemas.values import (
@@ -18,6 +19,7 @@ from agent_memory_server.api.schemas.values import (
     Tags,
     Text,
     Time,
+    TimeToLive,
 )
 from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.limits import LIMITS
@@ -27,6 +29,22 @@ from agent_memory_server.errors import InvalidInput
 
 MemoryTypeName = Literal["episodic", "semantic", "message"]
 Flag = Literal["t", "f"]
+
+
+class Timed(Protocol):
+    """A request that says from when to when something is so, or how long it is kept."""
+
+    valid_from: datetime | None
+    valid_to: datetime | None
+    expires_at: datetime | None
+    ttl_seconds: int | None
+
+
+def check_times(given: Timed) -> None:
+    if given.valid_from is not None and given.valid_to is not None and given.valid_from >= given.valid_to:
+        raise PydanticCustomError("validity_order", "valid_to must be later than valid_from")
+    if given.expires_at is not None and given.ttl_seconds is not None:
+        raise PydanticCustomError("two_expiries", "expires_at and ttl_seconds say the same: give one of them")
 
 
 class MemoryFields(Body):
@@ -53,6 +71,15 @@ class MemoryFields(Body):
     extraction_strategy_config: JsonObject | None = Field(default_factory=dict)
     metadata: JsonObject | None = Field(default_factory=dict)
     name: Name | None = Field(default=None, description="Who spoke, or whom it is about.")
+    valid_from: Time | None = Field(default=None, description="Since when it is so.")
+    valid_to: Time | None = Field(default=None, description="The first moment at which it is not so any more.")
+    expires_at: Time | None = Field(default=None, description="From then on it is shown no more, and soon forgotten.")
+    ttl_seconds: TimeToLive | None = Field(default=None, description="The same, counted from now.")
+
+    @model_validator(mode="after")
+    def _one_end(self) -> MemoryFields:
+        check_times(self)
+        return self
 
 
 class ExtractedMemoryRecord(MemoryFields):
@@ -86,7 +113,21 @@ class EditMemoryRecordRequest(Body):
     pinned: bool | None = None
     name: Name | None = None
     metadata: JsonObject | None = None
+    valid_from: Time | None = None
+    valid_to: Time | None = None
+    expires_at: Time | None = None
+    ttl_seconds: TimeToLive | None = None
+    supersede: bool | None = Field(
+        default=None,
+        description="The world has changed, and what was stored was right until then: it stays with `valid_to`, and the new "
+        "text becomes a memory of its own with `valid_from` (now, unless given). The answer is the new memory.",
+    )
     clear: list[Name] | None = Field(default=None, max_length=32)
+
+    @model_validator(mode="after")
+    def _one_end(self) -> EditMemoryRecordRequest:
+        check_times(self)
+        return self
 
 
 class MemoryRecord(Body):
@@ -118,6 +159,9 @@ class MemoryRecord(Body):
     derived_from: list[str]
     superseded_by: str | None
     trust: float
+    valid_from: datetime | None
+    valid_to: datetime | None
+    expires_at: datetime | None
     embedding: Literal["ready", "pending", "none"]
 
 
@@ -196,7 +240,20 @@ def to_memory(
         extraction_strategy=fields.extraction_strategy or "discrete",
         extraction_strategy_config=fields.extraction_strategy_config or {},
         metadata=fields.metadata or {},
+        valid_from=fields.valid_from,
+        valid_to=fields.valid_to,
+        expires_at=_expiry(fields, at, index),
     )
+
+
+def _expiry(fields: MemoryFields, at: datetime, index: int) -> datetime | None:
+    if fields.ttl_seconds is not None:
+        return at + timedelta(seconds=fields.ttl_seconds)
+    if fields.expires_at is not None and fields.expires_at <= at:
+        raise InvalidInput(
+            "lies in the past: the memory would never be shown", field=("body", "memories", index, "expires_at")
+        )
+    return fields.expires_at
 
 
 def memory_wire(memory: Memory) -> dict[str, Any]:
@@ -229,6 +286,9 @@ def memory_wire(memory: Memory) -> dict[str, Any]:
         "derived_from": memory.derived_from,
         "superseded_by": memory.superseded_by,
         "trust": memory.trust,
+        "valid_from": memory.valid_from,
+        "valid_to": memory.valid_to,
+        "expires_at": memory.expires_at,
         "embedding": memory.embedding.value,
     }
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from agent_memory_server.api.schemas.filters import DateFilter, MemoryTypeFilter, ScopeFilter, TagFilter
-from agent_memory_server.api.schemas.values import Body, Name, Text, Weight
+from agent_memory_server.api.schemas.values import Body, Name, Text, Time, Weight
 from agent_memory_server.domain.filters import MemoryFilter, TextFilter
 from agent_memory_server.domain.identity import OutsideReach, Principal
 from agent_memory_server.domain.limits import LIMITS
@@ -54,6 +54,10 @@ class SearchRequest(Body):
     recency_half_life_created_days: Weight | None = 30.0
     server_side_recency: bool | None = Field(default=None, description="Accepted and ignored.")
     include_superseded: bool | None = False
+    valid_at: Time | None = Field(
+        default=None, description="Only what was so at that time: by `valid_from` (else `event_date`) and `valid_to`."
+    )
+    as_of: Time | None = Field(default=None, description="Search what the store knew at that time.")
     min_score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
         default=None, description="Only memories whose score is at least this: an empty page when none is."
     )
@@ -121,6 +125,7 @@ def to_criteria(body: SearchRequest, caller: Principal) -> MemoryFilter | None:
         created_at=None if body.created_at is None else body.created_at.to_filter(),
         last_accessed=None if body.last_accessed is None else body.last_accessed.to_filter(),
         event_date=None if body.event_date is None else body.event_date.to_filter(),
+        valid_at=body.valid_at,
         include_superseded=body.include_superseded or False,
     )
 

@@ -1,0 +1,163 @@
+"""Properties of looking back, over random sequences of operations on both engines: undoing everything gives what was before,
+and every answer as of a time is what an oracle remembers of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from agent_memory_server.domain.filters import MemoryFilter, is_valid
+from agent_memory_server.domain.records import Memory
+from agent_memory_server.domain.search import SearchMode, SearchQuery
+from agent_memory_server.errors import NotFound
+from agent_memory_server.ports.stores import Stores
+from agent_memory_server.stores.redis import open_redis
+from tests.redis_server import running_redis
+from tests.services.compacting import Clock
+from tests.services.past import STEPS, TEXTS, Past, State, Step, content, open_past
+
+quickly = settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+sequences = st.lists(STEPS, min_size=1, max_size=12)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One opened engine; ``run`` gives each call a tenant of its own."""
+
+    past: Callable[[], Past]
+    runner: asyncio.Runner
+
+    def run(self, scenario: Callable[[Past], Awaitable[None]]) -> None:
+        async def body() -> None:
+            await scenario(self.past())
+
+        self.runner.run(body())
+
+
+@pytest.fixture(scope="module", params=["sqlite", "redis"])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Opened once for all examples."""
+    folder: Path = tmp_path_factory.mktemp("past")
+    if request.param == "sqlite":
+        yield from _engine(folder / "memory.db", None)
+        return
+    with running_redis(folder) as server:
+
+        async def opened(clock: Clock) -> Stores:
+            return await open_redis(server.url, now=clock)
+
+        yield from _engine(folder, opened)
+
+
+def _engine(path: Path, opened: Callable[[Clock], Awaitable[Stores]] | None) -> Iterator[Engine]:
+    with asyncio.Runner() as runner:
+        opening = open_past(path, opened=opened)
+        past = runner.run(opening.__aenter__())
+        yield Engine(past, runner)
+        runner.run(opening.__aexit__(None, None, None))
+
+
+@quickly
+@given(before=st.lists(STEPS, max_size=4), steps=sequences)
+@example(before=[("create", 0, 0), ("create", 2, 1)], steps=[("merge", 0, 0), ("undo", 0, 0), ("merge", 0, 0)])
+@example(before=[("create", 0, 1)], steps=[("move", 0, 1), ("edit", 0, 2), ("forget", 0, 0), ("undo", 1, 0)])
+def test_undoing_everything_gives_what_was_before(engine: Engine, before: list[Step], steps: list[Step]) -> None:
+    """Creates, edits, moves, merges, compaction, forgetting and undos in any order: taken back one by one, nothing is left of
+    them, and the undos themselves can be taken back."""
+
+    async def scenario(past: Past) -> None:
+        for step in before:
+            await past.take(step)
+        known = await past.operation_ids()
+        start = await past.state()
+        for step in steps:
+            await past.take(step)
+        end = await past.state()
+        made = (await past.operation_ids())[len(known) :]
+        await past.undo_all(made)
+        assert await past.state() == start
+        undone = (await past.operation_ids())[len(known) + len(made) :]
+        await past.undo_all(undone)
+        assert await past.state() == end
+
+    engine.run(scenario)
+
+
+def live(state: State, at: datetime) -> dict[str, Memory]:
+    """The oracle: which memories of a state a listing shows."""
+    return {
+        str(key): memory
+        for key, memory in state.items()
+        if memory.superseded_by is None and (memory.expires_at is None or memory.expires_at > at)
+    }
+
+
+@quickly
+@given(steps=sequences)
+@example(steps=[("create", 0, 1), ("move", 0, 1), ("edit", 0, 2), ("create", 0, 3), ("forget", 0, 0)])
+def test_what_the_store_knew_is_what_it_was(engine: Engine, steps: list[Step]) -> None:
+    """At every point: listing, search and by id as of then, for everybody and for one user, with and without ``valid_at``."""
+
+    async def scenario(past: Past) -> None:
+        await past.remember()
+        for step in steps:
+            await past.take(step)
+        for at, state in past.states:
+            for user in (None, "alice"):
+                await check(past, state, at, user, None)
+                await check(past, state, at, user, at - timedelta(minutes=2))
+        await check_by_id(past)
+
+    engine.run(scenario)
+
+
+async def check(past: Past, state: State, at: datetime, user: str | None, valid_at: datetime | None) -> None:
+    """One point: the listing in pages and the searches against the oracle."""
+    wanted = {
+        name: memory
+        for name, memory in live(state, at).items()
+        if user in (None, memory.scope.user_id) and (valid_at is None or is_valid(memory, valid_at))
+    }
+    criteria = MemoryFilter(selector=past.caller.selector(None, user), valid_at=valid_at)
+    listed: dict[str, Memory] = {}
+    cursor: str | None = None
+    while True:
+        page = await past.travel.list(criteria, as_of=at, limit=2, cursor=cursor)
+        assert page.total == len(wanted)
+        listed |= {str(each.key): content(each) for each in page.memories}
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert listed == wanted
+    for mode in SearchMode:
+        query = SearchQuery(text=TEXTS[0], mode=mode, limit=50)
+        found = await past.travel.search(criteria, query, as_of=at)
+        hits = {str(hit.memory.key): content(hit.memory) for hit in found.hits}
+        assert hits.items() <= wanted.items()
+        same = {name for name, memory in wanted.items() if memory.text == TEXTS[0]}
+        assert same <= hits.keys()
+
+
+async def check_by_id(past: Past) -> None:
+    """Every memory at every point by its id and owner, superseded ones too."""
+    keys = {key for _, state in past.states for key in state}
+    for at, state in past.states:
+        for key in keys:
+            try:
+                found = await past.travel.get(past.caller, memory_id=key.id, as_of=at, user_id=key.user_id)
+            except NotFound:
+                assert key not in state
+            else:
+                assert content(found) == state[key]
