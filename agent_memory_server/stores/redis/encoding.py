@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from agent_memory_server.domain.identity import Scope
@@ -24,6 +25,11 @@ from agent_memory_server.stores.values import (
 
 def from_json(text: str | bytes) -> Any:
     return json.loads(text)
+
+
+def from_plain_json(text: bytes) -> Any:
+    """The fast reader, for what holds no integer beyond 64 bits: what clients sent, and times."""
+    return orjson.loads(text)
 
 
 # -- index terms ------------------------------------------------------------------------------------------------------

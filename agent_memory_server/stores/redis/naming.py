@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 
 from agent_memory_server.domain.filters import TextFilter
 from agent_memory_server.domain.identity import Scope, ScopeSelector
@@ -56,6 +57,7 @@ def digest(*parts: str | None) -> str:
     return hashed.hexdigest()
 
 
+@lru_cache(maxsize=1_024)
 def tenant_digest(tenant: str) -> str:
     return digest(tenant)[:16]
 
@@ -65,6 +67,7 @@ def in_tenant(tenant: str, *parts: str) -> str:
     return f"{PREFIX}{tenant_digest(tenant)}:{':'.join(parts)}"
 
 
+@lru_cache(maxsize=4_096)
 def owner_digest(namespace: str | None, user_id: str | None) -> str:
     return digest(namespace, user_id)
 
@@ -96,14 +99,19 @@ def beside(handle: str, kind: str) -> str:
     return f"{PREFIX}{tenant}:{kind}:{found}"
 
 
+@lru_cache(maxsize=4_096)
+def _tags(namespace: str | None, user_id: str | None) -> tuple[str, ...]:
+    tags = ["t", "o" + owner_digest(namespace, user_id)]
+    if namespace is not None:
+        tags.append("n" + digest(namespace))
+    if user_id is not None:
+        tags.append("u" + digest(user_id))
+    return tuple(tags)
+
+
 def tags_of(scope: Scope) -> tuple[str, ...]:
     """Every selection that holds this owner scope, and the owner itself, as short texts."""
-    tags = ["t", "o" + owner_digest(scope.namespace, scope.user_id)]
-    if scope.namespace is not None:
-        tags.append("n" + digest(scope.namespace))
-    if scope.user_id is not None:
-        tags.append("u" + digest(scope.user_id))
-    return tuple(tags)
+    return _tags(scope.namespace, scope.user_id)
 
 
 def tag_of(selector: ScopeSelector) -> str:

@@ -17,7 +17,7 @@ from agent_memory_server.domain.records import MESSAGE_STRATEGY, EmbeddingStatus
 from agent_memory_server.ports.comparisons import Stage
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Argument
-from agent_memory_server.stores.redis.encoding import document_of, from_json, memory_of, terms_field
+from agent_memory_server.stores.redis.encoding import document_of, from_plain_json, memory_of, terms_field
 from agent_memory_server.stores.redis.scopes import register
 from agent_memory_server.stores.redis.transactions import ARRIVAL, Fields, Transaction, is_coming
 from agent_memory_server.stores.values import instant, micros, micros_or_none, terms_length, to_json
@@ -65,7 +65,7 @@ def memory_of_fields(values: Sequence[bytes | None]) -> Memory | None:
     document, accessed, accesses, embedding = values
     if document is None or accessed is None or accesses is None:
         return None
-    fields: dict[str, Any] = from_json(document)
+    fields: dict[str, Any] = from_plain_json(document)
     fields["last_accessed"] = int(accessed)
     fields["access_count"] = int(accesses)
     fields["embedding"] = "pending" if embedding is None else embedding.decode()
@@ -323,7 +323,9 @@ def with_due(transaction: Transaction, stored: Stored, due: str) -> Stored:
     if due:
         transaction.command("ZADD", due_key(stored.owner.tenant), 0, due_member(after))
     key = naming.memory_key(stored.handle)
-    transaction.put_row(key, {"due": due} if due else {}, known=_known(after), without=() if due else ("due",))
+    transaction.put_row(
+        key, {"due": due} if due else {}, known=_known(transaction, after), without=() if due else ("due",)
+    )
     return after
 
 
@@ -333,7 +335,7 @@ def touch_memory(transaction: Transaction, stored: Stored, *, at_us: int, counts
     memory = replace(stored.memory, last_accessed=instant(at_us), access_count=accesses)
     after = replace(stored, memory=memory)
     key = naming.memory_key(stored.handle)
-    transaction.put_row(key, {"la": at_us, "ac": accesses}, known=_known(after))
+    transaction.put_row(key, {"la": at_us, "ac": accesses}, known=_known(transaction, after))
     _changed(transaction, after)
     return after
 
@@ -361,7 +363,7 @@ def store_vector(transaction: Transaction, stored: Stored, embedded: Embedded) -
     fields["sp"] = ",".join(after.spaces)
     if after.embedding:
         fields["emb"] = after.embedding
-    transaction.put_row(naming.memory_key(stored.handle), fields, known=_known(after))
+    transaction.put_row(naming.memory_key(stored.handle), fields, known=_known(transaction, after))
     _changed(transaction, after)
     return after
 
@@ -374,7 +376,7 @@ def drop_vectors(transaction: Transaction, stored: Stored, tokens: set[str]) -> 
     fields: dict[str, Argument] = {"sp": ",".join(left)} if left else {}
     if not left:
         gone += ["sp", "emb"]
-    transaction.put_row(naming.memory_key(stored.handle), fields, known=_known(after), without=gone)
+    transaction.put_row(naming.memory_key(stored.handle), fields, known=_known(transaction, after), without=gone)
     _changed(transaction, after)
     return after
 
@@ -388,10 +390,10 @@ def space_token(model: str, dimensions: int, kind: str = TEXT_KIND) -> str:
     return "v" + naming.digest(model, str(dimensions), kind)
 
 
-def _known(stored: Stored) -> Fields:
+def _known(transaction: Transaction, stored: Stored) -> Fields:
     """How the hash reads in this transaction from now on."""
     known: Fields = {
-        "doc": to_json(document_of(stored.memory)).encode(),
+        "doc": transaction.encoded(stored.memory, lambda: to_json(document_of(stored.memory)).encode()),
         "la": str(micros(stored.memory.last_accessed)).encode(),
         "ac": str(stored.memory.access_count).encode(),
         "org": stored.origin.encode(),
@@ -410,7 +412,7 @@ def _known(stored: Stored) -> Fields:
 
 
 def _write(transaction: Transaction, stored: Stored, *, without: tuple[str, ...] = ()) -> None:
-    known = _known(stored)
+    known = _known(transaction, stored)
     fields: dict[str, Argument] = {name: known[name] for name in ("doc", "la", "ac", "org", "cpy", "terms")}
     if stored.due:
         fields["due"] = stored.due

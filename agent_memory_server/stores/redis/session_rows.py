@@ -19,7 +19,7 @@ from agent_memory_server.domain.sessions import Message, Session, SessionGuard, 
 from agent_memory_server.errors import InvalidInput, StaleRevision
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Argument, Link, Script
-from agent_memory_server.stores.redis.encoding import document_of, from_json, memory_of
+from agent_memory_server.stores.redis.encoding import document_of, from_plain_json, memory_of
 from agent_memory_server.stores.redis.intents import drop_row, row_key, session_subject, subject_key
 from agent_memory_server.stores.redis.scopes import register
 from agent_memory_server.stores.redis.transactions import Transaction
@@ -174,7 +174,7 @@ def _row_of(kept: Kept) -> str:
 
 
 def kept_of(seq: bytes | str, row: bytes) -> Kept:
-    values = from_json(row)
+    values = from_plain_json(row)
     message = Message(
         id=values[0],
         role=values[1],
@@ -196,8 +196,8 @@ async def read_messages(link: Link, scope: Scope, *command: Argument) -> tuple[H
         return None
     body, sequences, rows = rest
     return (
-        Head(**from_json(head)),
-        {} if body is None else from_json(body),
+        Head(**from_plain_json(head)),
+        {} if body is None else from_plain_json(body),
         [kept_of(seq, row) for seq, row in zip(sequences, rows, strict=True) if row is not None],
     )
 

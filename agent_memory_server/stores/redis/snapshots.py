@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from agent_memory_server.domain.filters import MemoryFilter
@@ -22,7 +21,7 @@ from agent_memory_server.domain.operations import Vector
 from agent_memory_server.domain.records import Memory, MemoryType
 from agent_memory_server.domain.search import Handle, KeywordCandidates, KeywordStatistics, VectorCandidates
 from agent_memory_server.domain.second_stage import Passage, Pool
-from agent_memory_server.stores.redis.encoding import count_of, token_of
+from agent_memory_server.stores.redis.encoding import count_of, from_plain_json, token_of
 from agent_memory_server.stores.redis.passages import passage_of
 from agent_memory_server.stores.redis.rows import PLAIN_FIELDS, is_spoken, memory_of_fields
 from agent_memory_server.stores.redis.transactions import ARRIVAL
@@ -73,7 +72,7 @@ def row_of(handle: str, values: Values, spaces: Sequence[str]) -> Row | None:
     document, accessed, accesses, embedding, terms, arrival, *vectors = values
     if document is None or accessed is None or accesses is None:
         return None
-    fields: dict[str, Any] = orjson.loads(document)
+    fields: dict[str, Any] = from_plain_json(document)
     if fields.get("superseded_by") is not None:
         return None
     expires = fields.get("expires_at")

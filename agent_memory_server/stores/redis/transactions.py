@@ -101,6 +101,8 @@ class Transaction:
         self._documents: dict[str, Any] = {}
         self._held: dict[str, bytes | None] = {}
         """The documents' bytes."""
+        self._encoded: dict[int, tuple[object, bytes]] = {}
+        """By identity; the things are held so that no other takes it."""
         self._made: dict[str, tuple[str, Any, int]] = {}
         self._rows: dict[str, Fields | None] = {}
         self._members: dict[str, set[str]] = {}
@@ -240,6 +242,13 @@ class Transaction:
         self._rows[new_key] = self._rows.get(key)
         self._rows[key] = None
         self.command("RENAME", key, new_key)
+
+    def encoded(self, thing: object, encode: Callable[[], bytes]) -> bytes:
+        """How a thing is written, once for all the writes of this transaction that hold it."""
+        found = self._encoded.get(id(thing))
+        if found is None:
+            found = self._encoded[id(thing)] = (thing, encode())
+        return found[1]
 
     # -- sets that a decision depends on
 
