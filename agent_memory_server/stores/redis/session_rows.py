@@ -12,11 +12,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.jobs import SESSION_INTENTS
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.sessions import Message, Session, SessionGuard, Strategy, Summarization, etag_of
 from agent_memory_server.errors import InvalidInput, StaleRevision
+from agent_memory_server.ports.working_memory import MessageRow
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Argument, Link, Script
 from agent_memory_server.stores.redis.encoding import document_of, from_plain_json, memory_of
@@ -190,16 +193,46 @@ def kept_of(seq: bytes | str, row: bytes) -> Kept:
 
 async def read_messages(link: Link, scope: Scope, *command: Argument) -> tuple[Head, Body, list[Kept]] | None:
     """The session with the messages that ``command`` names the sequences of, as of one moment; None without a session."""
+    found = await _read(link, scope, command)
+    if found is None:
+        return None
+    head, body, sequences, rows = found
+    return head, body, [kept_of(seq, row) for seq, row in zip(sequences, rows, strict=True) if row is not None]
+
+
+async def read_rows(link: Link, scope: Scope, *command: Argument) -> tuple[Head, Body, list[MessageRow]] | None:
+    """As ``read_messages``, the messages as rows to be written out: all are decoded at once."""
+    found = await _read(link, scope, command)
+    if found is None:
+        return None
+    head, body, _, rows = found
+    decoded: list[list[Any]] = from_plain_json(b"[" + b",".join(row for row in rows if row is not None) + b"]")
+    created = _moments([row[3] for row in decoded])
+    persisted = iter(_moments([row[5] for row in decoded if row[5] is not None]))
+    return (
+        head,
+        body,
+        [
+            (identity, role, content, at, name, None if stored is None else next(persisted), extracted == 1)
+            for (identity, role, content, _, name, stored, extracted, *_), at in zip(decoded, created, strict=True)
+        ],
+    )
+
+
+async def _read(
+    link: Link, scope: Scope, command: Sequence[Argument]
+) -> tuple[Head, Body, list[bytes], list[bytes | None]] | None:
     keys = SessionKeys(scope)
     head, *rest = await link.script(READ_MESSAGES, (keys.head, keys.body, keys.messages, *command))
     if head is None:
         return None
     body, sequences, rows = rest
-    return (
-        Head(**from_plain_json(head)),
-        {} if body is None else from_plain_json(body),
-        [kept_of(seq, row) for seq, row in zip(sequences, rows, strict=True) if row is not None],
-    )
+    return Head(**from_plain_json(head)), {} if body is None else from_plain_json(body), sequences, rows
+
+
+def _moments(micros_since_epoch: Sequence[int]) -> list[datetime]:
+    """In UTC, without saying so."""
+    return np.array(micros_since_epoch, dtype=np.int64).view("datetime64[us]").tolist()
 
 
 async def kept_messages(link: Link, keys: SessionKeys, sequences: Sequence[str | bytes]) -> list[Kept]:

@@ -19,6 +19,7 @@ from agent_memory_server.domain.sessions import (
     SessionListing,
     SessionPatch,
 )
+from agent_memory_server.ports.working_memory import MessageRow
 from agent_memory_server.stores.redis import naming, session_background, session_writes
 from agent_memory_server.stores.redis.connections import Argument, Link
 from agent_memory_server.stores.redis.encoding import from_json
@@ -31,6 +32,7 @@ from agent_memory_server.stores.redis.session_rows import (
     listing_key,
     position,
     read_messages,
+    read_rows,
     session_of,
 )
 from agent_memory_server.stores.redis.transactions import Transaction, transact
@@ -69,18 +71,24 @@ class RedisWorkingMemory:
         ][:limit]
 
     async def load(self, scope: Scope, /, *, now: datetime, recent_messages: int | None = None) -> Session | None:
-        keys = SessionKeys(scope)
-        command: tuple[Argument, ...] = ("ZRANGE", keys.live, 0, -1)
-        if recent_messages is not None:
-            last = max(0, recent_messages) - 1
-            command = ("ZREVRANGE", keys.recent, 0, last) if last >= 0 else ("ZRANGE", keys.recent, 1, 0)
-        found = await read_messages(self._link, scope, *command)
+        found = await read_messages(self._link, scope, *_live(scope, recent_messages))
         if found is None or not found[0].is_live(now):
             return None
         head, body, kept = found
         if recent_messages is not None:
             kept.reverse()
         return session_of(head, body, scope, tuple(each.message for each in kept))
+
+    async def load_rows(
+        self, scope: Scope, /, *, now: datetime, recent_messages: int | None = None
+    ) -> tuple[Session, Sequence[MessageRow]] | None:
+        found = await read_rows(self._link, scope, *_live(scope, recent_messages))
+        if found is None or not found[0].is_live(now):
+            return None
+        head, body, rows = found
+        if recent_messages is not None:
+            rows.reverse()
+        return session_of(head, body, scope, ()), rows
 
     async def replace(
         self,
@@ -264,3 +272,12 @@ class RedisWorkingMemory:
                 lambda transaction, scope=scope: session_writes.purge_expired_session(transaction, scope, now=now),
             )
         return purged
+
+
+def _live(scope: Scope, recent_messages: int | None) -> tuple[Argument, ...]:
+    """The command that names a session's live messages in order, or the newest of them, the latest first."""
+    keys = SessionKeys(scope)
+    if recent_messages is None:
+        return ("ZRANGE", keys.live, 0, -1)
+    last = max(0, recent_messages) - 1
+    return ("ZREVRANGE", keys.recent, 0, last) if last >= 0 else ("ZRANGE", keys.recent, 1, 0)
