@@ -41,7 +41,7 @@ run: $(INSTALLED) ## Start the REST server on http://127.0.0.1:8000 with the emb
 	@exec $(BIN)/agent-memory api
 
 test: $(VENV)/.dev ## Run every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadscope
 
 check: $(VENV)/.dev ## Lint, types, import contracts
 	@$(BIN)/ruff check .

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import SequenceMatcher
 from typing import Any
 
 from starlette.datastructures import FormData
@@ -15,35 +17,43 @@ from agent_memory_server.domain.identity import Permission, ScopeSelector
 from agent_memory_server.domain.records import Memory, MemoryType
 from agent_memory_server.domain.search import Hit, SearchMode, SearchQuery
 from agent_memory_server.errors import BadRequest, MemoryServerError, NotFound
+from agent_memory_server.services.history import Event, Origin, Outcome
 from agent_memory_server.services.memories import MemoryPatch
+from agent_memory_server.web import rendering
 from agent_memory_server.web.visits import OwnerQuery, PageRoute, Visit
 
 NEIGHBOURS = 6
-QUOTED_MAX = 50
+REVISIONS_SHOWN = 50
+DIFF_WORDS_MAX = 2_000
+"""Longer texts are shown whole, before and after: comparing takes time in the square of their words."""
+_WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 _NEIGHBOUR_TEXT_MAX = 4_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quoted:
-    """A message that a memory came from; ``text`` None: it is not there any more."""
+class Told:
+    """A revision as the page tells it. ``diffs``: by the field's name, pieces as (how, text): same, gone or new."""
 
-    id: str
-    role: str = ""
-    name: str | None = None
-    text: str | None = None
-    created_at: datetime | None = None
+    event: Event
+    diffs: Sequence[tuple[str, Sequence[tuple[str, str]]]]
 
 
 async def memory(visit: Visit) -> Response:
     found = await _found(visit)
+    history = await visit.app.history.history(
+        visit.caller, memory_id=found.id, limit=REVISIONS_SHOWN, after=visit.asked("after"), **_owner(found)
+    )
+    origin, outcome = history.origin or Origin(), history.outcome or Outcome()
     return visit.page(
         "memory.html",
         memory=found,
-        quoted=await _quoted(visit, found),
-        sources=await _others(visit, found, found.derived_from),
-        successor=await _successor(visit, found),
+        messages=origin.messages,
+        lost=[each for each in found.extracted_from or () if each not in {message.id for message in origin.messages}],
+        sources=origin.memories,
+        outcome=outcome,
         neighbours=await _neighbours(visit, found),
-        history=(),
+        events=[Told(event=each, diffs=_diffs(each)) for each in history.events],
+        next_events=history.next_cursor,
         types=[each.value for each in MemoryType],
         where=_where(found),
         saved=visit.asked("saved") == "1",
@@ -88,55 +98,6 @@ async def _found(visit: Visit) -> Memory:
     )
 
 
-async def _quoted(visit: Visit, found: Memory) -> Sequence[Quoted]:
-    """The very messages that it came from, as far as their session is still there."""
-    wanted = (found.extracted_from or ())[:QUOTED_MAX]
-    if not wanted or found.scope.session_id is None:
-        return ()
-    held: dict[str, Quoted] = {}
-    cursor: str | None = None
-    while len(held) < len(set(wanted)):
-        try:
-            page = await visit.app.working_memory.messages(
-                visit.caller,
-                session_id=found.scope.session_id,
-                limit=1_000,
-                cursor=cursor,
-                descending=True,
-                include_archived=True,
-                **_owner(found),
-            )
-        except NotFound:
-            break
-        held.update(
-            (each.id, Quoted(id=each.id, role=each.role, name=each.name, text=each.content, created_at=each.created_at))
-            for each in page.messages
-            if each.id in wanted
-        )
-        cursor = page.next_cursor
-        if cursor is None:
-            break
-    return [held.get(each, Quoted(id=each)) for each in wanted]
-
-
-async def _others(visit: Visit, found: Memory, ids: Sequence[str]) -> Sequence[Memory]:
-    """Other memories of the same owner; those that were deleted are left out."""
-    others: list[Memory] = []
-    for each in ids[:QUOTED_MAX]:
-        try:
-            others.append(await visit.app.memories.get(visit.caller, memory_id=each, **_owner(found)))
-        except NotFound:
-            continue
-    return others
-
-
-async def _successor(visit: Visit, found: Memory) -> Memory | None:
-    if found.superseded_by is None:
-        return None
-    others = await _others(visit, found, (found.superseded_by,))
-    return others[0] if others else None
-
-
 async def _neighbours(visit: Visit, found: Memory) -> Sequence[Hit]:
     """What is nearest by meaning among the same owner's memories; none while the embedding model does not answer."""
     selector = ScopeSelector(found.scope.tenant, found.scope.namespace, found.scope.user_id)
@@ -146,6 +107,35 @@ async def _neighbours(visit: Visit, found: Memory) -> Sequence[Hit]:
     except MemoryServerError:
         return ()
     return [hit for hit in page.hits if hit.memory.key != found.key][:NEIGHBOURS]
+
+
+def _diffs(event: Event) -> Sequence[tuple[str, Sequence[tuple[str, str]]]]:
+    """What changed, word by word. A revision that made the memory, or removed it, has nothing to compare."""
+    if event.revision.before is None or event.revision.after is None:
+        return ()
+    return [(each.name.replace("_", " "), _pieces(_said(each.before), _said(each.after))) for each in event.changes]
+
+
+def _said(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return rendering.moment(value)
+    return value if isinstance(value, str) else rendering.pretty(value)
+
+
+def _pieces(before: str, after: str) -> Sequence[tuple[str, str]]:
+    old, new = _WORDS.findall(before), _WORDS.findall(after)
+    if max(len(old), len(new)) > DIFF_WORDS_MAX:
+        return [("gone", before), ("new", after)]
+    pieces: list[tuple[str, str]] = []
+    for tag, first, last, start, end in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if tag == "equal":
+            pieces.append(("same", "".join(old[first:last])))
+            continue
+        pieces += [("gone", "".join(old[first:last]))] if last > first else []
+        pieces += [("new", "".join(new[start:end]))] if end > start else []
+    return pieces
 
 
 def _patch(found: Memory, form: FormData) -> MemoryPatch:

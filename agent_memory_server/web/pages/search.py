@@ -61,7 +61,7 @@ async def _found(visit: Visit, text: str, asked: dict[str, Any]) -> dict[str, An
     if expected is None:
         found = await explaining.explained(criteria, query)
     else:
-        found = await explaining.expected(visit.selector(), criteria, query, [expected])
+        found = await explaining.expected(criteria, query, [expected])
     parts = [abs(part.contribution) for each in found.explanations for part in each.parts]
     return {
         "found": found,
