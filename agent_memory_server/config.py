@@ -60,6 +60,16 @@ class Settings(BaseSettings):
         description="strict: Redis answers a write when it is in its append-only file on disk (WAITAOF). SQLite always does.",
     )
 
+    redisvl_index_name: str = Field(
+        default="memory_records", description="The reference server's index of memories, for `migrate-memories`."
+    )
+    redisvl_index_prefix: str = Field(
+        default="memory_idx", description="How its keys of memories began. Indexes that it made are found anyhow."
+    )
+    working_memory_index_name: str = Field(
+        default="working_memory_idx", description="Its index of sessions, which `migrate-memories --prune` removes."
+    )
+
     # -- background work
     use_docket: bool = Field(
         default=True,
@@ -326,13 +336,6 @@ WITHOUT_EFFECT: Mapping[str, str] = {
     "TOPIC_MODEL": "topics are found by FAST_MODEL, or by rules without a model",
     "TOPIC_MODEL_SOURCE": "topics are found by FAST_MODEL, or by rules without a model",
     "WORKING_MEMORY_INDEX_PREFIX": "the reference server's keys never followed it",
+    "WORKING_MEMORY_MIGRATION_COMPLETE": "migrate-memories looks at the form of each session itself",
 }
 """Settings of the reference server that mean nothing here, with what to do instead; named at start when somebody sets them."""
-
-NOT_YET = frozenset(
-    """
-    REDISVL_INDEX_NAME REDISVL_INDEX_PREFIX
-    WORKING_MEMORY_INDEX_NAME WORKING_MEMORY_MIGRATION_COMPLETE
-    """.split()  # noqa: SIM905 - half a hundred quoted names read worse
-)
-"""Settings of the reference server whose features this version does not have yet; named at start like ``WITHOUT_EFFECT``."""

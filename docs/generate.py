@@ -26,7 +26,7 @@ _GROUP_COMMENT = "    # -- "
 
 
 def settings_page() -> str:
-    from agent_memory_server.config import NOT_YET, WITHOUT_EFFECT, Settings
+    from agent_memory_server.config import WITHOUT_EFFECT, Settings
 
     lines = [
         "# Settings",
@@ -51,12 +51,6 @@ def settings_page() -> str:
         "| variable | why |",
         "| --- | --- |",
         *(f"| `{name}` | {_cell(why)} |" for name, why in sorted(WITHOUT_EFFECT.items())),
-        "",
-        "## Settings of the reference server whose features are not here yet",
-        "",
-        "They are named at start as well, and are without effect in this version:",
-        "",
-        textwrap.fill(", ".join(f"`{name}`" for name in sorted(NOT_YET)) + ".", 120, break_long_words=False),
     ]
     return "\n".join(lines) + "\n"
 

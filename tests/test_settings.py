@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agent_memory_server.config import NOT_YET, WITHOUT_EFFECT, Settings
+from agent_memory_server.config import WITHOUT_EFFECT, Settings
 from tests.server_process import ServerProcess
 from tests.setting_proofs import authentication, background, language, memory, models, serving, upkeep
 
@@ -43,20 +43,19 @@ async def test_changing_a_setting_changes_behaviour(name: str, tmp_path: Path) -
 
 
 def test_a_setting_is_either_read_or_named_as_without_effect() -> None:
-    """What the server reads is not in the lists of what it does not read."""
+    """What the server reads is not in the list of what it does not read."""
     read = {name.upper() for name in Settings.model_fields}
-    assert not read & (WITHOUT_EFFECT.keys() | NOT_YET)
-    assert not WITHOUT_EFFECT.keys() & NOT_YET
+    assert not read & WITHOUT_EFFECT.keys()
 
 
 def test_settings_without_effect_are_named_at_start(tmp_path: Path) -> None:
     """From the environment and from .env, each with the reason; values, which may be secrets, are not shown."""
     (tmp_path / ".env").write_text("auth0_client_secret=hush\nSLOW_MODEL=\n", encoding="utf-8")
-    environment = {"REDISVL_DISTANCE_METRIC": "L2", sorted(NOT_YET)[0]: "hush"}
+    environment = {"REDISVL_DISTANCE_METRIC": "L2", "TOPIC_MODEL": "hush"}
     with ServerProcess(tmp_path / "data", environment=environment) as server:
         server.stop()
         named = [line for line in server.log.splitlines() if "this setting has no effect" in line]
     assert len(named) == 3
-    for name in ("AUTH0_CLIENT_SECRET", "REDISVL_DISTANCE_METRIC", sorted(NOT_YET)[0]):
+    for name in ("AUTH0_CLIENT_SECRET", "REDISVL_DISTANCE_METRIC", "TOPIC_MODEL"):
         assert any(f'"{name}"' in line for line in named)
     assert "hush" not in "".join(named)

@@ -13,10 +13,12 @@ from typing import Any
 import click
 
 from agent_memory_server.cli.api import api
+from agent_memory_server.cli.copy import copy
 from agent_memory_server.cli.delete import delete
 from agent_memory_server.cli.import_conversation import import_conversation
 from agent_memory_server.cli.mcp import mcp
 from agent_memory_server.cli.migrate_memories import migrate_memories
+from agent_memory_server.cli.migrate_working_memory import migrate_working_memory
 from agent_memory_server.cli.rebuild_index import rebuild_index
 from agent_memory_server.cli.schedule_task import schedule_task
 from agent_memory_server.cli.search import search
@@ -63,6 +65,8 @@ for command in (
     tasks,
     rebuild_index,
     migrate_memories,
+    migrate_working_memory,
+    copy,
     token,
     version,
 ):

@@ -66,11 +66,9 @@ def name_settings_without_effect() -> None:
     import structlog
     from dotenv import dotenv_values
 
-    from agent_memory_server.config import NOT_YET, WITHOUT_EFFECT
+    from agent_memory_server.config import WITHOUT_EFFECT
 
     log = structlog.stdlib.get_logger(__name__)
     given = {name.upper() for name, value in {**dotenv_values(".env"), **os.environ}.items() if value}
     for name in sorted(given & WITHOUT_EFFECT.keys()):
         log.warning("this setting has no effect", setting=name, reason=WITHOUT_EFFECT[name])
-    for name in sorted(given & NOT_YET):
-        log.warning("this setting has no effect", setting=name, reason="its feature is not in this version yet")

@@ -29,6 +29,11 @@ def chosen_model(model: str | None, *, openai_api_key: str | None) -> str:
     return OPENAI_DEFAULT if openai_api_key else BUNDLED
 
 
+def is_remote(name: str) -> bool:
+    """Whether a chosen model answers at an endpoint, and not in this process."""
+    return name != BUNDLED and not name.startswith(("wordllama/", "local:", *(f"{extra}/" for extra in _EXTRAS)))
+
+
 async def open_embedder(
     model: str | None = None, *, openai_api_key: str | None = None, openai_api_base: str | None = None
 ) -> Embedder:

@@ -182,7 +182,9 @@ class TransferService:
         noted: dict[str, str] = {}
         writing: list[tuple[Item, str, Record | None]] = []
         for (item, mark, before), standing in zip(due, there, strict=True):
-            verdict = await self._verdict(mark, before, standing)
+            # The same work is asked for there already: that is all that there is to carry.
+            asked = kind is Kind.WORK and before is None and standing is not None
+            verdict = "note" if asked else await self._verdict(mark, before, standing)
             if verdict == "write":
                 writing.append((item, mark, standing))
             elif verdict == "note":
@@ -252,6 +254,13 @@ class TransferService:
             if after is None:
                 return
 
+    async def are_carried(self, kind: Kind, items: Sequence[Item]) -> Sequence[bool]:
+        """Which of these were carried in exactly their present state."""
+        known = await self._ledger.marks(self._transfer, kind.value, [item.ref for item in items])
+        return [
+            before is not None and await self._mark(item) == before for item, before in zip(items, known, strict=True)
+        ]
+
     # -- verifying
 
     async def verify(self, *, kinds: Sequence[Kind], tell: Tell) -> VerificationReport:
@@ -284,6 +293,9 @@ class TransferService:
                     comparison.gone += 1
                 else:
                     comparison.problem(f"{item.ref}: not in the target")
+                continue
+            if kind is Kind.WORK:
+                comparison.equal += 1
                 continue
             wanted, held = await self._mark(item), await self._target.mark(standing)
             if content_of(wanted) == content_of(held):

@@ -55,7 +55,7 @@ async def open_redis(
     Raises ConfigurationError (cannot be reached, wrong credentials, not a Redis, no search engine, too old, another
     application's), StoreTooNew, or StoreUnavailable; nothing is written then.
     """
-    link = await _linked(url, strict=strict)
+    link = await linked(url, strict=strict)
     index = Index(link)
     token_key = b""
     try:
@@ -105,14 +105,25 @@ REFERENCE_DATA = (
 
 async def state_of(url: str, *, queue_name: str = QUEUE_NAME) -> State:
     """Whose data is there; changes nothing. Raises as ``open_redis`` does."""
-    link = await _linked(url)
+    link = await linked(url)
     try:
         return (await occupied_by(link, queue_name=queue_name))[0]
     finally:
         await link.close()
 
 
-async def _linked(url: str, *, strict: bool = False) -> Link:
+async def run_id_of(url: str) -> str:
+    """What tells one running Redis from every other. Raises as ``open_redis`` does."""
+    link = await linked(url)
+    try:
+        return str((await link.raw("INFO", "server"))["run_id"])
+    except exceptions.RedisError as error:
+        raise failures.translated(error) from error
+    finally:
+        await link.close()
+
+
+async def linked(url: str, *, strict: bool = False) -> Link:
     """A link to a Redis that can hold our data."""
     link = Link(url, strict=strict)
     try:

@@ -29,12 +29,15 @@ async def begin_migration(link: Link, *, queue_name: str) -> None:
         raise failures.translated(error) from error
 
 
-async def finish_migration(link: Link) -> None:
+async def finish_migration(url: str) -> None:
     """Everything is here: who waits is served from now on."""
+    link = Link(url)
     try:
         await link.raw("DEL", naming.MIGRATING)
     except exceptions.RedisError as error:
         raise failures.translated(error) from error
+    finally:
+        await link.close()
 
 
 def wait_for_migration(link: Link, lift: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:

@@ -6,6 +6,7 @@ from their beginning to their end, and need no search index.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -29,6 +30,8 @@ _KINDS = tuple(Kind)
 _STEPS_MAX = 50
 """Looks at the key space before a portion without records is given back."""
 _RARE_STEP = 1_000
+_REMOVED_AT_ONCE = 50
+LEFTOVER_KEYS = ("summary_view:index", "auth_tokens:list", *sorted(sessions.STATUS_KEYS))
 _LIMIT_S = 30.0
 """How long one answer may take: a session can be many megabytes."""
 _EXCERPT = 200
@@ -72,6 +75,10 @@ class ReferenceSource:
     @property
     def kinds(self) -> Sequence[Kind]:
         return _KINDS
+
+    def read_as(self, reading: Reading) -> None:
+        """From now on: how an earlier run read, so that the same bytes give the same records."""
+        self._reading = reading
 
     async def count(self, kind: Kind, /) -> int:
         """Keys of this kind when the transfer began: records that cannot be read are among them."""
@@ -274,6 +281,61 @@ class ReferenceSource:
 
     async def _token(self, ref: str, raw: Raw) -> Item | None:
         return Item(ref, layout.decode_token(ref[len(TOKENS) :], _string(raw), self._reading))
+
+    # -- removing
+
+    async def remove(
+        self, kind: Kind, refs: Sequence[str], is_carried: Callable[[Sequence[Item]], Awaitable[Sequence[bool]]]
+    ) -> int:
+        """Delete those keys whose records ``is_carried`` approves, as they stand at that very moment."""
+        try:
+            removed = 0
+            nodes = await self._nodes()
+            # On a cluster a watch cannot span slots.
+            step = _REMOVED_AT_ONCE if len(nodes) == 1 else 1
+            for first in range(0, len(refs), step):
+                keys = [ref.encode("utf-8", "surrogateescape") for ref in refs[first : first + step]]
+                for node in nodes:
+                    removed += await self._remove_at(node, kind, keys, is_carried)
+            return removed
+        except (exceptions.RedisError, OSError) as error:
+            raise failures.translated(error) from error
+
+    async def _remove_at(
+        self,
+        node: Redis,
+        kind: Kind,
+        keys: Sequence[bytes],
+        is_carried: Callable[[Sequence[Item]], Awaitable[Sequence[bool]]],
+    ) -> int:
+        async with node.pipeline(transaction=True) as pipeline:
+            try:
+                await pipeline.watch(*keys)
+                items = [each for each in await self._items(kind, keys) if isinstance(each, Item)]
+                carried = await is_carried(items) if items else ()
+                going = [item.ref for item, is_there in zip(items, carried, strict=True) if is_there]
+                if not going:
+                    return 0
+                pipeline.multi()
+                pipeline.unlink(*(ref.encode("utf-8", "surrogateescape") for ref in going))
+                return int((await pipeline.execute())[0])
+            except exceptions.WatchError:
+                return 0  # written to at this moment: it stays, and the next run looks at it again
+            except exceptions.MovedError:
+                return 0  # another node has it
+
+    async def remove_leftovers(self, indexes: Sequence[str]) -> None:
+        """The lists, timers and search indexes that go with records which are gone."""
+        try:
+            for node in await self._nodes():
+                for pattern in ("extraction_pending:*", "extraction_debounce:*", *LEFTOVER_KEYS):
+                    async for key in node.scan_iter(match=pattern, count=_RARE_STEP):  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+                        await node.unlink(key)  # pyright: ignore[reportUnknownArgumentType]
+            for name in indexes:
+                with contextlib.suppress(exceptions.ResponseError):
+                    await self._link.raw("FT.DROPINDEX", name)
+        except (exceptions.RedisError, OSError) as error:
+            raise failures.translated(error) from error
 
 
 async def _values_at(node: Redis, keys: Sequence[bytes]) -> dict[bytes, Raw]:

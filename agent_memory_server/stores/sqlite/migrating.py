@@ -38,7 +38,7 @@ def prepare(path: Path) -> Path:
     """
     path = path.absolute()
     _prepare_place(path)
-    _refuse_foreign(path)
+    refuse_foreign(path)
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         try:
@@ -84,7 +84,7 @@ def _prepare_place(path: Path) -> None:
     os.close(descriptor)
 
 
-def _refuse_foreign(path: Path) -> None:
+def refuse_foreign(path: Path) -> None:
     """Look at the header's bytes before SQLite interprets anything, as that could already touch a foreign file.
 
     They are read through SQLite's own descriptor: closing another one would drop this process's locks on the file.
