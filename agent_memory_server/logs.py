@@ -1,4 +1,4 @@
-"""Logging: JSON lines on stderr, never memory text or secrets at any level above DEBUG."""
+"""Logging: JSON lines on stderr, at no level with memory text or secrets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from typing import Any, cast
 
 import structlog
 
+_NOISY = (
+    *("docket", "httpx", "httpx2", "httpcore", "httpcore2", "urllib3", "hpack", "redis"),
+    *("openai", "anthropic", "boto3", "botocore", "LiteLLM", "litellm"),
+)
+"""Libraries that log each request: addresses at INFO, and at DEBUG what is sent, which is memory text and keys. Our own lines
+say what an operator needs."""
 _QUOTING = ("mcp", "sse_starlette")
 """Libraries whose messages hold what clients sent."""
 
@@ -40,8 +46,7 @@ def configure_logging(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # Their INFO lines are one a request and hold addresses; our own say what an operator needs.
-    for noisy in ("docket", "httpx", "httpcore", "openai", *_QUOTING):
+    for noisy in (*_NOISY, *_QUOTING):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
 
 

@@ -12,7 +12,7 @@ KEYS = {"token", "description", "created_at", "expires_at", "hash"}
 
 
 def test_a_token_is_printed_once(terminal: CommandLine) -> None:
-    """An empty store says so. Scripts get the keys they know; lists and the data hold the hash alone, which is masked for people."""
+    """Scripts get the keys they know; lists and the data hold the hash alone, which people see masked. No token: it says so."""
     assert terminal.done("token", "list") == "No tokens found.\n"
     made = json.loads(terminal.done("token", "add", "-d", "ci", "-e", "30", "--format", "json"))
     assert made.keys() >= KEYS

@@ -152,7 +152,14 @@ class World:
         view = {"name": party.canary, "source": "long_term", "group_by": ["session_id"], "prompt": party.canary}
         made = done(client.post("/v1/summary-views", json=view))
         done(client.post(f"/v1/summary-views/{made['id']}/run", json={"task_id": task}))
-        for kind, identifier in (("session", session), ("memory", memory), ("task", task), ("view", made["id"])):
+        operation = done(client.get(f"/v1/long-term-memory/{memory}/history"))["revisions"][0]["operation_id"]
+        for kind, identifier in (
+            ("session", session),
+            ("memory", memory),
+            ("task", task),
+            ("view", made["id"]),
+            ("operation", operation),
+        ):
             self.targets[party.name, kind] = identifier
 
     def state(self, party: Party) -> list[Any]:
@@ -194,23 +201,24 @@ def done(response: httpx.Response) -> Any:
     return response.json()
 
 
-def add_tokens(folder: Path, all_parties: list[Party], **settings: Any) -> None:
+async def put_tokens(folder: Path, all_parties: list[Party], **settings: Any) -> None:
     """Put the parties' tokens into the store that a server will open."""
+    async with open_app(settings_of(folder, **settings)) as app:
+        for party in all_parties:
+            await app.access_tokens.add(
+                description=party.name,
+                actor="test",
+                token=party.token,
+                tenant=party.tenant,
+                namespace=party.namespace,
+                user_id=party.user_id,
+                permissions=party.permissions,
+            )
 
-    async def add() -> None:
-        async with open_app(settings_of(folder, **settings)) as app:
-            for party in all_parties:
-                await app.access_tokens.add(
-                    description=party.name,
-                    actor="test",
-                    token=party.token,
-                    tenant=party.tenant,
-                    namespace=party.namespace,
-                    user_id=party.user_id,
-                    permissions=party.permissions,
-                )
 
-    asyncio.run(add())
+def add_tokens(folder: Path, all_parties: list[Party], **settings: Any) -> None:
+    """The same for what does not run on an event loop."""
+    asyncio.run(put_tokens(folder, all_parties, **settings))
 
 
 def credential_world(folder: Path, *, storage_url: str | None = None) -> Iterator[World]:

@@ -6,6 +6,7 @@ without a credential nothing answers; a credential that may only read changes no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,10 +23,12 @@ from tests.contract.scope_matrix.recipes import (
     Recipe,
 )
 from tests.contract.scope_matrix.test_scope_matrix import METHODS, fingerprint
+from tests.problem_details import assert_problem
 
 ALL_RECIPES: Mapping[str, Recipe] = {
     f"{method} {path}": recipe for (method, path), recipe in {**RECIPES, **CREDENTIAL_RECIPES}.items()
 }
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 AIMED = [name for name, recipe in ALL_RECIPES.items() if recipe.target]
 
 
@@ -57,11 +60,10 @@ def test_without_a_credential_nothing_answers(world: World, live: dict[tuple[str
     bodies: set[str] = set()
     for method, path in live.keys() - UNSCOPED:
         for identifier in (world.target(world.owners[0], "session"), "absent", "x" * 600):
-            url = path
-            for name in ("session_id", "memory_id", "view_id", "task_id"):
-                url = url.replace(f"{{{name}}}", identifier)
-            answer = world.client.request(method, url, content=b"{not json")
-            assert answer.status_code == 401, f"{method} {path}: {answer.text}"
+            url = re.sub(r"\{\w+\}", identifier, path)
+            answer = world.client.request(method, url, content=b"{not json", headers={"traceparent": TRACEPARENT})
+            assert_problem(answer, 401)
+            assert TRACEPARENT.split("-")[1] in answer.headers["traceparent"]
             assert answer.headers["www-authenticate"] == "Bearer"
             bodies.add(answer.json()["detail"])
     assert bodies == {"Missing authorization header"}
@@ -131,7 +133,7 @@ def test_a_credential_does_only_what_it_may(world: World, live: dict[tuple[str, 
                     method, path.replace("{", "").replace("}", ""), headers=world.reader.headers, content=b"{not json"
                 ),
             ):
-                assert response.status_code == 403, f"{method} {path}: {response.text}"
+                assert_problem(response, 403)
                 assert f'scope="memory:{permission}"' in response.headers["www-authenticate"]
                 answers.add(response.json()["detail"])
     assert len(answers) == 2
