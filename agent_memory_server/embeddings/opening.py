@@ -2,7 +2,7 @@
 
 (unset)                    text-embedding-3-small when an OpenAI key is set, else wordllama
 wordllama                  bundled weights, in this process, nothing downloaded
-local:/path                a sentence-transformer folder, in this process
+local:/path                a sentence-transformer folder, in this process: the extra ``local``
 fastembed/NAME             an extra: downloads its weights once
 sentence-transformers/NAME an extra: downloads its weights once
 anything else              a model of the OpenAI-compatible endpoint
@@ -44,6 +44,10 @@ async def open_embedder(
 
         return await asyncio.to_thread(WordLlamaEmbedder.load)
     if name.startswith("local:"):
+        if find_spec("tokenizers") is None or find_spec("safetensors") is None:
+            raise ConfigurationError(
+                f"EMBEDDING_MODEL={name} needs two packages more: pip install 'agent-memory-server[local]'"
+            )
         from agent_memory_server.embeddings.sentence_transformer import SentenceTransformerEmbedder
 
         return await asyncio.to_thread(SentenceTransformerEmbedder.load, name.removeprefix("local:"))

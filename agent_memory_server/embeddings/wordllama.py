@@ -1,27 +1,29 @@
 """The bundled model: wordllama's 256-dimensional token vectors, pooled in this process. No network, no download.
 
-Only the two data files of the ``wordllama`` package are read, never its code, which would import an HTTP client, validate
-training configurations and configure logging (half a second and 40 MB). A text's vector is the mean of its tokens'.
+Only the two data files of the ``wordllama`` package are read, never its code: they are beside this module where it was installed
+from a wheel (``hatch_build.py`` puts them there), else in the package itself. A text's vector is the mean of its tokens'.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
-from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariableType]
-from tokenizers import Tokenizer
 
 from agent_memory_server.domain.operations import Vector
 from agent_memory_server.embeddings.spans import encodable, token_weights
+from agent_memory_server.embeddings.subwords import Subwords
 from agent_memory_server.errors import ConfigurationError
 from agent_memory_server.ports.embedder import WeightedSpan
 
 MODEL = "wordllama/l2_supercat_256"
+_BESIDE = Path(__file__).parent / "bundled"
 _WEIGHTS = Path("weights") / "l2_supercat_256.safetensors"
 _TOKENIZER = Path("tokenizers") / "l2_supercat_tokenizer_config.json"
 
@@ -30,31 +32,26 @@ _INLINE_CHARACTERS_MAX = 50_000
 
 
 class WordLlamaEmbedder:
-    """Safe for use from several threads: the tokenizer and the table are only read."""
+    """Safe for use from several threads: the vocabulary and the table are only read."""
 
     model = MODEL
     is_local = True
 
-    def __init__(self, tokenizer: Tokenizer, table: NDArray[np.float16]) -> None:
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        self._tokenizer = tokenizer
+    def __init__(self, subwords: Subwords, table: NDArray[np.float16]) -> None:
+        self._subwords = subwords
         self._table = table
-        self._known = _known_tokens(tokenizer, len(table))
+        self._known = np.array(subwords.known(len(table)), dtype=np.bool_)
 
     @classmethod
     def load(cls) -> WordLlamaEmbedder:
-        """Read the files. Raises ConfigurationError when the package or one of its files is missing or broken."""
-        package = find_spec("wordllama")
-        if package is None or not package.submodule_search_locations:
-            raise ConfigurationError("EMBEDDING_MODEL=wordllama needs the package wordllama, which is not installed")
-        folder = Path(package.submodule_search_locations[0])
+        """Read the files. Raises ConfigurationError when they are missing or broken."""
+        folder = _folder()
         try:
-            tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
-            table = load_file(folder / _WEIGHTS)["embedding.weight"].astype(np.float16, copy=False)
-        except Exception as error:  # tokenizers raises nothing narrower
-            raise ConfigurationError("the weights of the wordllama package cannot be read: reinstall it") from error
-        return cls(tokenizer, table)
+            subwords = Subwords.of_file(orjson.loads((folder / _TOKENIZER).read_bytes()))
+            table = _table(folder / _WEIGHTS)
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ConfigurationError("the files of the bundled embedding model cannot be read: reinstall") from error
+        return cls(subwords, table)
 
     async def embed(self, texts: Sequence[str], /, *, is_query: bool = False) -> Sequence[Vector | None]:  # noqa: ARG002 - the port's
         """None for a text without any token that the model knows (emoji alone, scripts beyond its vocabulary)."""
@@ -69,14 +66,14 @@ class WordLlamaEmbedder:
         return [self.embed_one(text) for text in texts]
 
     async def embed_weighted(self, text: str, spans: Sequence[WeightedSpan], /) -> Vector | None:
-        encoding = self._tokenizer.encode(encodable(text), add_special_tokens=False)
-        if not encoding.ids:
+        placed = self._subwords.placed(encodable(text))
+        if not placed:
             return None
-        return self._pooled(np.asarray(encoding.ids, dtype=np.int64), token_weights(text, spans, encoding.offsets))
+        ends = [(0, each.last + 1) for each in placed]
+        return self._pooled(np.array([each.id for each in placed], dtype=np.int64), token_weights(text, spans, ends))
 
     def embed_one(self, text: str) -> Vector | None:
-        ids = np.asarray(self._tokenizer.encode(encodable(text), add_special_tokens=False).ids, dtype=np.int64)
-        return self._pooled(ids, None)
+        return self._pooled(np.array(self._subwords.ids(encodable(text)), dtype=np.int64), None)
 
     def _pooled(self, ids: NDArray[np.int64], weights: Vector | None) -> Vector | None:
         known = self._known[ids]
@@ -95,13 +92,29 @@ class WordLlamaEmbedder:
         """Nothing is held open."""
 
 
-def _known_tokens(tokenizer: Tokenizer, size: int) -> NDArray[np.bool_]:
-    """Which tokens stand for text: not the control tokens, a bare space, or the raw bytes of what is not in the vocabulary."""
-    known = np.ones(size, dtype=np.bool_)
-    for token, identity in tokenizer.get_vocab(with_added_tokens=True).items():
-        if identity < size and (token.startswith("<0x") or token in ("<unk>", "<s>", "</s>") or not token.strip("▁")):
-            known[identity] = False
-    return known
+def _folder() -> Path:
+    if _BESIDE.is_dir():
+        return _BESIDE
+    package = find_spec("wordllama")
+    if package is None or not package.submodule_search_locations:
+        raise ConfigurationError(
+            "the files of the bundled embedding model are missing: install this server with pip, which brings them, "
+            "or the package wordllama beside it"
+        )
+    return Path(package.submodule_search_locations[0])
+
+
+def _table(path: Path) -> NDArray[np.float16]:
+    """The only tensor of a safetensors file: eight bytes say how long the description is, which says where the numbers are.
+
+    The file stays where it is, and what of it is used comes into memory by itself."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        tensor = json.loads(file.read(length))["embedding.weight"]
+    if tensor["dtype"] != "F16":
+        raise ValueError(f"the vectors are {tensor['dtype']}, not F16")
+    begin, _ = tensor["data_offsets"]
+    return np.memmap(path, dtype="<f2", mode="r", offset=8 + length + begin, shape=tuple(tensor["shape"]))
 
 
 def _portions(texts: Sequence[str]) -> list[list[str]]:
