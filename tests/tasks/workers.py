@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sysconfig
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -21,7 +22,15 @@ STOP_TIMEOUT_S = 10.0
 class WorkerProcess:
     """One worker; use as a context manager. ``kill`` and ``start`` may be repeated."""
 
-    def __init__(self, folder: Path, environment: dict[str, str], *, plain: bool, queue_name: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environment: dict[str, str],
+        *,
+        plain: bool,
+        queue_name: str,
+        arguments: Sequence[str] = ("task-worker", "--concurrency", "5", "--redelivery-timeout", "2"),
+    ) -> None:
         self._folder = folder
         self._environment = environment
         self._log = folder / f"worker-{id(self)}.log"
@@ -30,7 +39,7 @@ class WorkerProcess:
             "--tasks", "agent_memory_server.docket_tasks:task_collection",
             "--docket", queue_name, "--concurrency", "5", "--redelivery-timeout", "2s",
         ]  # fmt: skip
-        ours = [command(), "task-worker", "--concurrency", "5", "--redelivery-timeout", "2"]
+        ours = [command(), *arguments]
         self._command = docket if plain else ours
         self._process: subprocess.Popen[bytes] | None = None
 
