@@ -96,3 +96,12 @@ def test_hybrid_does_not_lose_on_other_kinds_of_text() -> None:
         check=False,
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+def test_soak_ends_with_nothing_failed_and_nothing_pending(tmp_path: Path) -> None:
+    """Every kind of request of the mixed load is answered well, and the background ends."""
+    arguments = ("--minutes", "0.05", "--memories", "200", "--users", "10", "--rate", "60")
+    found = _run(tmp_path, "benchmarks.soak", *arguments)
+    assert set(found["kinds"]) == {"append", "search", "list", "create", "prompt", "get"}
+    assert (found["errors"], found["fill_errors"]) == ({}, {})
+    assert found["samples"][0]["server_bytes"] > 0
