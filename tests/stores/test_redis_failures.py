@@ -248,6 +248,8 @@ async def test_a_read_only_replica_says_so(server: RedisServer, stores: Stores) 
     tell(server, "REPLICAOF", "127.0.0.1", "1")
     with pytest.raises(StoreUnavailable):
         await stores.memories.commit(operation(put(memory("a"))))
+    said = {check.name: check.detail for check in await stores.engine.checks() if not check.ok}
+    assert "name the master" in said["store-write"]
     tell(server, "REPLICAOF", "NO", "ONE")
     await back(lambda: stores.memories.commit(operation(put(memory("a")))))
 

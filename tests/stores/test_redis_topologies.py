@@ -18,6 +18,8 @@ from agent_memory_server.ports.stores import Stores
 from agent_memory_server.queues.addresses import docket_url
 from agent_memory_server.redis_addresses import Topology, parse_address
 from agent_memory_server.stores.redis import open_redis
+from agent_memory_server.stores.redis.suitability import check_server
+from tests.cli.commands import CommandLine
 from tests.contract.stores.making import T0, memory, operation, put, selector
 from tests.redis_server import RedisServer, running_redis
 from tests.redis_topologies import await_copied, running_cluster, running_watched, tell, tls_before
@@ -169,6 +171,24 @@ async def test_the_documented_user_suffices(tmp_path: Path) -> None:
                     client.execute_command(*command)  # pyright: ignore[reportUnknownMemberType]
         with pytest.raises(ConfigurationError, match="refuses the user name or password"):
             await open_redis(place.replace("CHANGE-ME", "wrong"), now=lambda: T0)
+
+
+def test_a_redis_that_is_too_old_is_refused() -> None:
+    """By the version that it tells."""
+    check_server({"redis_version": "7.4.0"}, Topology.SINGLE, "here")
+    with pytest.raises(ConfigurationError, match=r"is 6\.2: version 7\.4 or newer is needed"):
+        check_server({"redis_version": "6.2.14"}, Topology.SINGLE, "here")
+
+
+def test_a_server_that_cannot_use_its_redis_exits_with_the_reason(tmp_path: Path) -> None:
+    """Exit code 1 and one sentence, for the server and for a command; nothing was written."""
+    with running_redis(tmp_path, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru") as evicting:
+        for arguments in (("api",), ("rebuild-index",)):
+            ended = CommandLine(folder=tmp_path, environment={"REDIS_URL": evicting.url}).run(*arguments)
+            assert ended.code == 1
+            assert "CONFIG SET maxmemory-policy noeviction" in ended.err
+            assert "Traceback" not in ended.err
+        assert tell(evicting, "DBSIZE") == 0
 
 
 # -- addresses --------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 
 from redis import exceptions
 
-from agent_memory_server.errors import MemoryServerError
+from agent_memory_server.errors import MemoryServerError, StoreUnavailable
 from agent_memory_server.ports.stores import Check, Stores
 from agent_memory_server.redis_addresses import Topology
 from agent_memory_server.stores.redis import failures, naming
@@ -197,7 +197,12 @@ class RedisEngine:
         return "", "a read was answered"
 
     async def _write(self) -> tuple[str, str]:
-        await self._link.write("SET", naming.PROBE, micros(self._now()))
+        try:
+            await self._link.write("SET", naming.PROBE, micros(self._now()))
+        except StoreUnavailable as error:
+            if not isinstance(error.__cause__, exceptions.ReadOnlyError):
+                raise
+            return "this Redis is a read-only replica: name the master, or make it one (REPLICAOF NO ONE)", ""
         return "", "a write was committed"
 
     async def _search(self) -> tuple[str, str]:

@@ -32,7 +32,7 @@ async def await_suitable(link: Link) -> None:
         info: dict[str, Any] = {}
         for section in ("server", "memory", "persistence"):
             info |= await link.raw("INFO", section)
-        _check_server(info, link.address.topology, place)
+        check_server(info, link.address.topology, place)
         await link.raw("FT._LIST")
     except exceptions.NoPermissionError as error:
         raise ConfigurationError(
@@ -144,7 +144,8 @@ def _unreachable(error: BaseException, link: Link, place: str) -> ConfigurationE
     )
 
 
-def _check_server(info: Mapping[str, Any], topology: Topology, place: str) -> None:
+def check_server(info: Mapping[str, Any], topology: Topology, place: str) -> None:
+    """By what it says of itself (INFO): new enough, and reached as what it is. Raises ConfigurationError."""
     version = tuple(int(part) for part in str(info.get("redis_version", "0")).split(".")[:2] if part.isdigit())
     if version < VERSION_MIN:
         raise ConfigurationError(
