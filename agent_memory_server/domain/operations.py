@@ -44,6 +44,8 @@ class Embedded:
     vector: Vector | None
     """None: the model finds nothing to embed in this text, and it need not be tried again."""
     kind: str = "text"
+    tokens: bytes | None = None
+    """The packed vectors of the text's words (``token_vectors``), of models that have some; kept as long as the vector is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

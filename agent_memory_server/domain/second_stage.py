@@ -11,7 +11,12 @@ Six signals, each on a scale of its own that queries share:
     date          1 when it falls into a time that the query names (``query_dates``)
     question      1 for a question: who asks does not tell
 
-    relevance = 1 / (1 + exp(-(BIAS + sum of weight * signal)))
+and with an embedder that gives every word a vector in its context a seventh (late interaction):
+
+    senses        how near a message and its neighbours come to each query word in its sense, the rarer words counting more;
+                  ``conversation`` is then what the best two of a session reach
+
+    relevance = 1 / (1 + exp(-(bias + sum of weight * signal)))
 
 A memory that stands alone (a fact, a note) has no neighbours: its words are its own, and so are meaning and conversation.
 So facts and messages are ranked on one scale. No score depends on the page.
@@ -34,9 +39,20 @@ from agent_memory_server.domain.search import Handle
 Numbers = NDArray[np.float64]
 Places = NDArray[np.int64]
 
-SIGNALS = ("words", "meaning", "conversation", "person", "date", "question")
-WEIGHTS = np.array([9.0, 5.0, 3.0, 1.5, 3.5, -0.7])
-BIAS = -9.0
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What the signals are called, what each is multiplied by, and what comes on top."""
+
+    signals: tuple[str, ...]
+    weights: Numbers
+    bias: float
+
+
+PLAIN = Scale(
+    ("words", "meaning", "conversation", "person", "date", "question"), np.array([9.0, 5.0, 3.0, 1.5, 3.5, -0.7]), -9.0
+)
+WITH_SENSES = Scale((*PLAIN.signals, "senses"), np.array([4.0, 4.0, 4.0, 1.5, 3.5, -0.7, 6.0]), -11.5)
 ALPHA_DEFAULT = 0.7
 DECIMALS = 9
 """Of relevances: enough to tell the unlikely apart, too few to tell apart two ways of computing the same sum."""
@@ -49,6 +65,9 @@ _WORDS_AFTER = (0.5, 0.3)
 the words of the question before it; so what came before says more."""
 _MEANING_BESIDE = (0.5, 0.25)
 _BEST_OF_CONVERSATION = 3
+_BEST_SENSES_OF_CONVERSATION = 2
+_UNKNOWN_QUANTILE = 0.25
+"""Of the pool's senses: what stands for those of a candidate whose words were not compared."""
 _TOLD_AGAIN = 0.5
 """How likely a memory is needed besides the message that it came from."""
 
@@ -114,18 +133,44 @@ class Candidates:
     question: Numbers
     told: tuple[Places, Places]
     """Pairs: a memory, and a message among the candidates that it came from."""
+    senses: Senses | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Senses:
+    """How near candidates come to each token of the query in its context, where the embedder can tell."""
+
+    places: Places
+    """The candidates that were compared, at least one."""
+    parts: Numbers
+    """Shape (places, query tokens), 0..1."""
+    weights: Numbers
+    is_name: NDArray[np.bool_]
+    """Shape (query tokens,): whether the token belongs to a speaker's name."""
+
+
+def scale_of(candidates: Candidates) -> Scale:
+    return PLAIN if candidates.senses is None else WITH_SENSES
 
 
 def signals(candidates: Candidates, *, context: float = 1.0) -> Numbers:
-    """Shape (candidates, SIGNALS). ``context`` from 1 down to 0 fades out all but each candidate's own words and meaning."""
+    """Shape (candidates, signals of their scale).
+
+    ``context`` from 1 down to 0 fades out all but each candidate's own words and meaning.
+    """
     own_words = _share(candidates.parts, candidates.word_weights)
     # What has no vector is judged by its words, also where meaning is asked for.
     meaning = np.where(candidates.has_vector, candidates.meaning, own_words)
     links = [_steps(candidates.before, WINDOW), _steps(candidates.after, WINDOW)]
-    values = np.empty((len(meaning), len(SIGNALS)))
+    values = np.empty((len(meaning), len(scale_of(candidates).signals)))
     values[:, 0] = _faded(_words_in_window(candidates, links, own_words), own_words, context)
     values[:, 1] = _faded(_meaning_in_window(meaning, links), meaning, context)
-    values[:, 2] = _faded(_meaning_of_conversation(meaning, candidates.conversation), meaning, context)
+    if candidates.senses is None:
+        conversation = _best_of_conversation(meaning, candidates.conversation, _BEST_OF_CONVERSATION)
+    else:
+        values[:, 6] = senses = _senses_in_window(candidates.senses, len(meaning), links)
+        conversation = _best_of_conversation(senses, candidates.conversation, _BEST_SENSES_OF_CONVERSATION)
+    values[:, 2] = _faded(conversation, meaning, context)
     values[:, 3] = context * candidates.person
     values[:, 4] = context * candidates.date
     values[:, 5] = context * candidates.question
@@ -134,15 +179,16 @@ def signals(candidates: Candidates, *, context: float = 1.0) -> Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """The signals of all candidates, one row each, and what they are multiplied by; ``bias`` comes on top."""
+    """The signals of all candidates, one row each, and what they are multiplied by; the scale's bias comes on top."""
 
     values: Numbers
     weights: Numbers
     context: float
+    scale: Scale
 
     @property
     def chances(self) -> Numbers:
-        return 1.0 / (1.0 + np.exp(-(BIAS + self.values @ self.weights)))
+        return 1.0 / (1.0 + np.exp(-(self.scale.bias + self.values @ self.weights)))
 
 
 def weighed(candidates: Candidates, alpha: float = ALPHA_DEFAULT) -> Weighed:
@@ -155,8 +201,9 @@ def weighed(candidates: Candidates, alpha: float = ALPHA_DEFAULT) -> Weighed:
     by_meaning = min(1.0, alpha / ALPHA_DEFAULT)
     by_words = min(1.0, (1.0 - alpha) / (1.0 - ALPHA_DEFAULT))
     context = min(by_meaning, by_words)
-    tilt = np.array([by_words, by_meaning, by_meaning, 1.0, 1.0, 1.0])
-    return Weighed(signals(candidates, context=context), WEIGHTS * tilt, context)
+    scale = scale_of(candidates)
+    tilt = np.array([by_words, by_meaning, by_meaning, 1.0, 1.0, 1.0, context])[: len(scale.signals)]
+    return Weighed(signals(candidates, context=context), scale.weights * tilt, context, scale)
 
 
 def relevances(candidates: Candidates, alpha: float = ALPHA_DEFAULT) -> Numbers:
@@ -239,18 +286,34 @@ def _steps(links: Places, length: int) -> _Steps:
     return steps
 
 
-def _meaning_of_conversation(meaning: Numbers, conversation: Places) -> Numbers:
+def _senses_in_window(senses: Senses, size: int, links: Sequence[_Steps]) -> Numbers:
+    """Each query token where it is come nearest to; a middling value for what was not compared."""
+    weights = np.where(senses.is_name, 0.0, senses.weights)
+    if not weights.any():
+        weights = senses.weights if senses.weights.any() else np.ones(len(weights))
+    own = np.zeros((size, len(weights)))
+    own[senses.places] = senses.parts
+    best = own.copy()
+    for steps, decays in zip(links, (_WORDS_BEFORE, _WORDS_AFTER), strict=True):
+        for (rows, places), decay in zip(steps, decays, strict=False):
+            best[rows] = np.maximum(best[rows], decay * own[places])
+    found = np.full(size, np.nan)
+    found[senses.places] = _share(best[senses.places], weights)
+    return np.where(np.isnan(found), np.quantile(found[senses.places], _UNKNOWN_QUANTILE), found)
+
+
+def _best_of_conversation(values: Numbers, conversation: Places, best: int) -> Numbers:
     """For each message the mean of the best few of its session; for others their own."""
     members = np.flatnonzero(conversation >= 0)
     if not len(members):
-        return meaning
-    result = meaning.copy()
-    order = members[np.lexsort((-meaning[members], conversation[members]))]
+        return values
+    result = values.copy()
+    order = members[np.lexsort((-values[members], conversation[members]))]
     numbers = conversation[order]
     starts = np.flatnonzero(np.concatenate([[True], numbers[1:] != numbers[:-1]]))
     sizes = np.diff(np.concatenate([starts, [len(order)]]))
     rank = np.arange(len(order)) - np.repeat(starts, sizes)
-    kept = np.where(rank < _BEST_OF_CONVERSATION, meaning[order], 0.0)
-    means = np.add.reduceat(kept, starts) / np.minimum(sizes, _BEST_OF_CONVERSATION)
+    kept = np.where(rank < best, values[order], 0.0)
+    means = np.add.reduceat(kept, starts) / np.minimum(sizes, best)
     result[order] = np.repeat(means, sizes)
     return result

@@ -10,20 +10,23 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from agent_memory_server.domain.operations import Vector
+from agent_memory_server.domain.token_vectors import packed
+from agent_memory_server.domain.tokens import telling_spans
 from agent_memory_server.embeddings.bert import BertEncoder, Floats, Integers
 from agent_memory_server.embeddings.spans import encodable, token_weights
 from agent_memory_server.errors import ConfigurationError
-from agent_memory_server.ports.embedder import WeightedSpan
+from agent_memory_server.ports.embedder import QueryTokens, WeightedSpan
 
 Encoder = Callable[[Integers, Integers], Floats]
 """(ids, mask) of shape (texts, tokens) to token vectors of shape (texts, tokens, dimensions)."""
@@ -31,6 +34,8 @@ Encoder = Callable[[Integers, Integers], Floats]
 _ONNX_FILES = ("onnx/model.onnx", "model.onnx")
 _SAFETENSORS_FILE = "model.safetensors"
 _BATCH_SIZE = 16
+_FORM = "+tokens"
+"""Part of the model's name: what was embedded without its tokens is embedded anew."""
 _FINGERPRINT_SLICE_BYTES = 65_536
 
 
@@ -68,7 +73,7 @@ class SentenceTransformerEmbedder:
         tokenizer.no_padding()
         weights, encoder = _load_encoder(root, folder)
         return cls(
-            model=f"local/{root.resolve().name}@{_fingerprint(weights)}",
+            model=f"local/{root.resolve().name}@{_fingerprint(weights)}{_FORM}",
             tokenizer=tokenizer,
             encoder=encoder,
             folder=folder,
@@ -76,44 +81,76 @@ class SentenceTransformerEmbedder:
 
     async def embed(self, texts: Sequence[str], /, *, is_query: bool = False) -> Sequence[Vector | None]:
         """None for a blank text. Longer texts than the model's window are cut to it."""
-        return await asyncio.to_thread(self._embed, texts, is_query)
+        return await asyncio.to_thread(self._embed, texts, is_query=is_query)
 
     async def embed_weighted(self, text: str, spans: Sequence[WeightedSpan], /) -> Vector | None:
-        """Pools token vectors by weight; a model that pools by its first token only answers as ``embed`` does."""
-        if self._folder.pooling == "first":
-            (vector,) = await self.embed([text], is_query=True)
-            return vector
+        """Pools token vectors by weight; a model that pools by its first token answers without weights."""
         return await asyncio.to_thread(self._embed_weighted, text, spans)
+
+    async def embed_with_tokens(self, texts: Sequence[str], /) -> Sequence[tuple[Vector | None, bytes | None]]:
+        """One pass of the encoder gives both; tokens of stop words and punctuation are not kept."""
+        return await asyncio.to_thread(self._embed_with_tokens, texts)
+
+    async def embed_query_tokens(
+        self, text: str, spans: Sequence[WeightedSpan], /
+    ) -> tuple[Vector | None, QueryTokens | None]:
+        """As ``embed_weighted``, with the tokens of the same pass."""
+        return await asyncio.to_thread(self._embed_query_tokens, text, spans)
 
     async def close(self) -> None:
         """Nothing is held open."""
 
-    def _embed(self, texts: Sequence[str], is_query: bool) -> list[Vector | None]:
-        prompt = self._folder.prompts.get("query" if is_query else "document", "")
-        encodings = [self._tokenizer.encode(prompt + encodable(text)) if text.strip() else None for text in texts]
+    def _embed(self, texts: Sequence[str], *, is_query: bool) -> list[Vector | None]:
         vectors: list[Vector | None] = [None] * len(texts)
-        # Texts of like length together: a batch costs as much as its longest text times its size.
-        places = sorted(
-            (place for place, encoding in enumerate(encodings) if encoding is not None),
-            key=lambda place: len(cast(Encoding, encodings[place]).ids),
-        )
-        for start in range(0, len(places), _BATCH_SIZE):
-            batch = places[start : start + _BATCH_SIZE]
-            ids, mask = _padded([cast(Encoding, encodings[place]).ids for place in batch])
-            states = self._encoder(ids, mask)
-            pooled = states[:, 0] if self._folder.pooling == "first" else _mean(states, mask.astype(np.float32))
-            for place, vector in zip(batch, pooled, strict=True):
-                vectors[place] = _unit(vector)
+        for place, _, states in self._encoded(texts, self._folder.prompts.get("query" if is_query else "document", "")):
+            vectors[place] = self._pooled(states)
         return vectors
 
+    def _embed_with_tokens(self, texts: Sequence[str]) -> list[tuple[Vector | None, bytes | None]]:
+        prompt = self._folder.prompts.get("document", "")
+        found: list[tuple[Vector | None, bytes | None]] = [(None, None)] * len(texts)
+        for place, encoding, states in self._encoded(texts, prompt):
+            kept = _telling_tokens(prompt + encodable(texts[place]), encoding, start=len(prompt))
+            vector = self._pooled(states)
+            found[place] = (vector, packed(states[kept]) if vector is not None and len(kept) else None)
+        return found
+
+    def _encoded(self, texts: Sequence[str], prompt: str) -> Iterator[tuple[int, Encoding, Floats]]:
+        """Each text that is not blank: its place, its tokens, and their vectors of shape (tokens, dimensions)."""
+        encodings = [self._tokenizer.encode(prompt + encodable(text)) if text.strip() else None for text in texts]
+        # Texts of like length together: a batch costs as much as its longest text times its size.
+        found = [(place, encoding) for place, encoding in enumerate(encodings) if encoding is not None]
+        found.sort(key=lambda each: len(each[1].ids))
+        for start in range(0, len(found), _BATCH_SIZE):
+            batch = found[start : start + _BATCH_SIZE]
+            ids, mask = _padded([encoding.ids for _, encoding in batch])
+            states = self._encoder(ids, mask)
+            for row, (place, encoding) in enumerate(batch):
+                yield place, encoding, states[row, : len(encoding.ids)]
+
+    def _pooled(self, states: Floats) -> Vector | None:
+        return _unit(states[0] if self._folder.pooling == "first" else states.mean(axis=0))
+
     def _embed_weighted(self, text: str, spans: Sequence[WeightedSpan]) -> Vector | None:
+        return self._embed_query_tokens(text, spans)[0]
+
+    def _embed_query_tokens(self, text: str, spans: Sequence[WeightedSpan]) -> tuple[Vector | None, QueryTokens | None]:
         encoding = self._tokenizer.encode(encodable(text))
         weights = token_weights(text, spans, encoding.offsets)
         weights[np.asarray(encoding.special_tokens_mask, dtype=np.bool_)] = 0
-        if not weights.any():
-            return None
+        kept = np.flatnonzero(weights)
+        if not len(kept):
+            return None, None
         ids, mask = _padded([encoding.ids])
-        return _unit(_mean(self._encoder(ids, mask), weights[np.newaxis])[0])
+        states = self._encoder(ids, mask)[0]
+        if self._folder.pooling == "first":
+            (vector,) = self._embed([text], is_query=True)
+        else:
+            vector = _unit(weights @ states / np.float32(weights.sum()))
+        lengths = np.linalg.norm(states[kept], axis=1, keepdims=True)
+        numbered = [WeightedSpan(span.start, span.end, number) for number, span in enumerate(spans)]
+        places = token_weights(text, numbered, encoding.offsets)[kept].astype(np.int64)
+        return vector, QueryTokens(states[kept] / np.maximum(lengths, np.float32(1e-12)), places)
 
 
 def _read_folder(root: Path) -> _Folder:
@@ -186,8 +223,14 @@ def _padded(rows: Sequence[Sequence[int]]) -> tuple[Integers, Integers]:
     return ids, mask
 
 
-def _mean(states: Floats, weights: Floats) -> Floats:
-    return np.einsum("tn,tnd->td", weights, states) / weights.sum(axis=1, keepdims=True)
+def _telling_tokens(text: str, encoding: Encoding, *, start: int) -> NDArray[np.int64]:
+    """The tokens after ``start`` that are no stop words, punctuation or marks of the model; all of the text's when none is."""
+    offsets = np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+    is_text = ~np.asarray(encoding.special_tokens_mask, dtype=np.bool_) & (offsets[:, 1] > max(start, 0))
+    spans = [WeightedSpan(first, last, 1.0) for first, last, _ in telling_spans(text)]
+    is_telling = is_text & (token_weights(text, spans, encoding.offsets) > 0)
+    is_telling &= [any(map(str.isalnum, text[first:last])) for first, last in encoding.offsets]
+    return np.flatnonzero(is_telling if is_telling.any() else is_text)
 
 
 def _unit(vector: Floats) -> Vector | None:

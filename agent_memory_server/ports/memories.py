@@ -116,6 +116,10 @@ class MemoryStore(Protocol):
         """Stored text vectors of ``model``; memories without one are missing."""
         ...
 
+    async def token_vectors(self, handles: Sequence[Handle], /, *, model: str) -> Mapping[Handle, bytes]:
+        """The packed vectors of the texts' words that were stored with ``Embedded.tokens``; memories without are missing."""
+        ...
+
     async def neighbours(self, handles: Sequence[Handle], /, *, span: int) -> Mapping[Handle, Sequence[Handle]]:
         """For each of these that is a message of a session: the live messages around it, itself among them, at most ``span``
         on each side, in the order of (``created_at``, arrival), within its owner scope and session. Others are missing."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from agent_memory_server.domain.operations import Embedded
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.search import Handle
-from agent_memory_server.ports.embedder import Embedder
+from agent_memory_server.ports.embedder import Embedder, EmbedsTokens
 from agent_memory_server.ports.memories import MemoryStore
 
 BATCH_SIZE_MAX = 128
@@ -21,6 +21,14 @@ def text_to_embed(memory: Memory) -> str:
     Questions name people ("What did Ana say about …"), while those people's own words do not.
     """
     return f"{memory.name}: {memory.text}" if memory.name else memory.text
+
+
+async def embedded_texts(embedder: Embedder, texts: Sequence[str]) -> Sequence[Embedded]:
+    """What is stored of each text: its vector, and the vectors of its words where the embedder has some."""
+    if isinstance(embedder, EmbedsTokens):
+        pairs = await embedder.embed_with_tokens(texts)
+        return [Embedded(model=embedder.model, vector=vector, tokens=tokens) for vector, tokens in pairs]
+    return [Embedded(model=embedder.model, vector=vector) for vector in await embedder.embed(texts)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,5 +83,4 @@ class EmbeddingService:
                 on_progress(scanned)
 
     async def _embedded(self, memories: Sequence[Memory]) -> Sequence[Embedded]:
-        vectors = await self._embedder.embed([text_to_embed(memory) for memory in memories])
-        return [Embedded(model=self._embedder.model, vector=vector) for vector in vectors]
+        return await embedded_texts(self._embedder, [text_to_embed(memory) for memory in memories])

@@ -33,11 +33,13 @@ from agent_memory_server.domain.second_stage import (
     WINDOW,
     Candidates,
     Passage,
+    Senses,
     chained,
     relevances,
 )
+from agent_memory_server.domain.token_vectors import nearest_tokens
 from agent_memory_server.domain.tokens import index_tokens, query_tokens, telling_spans
-from agent_memory_server.ports.embedder import Embedder, WeighsWords, WeightedSpan
+from agent_memory_server.ports.embedder import Embedder, EmbedsTokens, QueryTokens, WeighsWords, WeightedSpan
 from agent_memory_server.ports.memories import MemoryStore
 from agent_memory_server.services.search_trace import Found, SearchTrace
 
@@ -49,6 +51,18 @@ SEEDS_MAX = 32
 """The best of each channel whose neighbours, speakers and times are looked at."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A query as the embedder sees it."""
+
+    text: str
+    vector: Vector | None
+    tokens: QueryTokens | None = None
+    spans: tuple[WeightedSpan, ...] = ()
+    terms_of: tuple[tuple[str, ...], ...] = ()
+    """The index terms of each span."""
+
+
 class HybridSearch:
     """Ranks by ``domain.second_stage``; with an embedder that can, the query's words are weighed by their rarity."""
 
@@ -56,6 +70,7 @@ class HybridSearch:
         self._store = store
         self._embedder = embedder
         self._weighing = embedder if isinstance(embedder, WeighsWords) else None
+        self._with_tokens = embedder if isinstance(embedder, EmbedsTokens) else None
 
     def over(self, store: MemoryStore) -> HybridSearch:
         """The same search in another store."""
@@ -70,13 +85,13 @@ class HybridSearch:
 
         Raises EmbedderUnavailable, StoreUnavailable.
         """
-        matches, vector = await self._channels(criteria, text, now)
+        matches, asked = await self._channels(criteria, text, now)
         if trace is not None:
-            trace.matches, trace.vector = matches, vector
-        if vector is None:
+            trace.matches, trace.vector = matches, asked.vector
+        if asked.vector is None:
             ranking = ranked_by_words(matches)
             return Ranking(ranking.handles, ranking.relevance, SearchMode.HYBRID, ranking.total)
-        found = await self.found(criteria, text, matches, vector, now, trace)
+        found = await self._found(criteria, asked, asked.vector, matches, now, trace)
         relevance = relevances(found.candidates, alpha)
         return by_relevance(
             found.handles, relevance, SearchMode.HYBRID, found.total, decimals=DECIMALS, times=found.times
@@ -84,18 +99,19 @@ class HybridSearch:
 
     async def candidates(self, criteria: MemoryFilter, text: str, *, now: datetime) -> Found | None:
         """What ``ranked`` scores, for whoever fits or explains the score; None when there is nothing to embed."""
-        matches, vector = await self._channels(criteria, text, now)
-        return None if vector is None else await self.found(criteria, text, matches, vector, now)
+        matches, asked = await self._channels(criteria, text, now)
+        return None if asked.vector is None else await self._found(criteria, asked, asked.vector, matches, now)
 
-    async def found(
+    async def _found(
         self,
         criteria: MemoryFilter,
-        text: str,
-        matches: KeywordCandidates | None,
+        asked: _Asked,
         vector: Vector,
+        matches: KeywordCandidates | None,
         now: datetime,
         trace: SearchTrace | None = None,
     ) -> Found:
+        text = asked.text
         near = await self._store.nearest(
             criteria, vector=vector, model=self._embedder.model, now=now, limit=VECTOR_POOL_MAX
         )
@@ -127,6 +143,7 @@ class HybridSearch:
             date=about.date,
             question=about.question,
             told=_told(place_of, passages),
+            senses=await self._senses(asked, place_of, passages, about.name_terms),
         )
         times = {handle: (each.created_us, each.accessed_us) for handle, each in passages.items()}
         found = Found(handles, candidates, len(handles), times)
@@ -136,12 +153,12 @@ class HybridSearch:
 
     async def _channels(
         self, criteria: MemoryFilter, text: str, now: datetime
-    ) -> tuple[KeywordCandidates | None, Vector | None]:
+    ) -> tuple[KeywordCandidates | None, _Asked]:
         """Keyword matches and the query's vector; a remote embedder and the store work at the same time."""
         tokens = query_tokens(text)
-        if self._weighing is not None:
+        if self._weighing is not None or self._with_tokens is not None:
             matches = await self._matches(criteria, tokens, now)
-            return matches, await self._weighted_vector(self._weighing, text, matches)
+            return matches, await self._weighted(text, matches)
         if self._embedder.is_local:
             matches = await self._matches(criteria, tokens, now)
             (vector,) = await self._embedder.embed([text], is_query=True)
@@ -149,7 +166,7 @@ class HybridSearch:
             matches, (vector,) = await asyncio.gather(
                 self._matches(criteria, tokens, now), self._embedder.embed([text], is_query=True)
             )
-        return matches, vector
+        return matches, _Asked(text, vector)
 
     async def _matches(
         self, criteria: MemoryFilter, tokens: tuple[str, ...], now: datetime
@@ -158,19 +175,45 @@ class HybridSearch:
             return None
         return await self._store.holding(criteria, tokens=tokens, now=now, limit=KEYWORD_POOL_MAX)
 
-    async def _weighted_vector(
-        self, embedder: WeighsWords, text: str, matches: KeywordCandidates | None
-    ) -> Vector | None:
+    async def _weighted(self, text: str, matches: KeywordCandidates | None) -> _Asked:
         """The query's vector with each word as heavy as it is rare in the caller's scope; stop words count for nothing."""
         spans: list[WeightedSpan] = []
+        terms_of: list[tuple[str, ...]] = []
         if matches is not None:
             rarity = {token: inverse_document_frequency(token, matches.statistics) for token in matches.tokens}
             for start, end, terms in telling_spans(text):
                 spans.append(WeightedSpan(start, end, max(rarity.get(term, 0.0) for term in terms)))
-        vector = await embedder.embed_weighted(text, spans) if spans else None
+                terms_of.append(terms)
+        vector: Vector | None = None
+        tokens: QueryTokens | None = None
+        if spans and self._with_tokens is not None:
+            vector, tokens = await self._with_tokens.embed_query_tokens(text, spans)
+        elif spans and self._weighing is not None:
+            vector = await self._weighing.embed_weighted(text, spans)
         if vector is None:
             (vector,) = await self._embedder.embed([text], is_query=True)
-        return vector
+        return _Asked(text, vector, tokens, tuple(spans), tuple(terms_of))
+
+    async def _senses(
+        self, asked: _Asked, place_of: Mapping[Handle, int], passages: Mapping[Handle, Passage], names: frozenset[str]
+    ) -> Senses | None:
+        """How near the pool comes to each token of the query; None where nothing can be compared."""
+        tokens = asked.tokens
+        if tokens is None or not passages:
+            return None
+        held = await self._store.token_vectors(list(passages), model=self._embedder.model)
+        # The pool's order, whatever the store's: rankings must not depend on it.
+        compared = [handle for handle in passages if handle in held]
+        if not compared:
+            return None
+        is_name = np.array([not names.isdisjoint(terms) for terms in asked.terms_of], dtype=np.bool_)
+        weights = np.array([span.weight for span in asked.spans])
+        return Senses(
+            places=np.array([place_of[handle] for handle in compared], dtype=np.int64),
+            parts=nearest_tokens(tokens.vectors, [held[handle] for handle in compared]),
+            weights=weights[tokens.spans],
+            is_name=is_name[tokens.spans],
+        )
 
     async def _meaning(
         self, handles: Sequence[Handle], near: VectorCandidates, seeds: Sequence[Handle], vector: Vector

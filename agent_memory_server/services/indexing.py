@@ -11,7 +11,7 @@ from agent_memory_server.domain.operations import Embedded, Intent, Put
 from agent_memory_server.domain.records import Memory, MemoryType, content_hash
 from agent_memory_server.domain.tokens import index_tokens
 from agent_memory_server.ports.embedder import Embedder
-from agent_memory_server.services.embedding import text_to_embed
+from agent_memory_server.services.embedding import embedded_texts, text_to_embed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +55,7 @@ class Indexer:
     async def _embed_now(self, texts: Sequence[str]) -> Sequence[Embedded | None]:
         if not self._embedder.is_local or not texts:
             return [None] * len(texts)
-        vectors = await self._embedder.embed(texts)
-        return [Embedded(model=self._embedder.model, vector=vector) for vector in vectors]
+        return await embedded_texts(self._embedder, texts)
 
 
 def embedding_intent(scope: Scope) -> Intent:

@@ -1,9 +1,10 @@
 """``python -m benchmarks.retrieval.fitting DATA…``: fit the weights of ``domain.second_stage``, leaving one conversation out.
 
-Each conversation is indexed in this process with the bundled model, and the signals of every candidate of every question are
-taken from the search itself. For each fold the weights are fitted on the other conversations (the likelihood that evidence is
-drawn first among the candidates, with a small penalty; Newton's method) and the figures are those of the conversation that was
-left out. Last, the weights of all conversations with the calibration of the bias, beside those that are shipped.
+Each conversation is indexed in this process (with the bundled model, or that of ``--model``), and the signals of every
+candidate of every question are taken from the search itself. For each fold the weights are fitted on the other conversations
+(the likelihood that evidence is drawn first among the candidates, with a small penalty; Newton's method) and the figures are
+those of the conversation that was left out. Last, the weights of all conversations with the calibration of the bias, beside
+those that are shipped.
 
 Nothing is written: rounded weights are put into ``domain/second_stage.py`` by hand, with a reason.
 """
@@ -27,8 +28,8 @@ from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Operation, OperationKind
 from agent_memory_server.domain.records import Memory, MemoryType
-from agent_memory_server.domain.second_stage import BIAS, SIGNALS, WEIGHTS, signals
-from agent_memory_server.embeddings.wordllama import WordLlamaEmbedder
+from agent_memory_server.domain.second_stage import Scale, scale_of, signals
+from agent_memory_server.embeddings.opening import BUNDLED, open_embedder
 from agent_memory_server.ports.embedder import Embedder
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.services.hybrid_search import HybridSearch
@@ -53,13 +54,14 @@ class Asked:
     values: Numbers
     is_evidence: NDArray[np.bool_]
     evidence: frozenset[str]
+    scale: Scale
 
 
-async def signals_of(samples: Sequence[Sample], folder: Path) -> list[list[Asked]]:
+async def signals_of(samples: Sequence[Sample], folder: Path, model: str) -> list[list[Asked]]:
     """The questions of each conversation with the signals that a search computes."""
     now = datetime.now(UTC)
     stores = await open_sqlite(folder / "fitting.db", now=lambda: now)
-    embedder = WordLlamaEmbedder.load()
+    embedder = await open_embedder(model)
     try:
         return [await _asked(stores, embedder, sample, now) for sample in samples]
     finally:
@@ -78,7 +80,7 @@ async def _asked(stores: Stores, embedder: Embedder, sample: Sample, now: dateti
         keys = await stores.memories.keys(found.handles)
         ids = [keys[handle].id for handle in found.handles]
         is_evidence = np.array([identity in question.evidence for identity in ids])
-        asked.append(Asked(ids, signals(found.candidates), is_evidence, question.evidence))
+        asked.append(Asked(ids, signals(found.candidates), is_evidence, question.evidence, scale_of(found.candidates)))
     return asked
 
 
@@ -118,7 +120,7 @@ def fitted(questions: Sequence[Asked]) -> Numbers:
     targets: list[Numbers] = []
     for each in questions:
         if each.is_evidence.any():
-            likeliest = np.argsort(-(each.values @ WEIGHTS), kind="stable")[:CANDIDATES_MAX]
+            likeliest = np.argsort(-(each.values @ each.scale.weights), kind="stable")[:CANDIDATES_MAX]
             kept = np.union1d(likeliest, np.flatnonzero(each.is_evidence))
             rows.append(each.values[kept])
             targets.append(each.is_evidence[kept] / each.is_evidence[kept].sum())
@@ -127,7 +129,7 @@ def fitted(questions: Sequence[Asked]) -> Numbers:
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     mean, spread = table.mean(axis=0), table.std(axis=0)
     scaled = (table - mean) / np.where(spread > 0, spread, 1.0)
-    weights: Numbers = np.zeros(len(SIGNALS))
+    weights: Numbers = np.zeros(len(questions[0].scale.signals))
     loss, chances = _likelihood(weights, scaled, target, sizes, starts)
     for _ in range(_STEPS_MAX):
         gradient = scaled.T @ (chances - target) / len(sizes) + 2 * _PENALTY * weights
@@ -197,16 +199,17 @@ def _best_first(asked: Asked, weights: Numbers) -> list[int]:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
-def main(*, files: tuple[Path, ...]) -> None:
+@click.option("--model", default=BUNDLED, show_default=True, help="The embedding model, as EMBEDDING_MODEL names it.")
+def main(*, files: tuple[Path, ...], model: str) -> None:
     """Figures fold by fold, and the weights; FILES in the formats of ``datasets.py``."""
     samples = list(itertools.chain.from_iterable(read_samples(path) for path in files))
     if len(samples) < 2:
         raise click.UsageError("leaving one out needs two conversations or more")
     with tempfile.TemporaryDirectory(prefix="fitting-") as name:
-        by_sample = asyncio.run(signals_of(samples, Path(name)))
-    click.echo(
-        f"| left out | {' | '.join(NAMES)} | {' | '.join(SIGNALS)} |\n|{'---|' * (1 + len(NAMES) + len(SIGNALS))}"
-    )
+        by_sample = asyncio.run(signals_of(samples, Path(name), model))
+    scale_shipped = next(asked.scale for each in by_sample for asked in each)
+    heads = [*NAMES, *scale_shipped.signals]
+    click.echo(f"| left out | {' | '.join(heads)} |\n|{'---|' * (1 + len(heads))}")
     left_out: list[dict[str, float]] = []
     for number, sample in enumerate(samples):
         others = [each for place, asked in enumerate(by_sample) if place != number for each in asked]
@@ -219,8 +222,10 @@ def main(*, files: tuple[Path, ...]) -> None:
     scale, bias = calibrated(everything, weights)
     click.echo(_row("**mean, each left out**", averaged(left_out)))
     click.echo(_row(f"none: fitted on all, bias {bias:.2f}", averaged(figures(everything, weights)), weights * scale))
-    click.echo(_row(f"none: as shipped, bias {BIAS:.2f}", averaged(figures(everything, WEIGHTS)), WEIGHTS))
-    click.echo("as shipped, calibrated: scale {:.2f}, bias {:.2f}".format(*calibrated(everything, WEIGHTS)))
+    shipped = scale_shipped.weights
+    title = f"none: as shipped, bias {scale_shipped.bias:.2f}"
+    click.echo(_row(title, averaged(figures(everything, shipped)), shipped))
+    click.echo("as shipped, calibrated: scale {:.2f}, bias {:.2f}".format(*calibrated(everything, shipped)))
 
 
 def _row(title: str, found: dict[str, float], weights: Numbers | None = None) -> str:

@@ -9,8 +9,7 @@ import pytest
 
 from agent_memory_server.domain.keyword_ranking import keyword_parts
 from agent_memory_server.domain.second_stage import (
-    SIGNALS,
-    WEIGHTS,
+    PLAIN,
     Candidates,
     Passage,
     chained,
@@ -47,7 +46,7 @@ def with_parts(given: Candidates, *parts: tuple[int, int, float]) -> Candidates:
 
 
 def of(name: str, given: Candidates) -> list[float]:
-    return [float(each) for each in signals(given)[:, SIGNALS.index(name)]]
+    return [float(each) for each in signals(given)[:, PLAIN.signals.index(name)]]
 
 
 def test_a_query_word_counts_where_it_stands_best() -> None:
@@ -95,7 +94,7 @@ def test_each_signal_moves_relevance_its_own_way() -> None:
     assert (relevances(replace(candidates(), question=ones)) < plain).all()
     sure = relevances(replace(candidates(), parts=np.ones((5, 2)), meaning=ones, person=ones, date=ones))
     assert ((sure > 0.99) & (sure <= 1)).all()
-    assert len(WEIGHTS) == len(SIGNALS)
+    assert len(PLAIN.weights) == len(PLAIN.signals)
 
 
 def test_without_a_vector_words_stand_in() -> None:

@@ -29,7 +29,15 @@ from agent_memory_server.stores.redis import held_sessions, held_work, listing, 
 from agent_memory_server.stores.redis.connections import Link
 from agent_memory_server.stores.redis.encoding import from_json
 from agent_memory_server.stores.redis.index import Index
-from agent_memory_server.stores.redis.rows import FIELDS, TEXT_KIND, Stored, model_token, space_token, stored_of
+from agent_memory_server.stores.redis.rows import (
+    FIELDS,
+    TEXT_KIND,
+    Stored,
+    model_token,
+    space_token,
+    stored_of,
+    tokens_field,
+)
 from agent_memory_server.stores.redis.session_rows import SessionKeys, listing_key
 from agent_memory_server.stores.redis.summary_views import partition_key, partitions_key, views_of
 from agent_memory_server.stores.redis.task_rows import expiring_key
@@ -91,7 +99,7 @@ class RedisHoldings:
         if not handles:
             return []
         spaces = await self._index.spaces()
-        wanted = (*FIELDS, *spaces)
+        wanted = (*FIELDS, *spaces, *{tokens_field(model) for model, _ in spaces.values()})
         answers = await self._link.reads(*(("HMGET", naming.memory_key(handle), *wanted) for handle in handles))
         found: list[MemoryRecord | None] = []
         for handle, values in zip(handles, answers, strict=True):
@@ -158,7 +166,9 @@ def _record_of(stored: Stored, fields: dict[str, bytes], spaces: dict[str, tuple
         model, dimensions = spaces[space]
         # Older spaces do not say their kind; their name does.
         kind = TEXT_KIND if space == space_token(model, dimensions) else _kind_of(space, spaces)
-        vectors.append(Embedded(model=model, vector=np.frombuffer(fields[space], dtype="<f4"), kind=kind))
+        tokens = fields.get(tokens_field(model)) if kind == TEXT_KIND else None
+        vector = np.frombuffer(fields[space], dtype="<f4")
+        vectors.append(Embedded(model=model, vector=vector, kind=kind, tokens=tokens))
         if kind == TEXT_KIND:
             embedded.add(model_token(model))
     nothing = [models[token] for token in stored.spaces if token in models and token not in embedded]

@@ -128,6 +128,9 @@ class RedisMemories:
     async def vectors(self, handles: Sequence[Handle], /, *, model: str) -> Mapping[Handle, Vector]:
         return await nearest.vectors_of(self._link, self._index, _texts(handles), model=model)
 
+    async def token_vectors(self, handles: Sequence[Handle], /, *, model: str) -> Mapping[Handle, bytes]:
+        return await nearest.token_vectors(self._link, _texts(handles), model=model)
+
     async def neighbours(self, handles: Sequence[Handle], /, *, span: int) -> Mapping[Handle, Sequence[Handle]]:
         return await passages.neighbours(self._link, _texts(handles), span=span)
 

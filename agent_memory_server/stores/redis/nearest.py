@@ -14,7 +14,7 @@ from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Link
 from agent_memory_server.stores.redis.index import Index, rows_of
 from agent_memory_server.stores.redis.queries import query_of
-from agent_memory_server.stores.redis.rows import space_token
+from agent_memory_server.stores.redis.rows import space_token, tokens_field
 
 _READ_AT_ONCE = 500
 
@@ -81,4 +81,15 @@ async def vectors_of(link: Link, index: Index, handles: Sequence[str], *, model:
             for value in values:
                 if value is not None:
                     found[handle] = np.frombuffer(value, dtype="<f4")
+    return found
+
+
+async def token_vectors(link: Link, handles: Sequence[str], *, model: str) -> Mapping[Handle, bytes]:
+    """The packed vectors of these memories' words; those without are missing."""
+    found: dict[Handle, bytes] = {}
+    field = tokens_field(model)
+    for first in range(0, len(handles), _READ_AT_ONCE):
+        some = handles[first : first + _READ_AT_ONCE]
+        answers = await link.reads(*(("HGET", naming.memory_key(handle), field) for handle in some))
+        found.update({handle: value for handle, value in zip(some, answers, strict=True) if value is not None})
     return found

@@ -5,7 +5,7 @@ What keeps them in step is here and nowhere else; each function is part of its c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -265,7 +265,7 @@ def update_memory(
     after = replace(stored, memory=memory, is_copy=is_copy, terms=terms)
     gone: tuple[str, ...] = ()
     if memory.text != stored.memory.text:
-        gone = (*(space for space in stored.spaces if space.startswith("v")), "sp", "emb")
+        gone = (*_fields_of(stored.spaces), "sp", "emb")
         after = replace(after, spaces=(), embedding="")
     if not is_compared(memory):
         after = replace(after, due="")
@@ -357,13 +357,18 @@ def store_vector(transaction: Transaction, stored: Stored, embedded: Embedded) -
         space = space_token(embedded.model, embedded.vector.size, embedded.kind)
         spaces.add(space)
         fields[space] = np.ascontiguousarray(embedded.vector, dtype="<f4").tobytes()
+    without: tuple[str, ...] = ()
+    if is_text and embedded.tokens is not None:
+        fields[tokens_field(embedded.model)] = embedded.tokens
+    elif is_text:
+        without = (tokens_field(embedded.model),)
     if is_text:
         spaces.add(asked)
     after = replace(stored, spaces=tuple(sorted(spaces)), embedding=status.value if is_text else stored.embedding)
     fields["sp"] = ",".join(after.spaces)
     if after.embedding:
         fields["emb"] = after.embedding
-    transaction.put_row(naming.memory_key(stored.handle), fields, known=_known(transaction, after))
+    transaction.put_row(naming.memory_key(stored.handle), fields, known=_known(transaction, after), without=without)
     _changed(transaction, after)
     return after
 
@@ -371,7 +376,7 @@ def store_vector(transaction: Transaction, stored: Stored, embedded: Embedded) -
 def drop_vectors(transaction: Transaction, stored: Stored, tokens: set[str]) -> Stored:
     """Take away the vectors and marks with these index tokens."""
     left = tuple(space for space in stored.spaces if space not in tokens)
-    gone = [space for space in stored.spaces if space in tokens and space.startswith("v")]
+    gone = _fields_of(space for space in stored.spaces if space in tokens)
     after = replace(stored, spaces=left, embedding=stored.embedding if left else "")
     fields: dict[str, Argument] = {"sp": ",".join(left)} if left else {}
     if not left:
@@ -379,6 +384,16 @@ def drop_vectors(transaction: Transaction, stored: Stored, tokens: set[str]) -> 
     transaction.put_row(naming.memory_key(stored.handle), fields, known=_known(transaction, after), without=gone)
     _changed(transaction, after)
     return after
+
+
+def _fields_of(spaces: Iterable[str]) -> list[str]:
+    """The fields of a row that hold what these index tokens stand for: a vector; the vectors of a text's words."""
+    return [space if space.startswith("v") else f"w{space[1:]}" for space in spaces]
+
+
+def tokens_field(model: str) -> str:
+    """The field of a row that holds the packed vectors of its text's words."""
+    return "w" + naming.digest(model)
 
 
 def model_token(model: str) -> str:

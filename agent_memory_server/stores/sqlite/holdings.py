@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -26,6 +27,7 @@ from agent_memory_server.stores.sqlite.connections import Connected, Row
 from agent_memory_server.stores.sqlite.encoding import MEMORY_COLUMNS, MEMORY_TABLES, memory_of
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.scoping import known_scope, known_tenant
+from agent_memory_server.stores.sqlite.vectors import TEXT_KIND, TOKENS_KIND
 from agent_memory_server.stores.sqlite.writing import Writer
 from agent_memory_server.stores.values import micros, to_json
 
@@ -160,24 +162,31 @@ class SqliteHoldings:
 def _records_of(connected: Connected, rows: Sequence[Row]) -> list[MemoryRecord]:
     """The records of rows of ``_MEMORIES`` with their vectors."""
     vectors: dict[int, list[Embedded]] = {}
+    tokens: dict[tuple[int, str], bytes] = {}
     handles = to_json([row[0] for row in rows])
     for handle, model, kind, packed in connected.rows(
         "SELECT v.handle, s.model, s.kind, v.vector FROM vectors AS v JOIN spaces AS s ON s.id = v.space_id "
         "WHERE v.handle IN (SELECT value FROM json_each(?)) ORDER BY v.handle, s.id",
         (handles,),
     ):
+        if kind == TOKENS_KIND:
+            tokens[(handle, model)] = packed
+            continue
         vector = np.frombuffer(packed, dtype="<f4")
         vectors.setdefault(handle, []).append(Embedded(model=model, vector=vector, kind=kind))
     records: list[MemoryRecord] = []
     for handle, origin, is_copy, compared, space_id, has_vector, *columns in rows:
-        found = vectors.get(handle, [])
+        found = [
+            replace(each, tokens=tokens.get((handle, each.model))) if each.kind == TEXT_KIND else each
+            for each in vectors.get(handle, [])
+        ]
         newest: str | None = None
         if space_id is not None:
             newest = connected.value("SELECT model FROM spaces WHERE id = ?", (space_id,))
             if not has_vector and newest is not None:
                 found = [*found, Embedded(model=newest, vector=None)]
         # The newest last: storing them in this order leaves the memory as it is here.
-        found = sorted(found, key=lambda each: each.model == newest and each.kind == "text")
+        found = sorted(found, key=lambda each: each.model == newest and each.kind == TEXT_KIND)
         records.append(
             MemoryRecord(
                 memory=memory_of(columns),

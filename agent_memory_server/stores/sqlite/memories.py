@@ -147,6 +147,10 @@ class SqliteMemories:
 
         return await self._readers.run(work)
 
+    async def token_vectors(self, handles: Sequence[Handle], /, *, model: str) -> Mapping[Handle, bytes]:
+        numbers = _numbers(handles)
+        return await self._readers.run(lambda connected: vectors.token_vectors(connected, numbers, model=model))
+
     async def neighbours(self, handles: Sequence[Handle], /, *, span: int) -> Mapping[Handle, Sequence[Handle]]:
         numbers = _numbers(handles)
         if not numbers:
@@ -225,7 +229,8 @@ class SqliteMemories:
         return await self._writer.run(work) if vectors_of else 0
 
     async def drop_vectors_except(self, *, model: str) -> int:
-        def work(connected: Connected) -> int:
+        def work(connected: Connected) -> tuple[int, int]:
+            """How many rows went, and how many of them were texts' vectors."""
             rows = connected.rows(
                 "SELECT v.space_id, v.tenant_id, v.scope_id, v.handle FROM vectors AS v "
                 "WHERE v.space_id IN (SELECT id FROM spaces WHERE model <> ?) LIMIT ?",
@@ -242,11 +247,12 @@ class SqliteMemories:
                 "UPDATE memories SET space_id = NULL, has_vector = 0 WHERE handle = ? AND space_id = ?",
                 [(handle, space_id) for space_id, _, _, handle in rows],
             )
-            return len(rows)
+            texts = {found for (found,) in connected.rows("SELECT id FROM spaces WHERE kind = ?", (vectors.TEXT_KIND,))}
+            return len(rows), sum(row[0] in texts for row in rows)
 
         dropped = 0
-        while some := await self._writer.run(work):
-            dropped += some
+        while (found := await self._writer.run(work))[0]:
+            dropped += found[1]
         return dropped
 
     async def duplicate_groups(

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from agent_memory_server.domain.operations import Embedded
+from agent_memory_server.domain.search import Handle
 from agent_memory_server.stores.sqlite.connections import Connected
+from agent_memory_server.stores.values import to_json
 
 TEXT_KIND = "text"
+TOKENS_KIND = "tokens"
+"""The packed vectors of a text's words: beside its vector, never without it."""
 CHANGES_KEPT = 20_000
 """Newest vector changes that the file remembers; a packed copy that is further behind is built anew."""
 
@@ -55,6 +61,38 @@ def store_vector(
         "INSERT INTO vector_changes (space_id, tenant_id, handle) VALUES (?, ?, ?)", (space_id, tenant_id, handle)
     )
     _trim_changes(connected)
+    if embedded.kind == TEXT_KIND:
+        _store_tokens(connected, embedded, (tenant_id, scope_id, handle), live=live)
+
+
+def _store_tokens(connected: Connected, embedded: Embedded, place: tuple[int, int, int], *, live: bool) -> None:
+    """Put the words' vectors beside the text's, or take away those that were there."""
+    if embedded.tokens is not None and embedded.vector is not None:
+        connected.execute(
+            "INSERT OR REPLACE INTO vectors (space_id, tenant_id, scope_id, handle, live, vector) VALUES (?, ?, ?, ?, ?, ?)",
+            (interned_space(connected, embedded.model, TOKENS_KIND), *place, int(live), embedded.tokens),
+        )
+        return
+    space_id = known_space(connected, embedded.model, TOKENS_KIND)
+    if space_id is not None:
+        connected.execute(
+            "DELETE FROM vectors WHERE space_id = ? AND tenant_id = ? AND scope_id = ? AND handle = ?",
+            (space_id, *place),
+        )
+
+
+def token_vectors(connected: Connected, handles: Sequence[int], *, model: str) -> dict[Handle, bytes]:
+    """The port's ``token_vectors``."""
+    space_id = known_space(connected, model, TOKENS_KIND)
+    if space_id is None or not handles:
+        return {}
+    rows = connected.rows(
+        "SELECT m.handle, v.vector FROM json_each(?) AS h CROSS JOIN memories AS m ON m.handle = h.value "
+        "CROSS JOIN vectors AS v ON v.space_id = ? AND v.tenant_id = m.tenant_id AND v.scope_id = m.scope_id "
+        "AND v.handle = m.handle",
+        (to_json(list(handles)), space_id),
+    )
+    return {int(handle): bytes(packed) for handle, packed in rows}
 
 
 def note_changes(connected: Connected, handle: int) -> None:

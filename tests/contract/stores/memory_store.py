@@ -412,6 +412,31 @@ class MemoryStoreContract:
         assert [key.id for _, key, _, _ in await stores.memories.without_vector(model=MODEL, limit=10)] == ["a"]
         assert await stores.memories.drop_vectors_except(model=MODEL) == 0
 
+    async def test_vectors_of_words_come_and_go_with_the_texts(self, stores: Stores) -> None:
+        """Whatever bytes they are, they read back equal; another text, another vector or another model leaves none."""
+        vectors = unit_vectors(2)
+        full = Embedded(model=MODEL, vector=vectors[0], tokens=bytes(range(256)) * 3)
+        puts = [replace(put(memory(each, f"about {each}")), embedded=full) for each in ("a", "b", "c")]
+        await stores.memories.commit(operation(*puts, operation_id="one"))
+        everything = MemoryFilter(selector=selector())
+        near = await stores.memories.nearest(everything, vector=vectors[0], model=MODEL, now=T0, limit=10)
+        keys = await stores.memories.keys(near.handles)
+        handle_of = {key.id: handle for handle, key in keys.items()}
+
+        async def held(model: str = MODEL) -> dict[str, bytes]:
+            found = await stores.memories.token_vectors(list(handle_of.values()), model=model)
+            return {keys[handle].id: tokens for handle, tokens in found.items()}
+
+        assert await held() == dict.fromkeys("abc", full.tokens)
+        assert await held("other") == {}
+        assert await stores.memories.token_vectors([], model=MODEL) == {}
+        await stores.memories.commit(operation(put(memory("a", "another text"))))
+        without = Embedded(model=MODEL, vector=vectors[1])
+        assert await stores.memories.put_vectors([(handle_of["b"], "one", without)]) == 1
+        assert await held() == {"c": full.tokens}
+        assert await stores.memories.drop_vectors_except(model="newer") == 2
+        assert await held() == {}
+
     async def test_neighbours_are_those_of_the_conversation(self, stores: Stores) -> None:
         """A message's neighbours are the live messages around it in its own session and scope, by time and then arrival."""
         times = {1: 0, 2: 1, 3: 1, 4: 1, 5: 2, 6: 3, 7: 4}
