@@ -12,7 +12,7 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,7 +31,7 @@ _LIMIT_S = 20.0
 _SLOTS = 16_384
 
 
-def tell(server: RedisServer, *command: str | int) -> Any:
+def tell(server: RedisServer, *command: str | bytes | int) -> Any:
     with server.client() as client:
         return cast(Any, client.execute_command(*command))  # pyright: ignore[reportUnknownMemberType]
 
@@ -91,6 +91,24 @@ class RedisCluster:
         slot = int(tell(self.nodes[0], "CLUSTER", "KEYSLOT", "{ams}:schema"))
         share = -(-_SLOTS // 3)
         return self.nodes[slot // share]
+
+    @contextlib.contextmanager
+    def moving(self, source: RedisServer, target: RedisServer) -> Generator[Callable[[int], None]]:
+        """Move the store's slot: so many keys at each call, the rest at the end."""
+        slot = int(tell(source, "CLUSTER", "KEYSLOT", "{ams}:schema"))
+        identities = {node.port: tell(node, "CLUSTER", "MYID").decode() for node in (source, target)}
+        tell(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", identities[source.port])
+        tell(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", identities[target.port])
+
+        def move(count: int) -> None:
+            keys = tell(source, "CLUSTER", "GETKEYSINSLOT", slot, count)
+            if keys:
+                tell(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5_000, "KEYS", *keys)
+
+        yield move
+        move(1_000_000)
+        for node in (target, source, *self.nodes[:3]):
+            tell(node, "CLUSTER", "SETSLOT", slot, "NODE", identities[target.port])
 
     @property
     def replica(self) -> RedisServer:

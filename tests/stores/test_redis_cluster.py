@@ -9,11 +9,16 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from agent_memory_server.domain.filters import MemoryFilter
+from agent_memory_server.errors import StoreUnavailable
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.stores.redis import open_redis
-from tests.contract.stores.making import T0
+from tests.contract.stores.making import T0, memory, operation, put, selector
 from tests.redis_topologies import RedisCluster, running_cluster, tell
 from tests.stores import test_redis
+from tests.stores.test_redis_failures import back
+
+EVERYTHING = MemoryFilter(selector=selector())
 
 # The same contracts as on one server, whichever there are.
 globals().update(
@@ -35,3 +40,25 @@ async def stores(cluster: RedisCluster) -> AsyncIterator[Stores]:
     opened = await open_redis(cluster.url, now=lambda: T0)
     yield opened
     await opened.engine.close()
+
+
+async def test_what_is_half_moved_is_unavailable_and_never_left_out(cluster: RedisCluster, stores: Stores) -> None:
+    """While the slot moves to another node, listings fail instead of showing what is left; then all is there again."""
+    names = {f"m{number}" for number in range(20)}
+    for name in names:
+        await stores.memories.commit(operation(put(memory(name), tokens={"tea": 1})))
+
+    async def listed() -> set[str]:
+        return {each.id for each in (await stores.memories.list(EVERYTHING, now=T0, limit=99)).memories}
+
+    assert await listed() == names
+    home, away = cluster.owner(), next(node for node in cluster.nodes[:3] if node is not cluster.owner())
+    for source, target in ((home, away), (away, home)):
+        with cluster.moving(source, target) as move:
+            move(10)
+            with pytest.raises(StoreUnavailable):
+                await listed()
+        await back(listed)
+        assert await listed() == names
+        await stores.memories.commit(operation(put(memory("m0", "changed"))))
+        assert (await stores.memories.get(memory("m0").key)) is not None

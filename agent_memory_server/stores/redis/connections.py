@@ -22,7 +22,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from agent_memory_server.errors import StoreUnavailable
-from agent_memory_server.redis_addresses import Host, parse_address
+from agent_memory_server.redis_addresses import Host, Topology, parse_address
 from agent_memory_server.stores.redis import failures, naming
 from agent_memory_server.stores.redis.channel import Argument, Channel, Command
 from agent_memory_server.stores.redis.finding import connection_options, node_client, open_finder
@@ -132,9 +132,14 @@ class Link:
         return (await self._sent((command,)))[0]
 
     async def raws(self, *commands: Command) -> list[Any]:
-        """Several commands; the client's own errors come through."""
+        """Several commands to the search index; the client's own errors come through.
+
+        While a cluster moves our slot, an index would leave out in silence what has moved already: that is a failure (AskError).
+        """
         self._admit()
-        return await self._sent(commands, channel=self._searches)
+        if self.address.topology is not Topology.CLUSTER:
+            return await self._sent(commands, channel=self._searches)
+        return (await self._sent((*commands, ("EXISTS", naming.NEVER)), channel=self._searches))[:-1]
 
     def _admit(self) -> None:
         if self.barred is not None:

@@ -37,6 +37,8 @@ DEAD = PREFIX + "dead"
 CONTINUOUS_VIEWS = PREFIX + "continuous-views"
 VIEW_NUMBER = PREFIX + "view-number"
 PROBE = PREFIX + "probe"
+NEVER = PREFIX + "never"
+"""A key that never is: asking for it fails while a cluster moves our slot, and only then."""
 MIGRATING = PREFIX + "migrating"
 """There while the reference server's data is carried over in place: nobody is served before everything is here."""
 
