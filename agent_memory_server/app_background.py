@@ -9,7 +9,7 @@ from agent_memory_server.config import Settings
 from agent_memory_server.domain.duplicate_thresholds import thresholds_for
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.jobs import ClaimedIntent, IntentKind
-from agent_memory_server.domain.retention import ForgettingPolicy
+from agent_memory_server.domain.retention import ForgettingPolicy, RetentionPolicy
 from agent_memory_server.services.compaction_reports import CompactionPolicy
 from agent_memory_server.services.embedding import EmbeddingService
 from agent_memory_server.services.extraction.thread import ThreadExtractionService
@@ -19,7 +19,14 @@ from agent_memory_server.services.public_tasks import COMPACTION, FORGETTING
 from agent_memory_server.services.schedules import Schedule
 from agent_memory_server.services.summarization import SummarizationService
 from agent_memory_server.services.summary_views import SummaryViewService
-from agent_memory_server.services.upkeep import PURGE_EXPIRED, PURGED_EVERY, UpkeepService
+from agent_memory_server.services.upkeep import (
+    PURGE_EXPIRED,
+    PURGE_EXPIRED_MEMORIES,
+    PURGED_EVERY,
+    THIN_JOURNAL,
+    THINNED_EVERY,
+    UpkeepService,
+)
 
 
 def session_handlers(
@@ -80,6 +87,21 @@ def forgetting_policy(settings: Settings) -> ForgettingPolicy | None:
     )
 
 
+def retention_policies(settings: Settings) -> tuple[RetentionPolicy, ...]:
+    return tuple(
+        RetentionPolicy(
+            name=each.name,
+            namespace=each.namespace,
+            policy=ForgettingPolicy(
+                max_age_days=each.max_age_days,
+                max_inactive_days=each.max_inactive_days,
+                memory_types=each.memory_types,
+            ),
+        )
+        for each in settings.retention_policies
+    )
+
+
 def upkeep_schedules(upkeep: UpkeepService, settings: Settings) -> tuple[Schedule, ...]:
     return (
         Schedule(
@@ -89,6 +111,8 @@ def upkeep_schedules(upkeep: UpkeepService, settings: Settings) -> tuple[Schedul
             name=FORGETTING, every=timedelta(minutes=settings.forgetting_every_minutes), intents=upkeep.forgetting_due
         ),
         Schedule(name=PURGE_EXPIRED, every=PURGED_EVERY, intents=upkeep.purge_due),
+        Schedule(name=PURGE_EXPIRED_MEMORIES, every=PURGED_EVERY, intents=upkeep.expiry_due),
+        Schedule(name=THIN_JOURNAL, every=THINNED_EVERY, intents=upkeep.thinning_due),
     )
 
 

@@ -11,6 +11,7 @@ from agent_memory_server.app_authentication import open_authentication
 from agent_memory_server.app_background import (
     compaction_policy,
     forgetting_policy,
+    retention_policies,
     session_handlers,
     upkeep_schedules,
     view_handlers,
@@ -258,7 +259,7 @@ class Services:
             memories=self.stores.memories,
             indexer=self.indexer,
             retention=timedelta(days=self.settings.undo_retention_days),
-            forgets=policy is not None and not policy.removes_nothing,
+            forgets=bool(self.settings.retention_policies) or (policy is not None and not policy.removes_nothing),
             now=self.now,
             new_id=self.new_id,
             wake=partial(self.queue.wake, Lane.SESSIONS),
@@ -324,7 +325,10 @@ class Services:
             sessions=self.stores.working_memory,
             outbox=self.stores.outbox,
             queue=self.queue,
+            journal=self.stores.journal,
+            undo_retention=timedelta(days=self.settings.undo_retention_days),
             policy=forgetting_policy(self.settings),
+            retention=retention_policies(self.settings),
             now=self.now,
             new_id=self.new_id,
         )

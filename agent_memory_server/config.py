@@ -7,16 +7,18 @@ behaviour; names that the reference server had and that mean nothing here are in
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from agent_memory_server.domain.limits import LIMITS
+from agent_memory_server.domain.records import MemoryType
 from agent_memory_server.errors import ConfigurationError
 
 
@@ -30,6 +32,24 @@ _PROMPT_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "progressive_summarization_prompt": ("{prev_summary}", "{messages_joined}"),
     "query_optimization_prompt_template": ("{query}",),
 }
+
+
+class Retention(BaseModel):
+    """One of RETENTION_POLICIES: for how long memories of a namespace or of some types are kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    namespace: str | None = None
+    memory_types: frozenset[MemoryType] | None = None
+    max_age_days: Annotated[float, Field(ge=0, le=1e7)] | None = None
+    max_inactive_days: Annotated[float, Field(ge=0, le=1e7)] | None = None
+
+    @model_validator(mode="after")
+    def _removes_something(self) -> Retention:
+        if self.max_age_days is None and self.max_inactive_days is None:
+            raise ValueError("must name max_age_days, max_inactive_days or both")
+        return self
 
 
 class Settings(BaseSettings):
@@ -220,6 +240,11 @@ class Settings(BaseSettings):
     forgetting_budget_keep_top_n: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="Keep so many memories of each owner (namespace and user), the most recent ones."
     )
+    retention_policies: Annotated[tuple[Retention, ...], NoDecode] = Field(
+        default=(),
+        description='JSON list of how long memories are kept, by namespace or type: `[{"name": "support", "namespace": '
+        '"support", "memory_types": ["message"], "max_age_days": 90}]`. Applied every FORGETTING_EVERY_MINUTES.',
+    )
     undo_retention_days: Annotated[float, Field(ge=0, le=36_500)] = Field(
         default=30,
         description="For how long, in days, an operation can be undone, and the text of forgotten memories is kept for it.",
@@ -273,6 +298,11 @@ class Settings(BaseSettings):
             name = getattr(info, "field_name", "")
             return cls.model_fields[name].get_default(call_default_factory=True)
         return value
+
+    @field_validator("retention_policies", mode="before")
+    @classmethod
+    def _policies(cls, value: object) -> object:
+        return json.loads(value) if isinstance(value, str) else value
 
     @field_validator("log_level", mode="before")
     @classmethod

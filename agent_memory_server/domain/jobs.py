@@ -38,6 +38,12 @@ class IntentKind(StrEnum):
     """No payload: the configured policy, for every owner of the tenant."""
     PURGE_EXPIRED_SESSIONS = "purge_expired_sessions"
     """No payload: expired sessions of all tenants."""
+    PURGE_EXPIRED_MEMORIES = "purge_expired_memories"
+    """No payload: memories of all tenants whose time to live is over."""
+    THIN_JOURNAL = "thin_journal"
+    """No payload: texts that the journal keeps of memories which the tenant has had no more for long."""
+    ERASE = "erase"
+    """payload: erasure (the task's id), actor, namespace, user, requested_at. Everything of that scope is erased for good."""
     RUN_TASK = "run_task"
     """payload: task (the name of one of the public tasks), arguments. Asked for by name, by a person or by another program."""
 

@@ -110,6 +110,15 @@ class Delete:
 
     key: MemoryKey
     scrub: bool
+    expired_by: datetime | None = None
+    """Only if its time to live was over by then: whoever set it meant pinned memories too."""
+
+
+def is_spared(change: Delete, memory: Memory) -> bool:
+    """Whether a deletion leaves this memory alone."""
+    if change.expired_by is not None:
+        return memory.expires_at is None or memory.expires_at > change.expired_by
+    return memory.pinned and not change.scrub
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,15 @@ class ForgettingPolicy:
         return self.max_age_days is not None or self.max_inactive_days is not None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionPolicy:
+    """For how long memories of a namespace or a type are kept. What is not named means all."""
+
+    name: str
+    policy: ForgettingPolicy
+    namespace: str | None = None
+
+
 def too_old(
     created_us: NDArray[np.int64], accessed_us: NDArray[np.int64], policy: ForgettingPolicy, now: datetime
 ) -> NDArray[np.bool_]:

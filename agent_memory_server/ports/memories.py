@@ -175,6 +175,10 @@ class MemoryStore(Protocol):
         """
         ...
 
+    async def expired(self, *, now: datetime, limit: int) -> Sequence[MemoryKey]:
+        """Memories of all tenants whose time to live is over, superseded ones too."""
+        ...
+
     async def owners(self, selector: ScopeSelector, /) -> Sequence[Scope]:
         """Every owner scope within the selector that holds a live memory."""
         ...

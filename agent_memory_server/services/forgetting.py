@@ -20,7 +20,7 @@ from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.operations import Delete, Effect, Operation, OperationKind
-from agent_memory_server.domain.retention import ForgettingPolicy, beyond_budget, too_old
+from agent_memory_server.domain.retention import ForgettingPolicy, RetentionPolicy, beyond_budget, too_old
 from agent_memory_server.domain.search import Handle
 from agent_memory_server.ports.clock import ClockStore
 from agent_memory_server.ports.memories import Aged, MemoryStore
@@ -28,6 +28,7 @@ from agent_memory_server.ports.memories import Aged, MemoryStore
 _PAGE = 10_000
 _COMMIT_BATCH = 500
 PERIODIC_ACTOR = "task:periodic_forget_long_term_memories"
+EXPIRY_ACTOR = "task:purge_expired_memories"
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -138,6 +139,58 @@ class ForgettingService:
         if held_back:
             _log.warning("forgetting held back", memories=held_back, reason=reason)
         _log.info("forgetting by policy", forgotten=gone, held_back=held_back)
+        return gone
+
+    async def retain(self, tenant: str, *, policies: Sequence[RetentionPolicy]) -> int:
+        """Apply the retention policies within one tenant; returns how many went. Each is one run, and says its name."""
+        gone = 0
+        for retention in policies:
+            forgotten = await self.forget(
+                MemoryFilter(selector=ScopeSelector(tenant, retention.namespace)),
+                policy=retention.policy,
+                actor=PERIODIC_ACTOR,
+                limit=LIMITS.forget_limit_max,
+                dry_run=False,
+                named=retention.name,
+            )
+            gone += forgotten.deleted
+            if forgotten.held_back:
+                _log.warning("retention held back", policy=retention.name, reason=forgotten.reason)
+        return gone
+
+    async def any_expired(self) -> bool:
+        return bool(await self._store.expired(now=self._now(), limit=1))
+
+    async def purge_expired(self) -> int:
+        """Remove every memory whose time to live is over, pinned ones too; returns how many. Nobody sees them as it is, so
+        they can wait while the clock is in doubt."""
+        at = self._now()
+        doubt = clock_guard.doubt(await self._clock.observe(at))
+        if doubt is not None:
+            _log.warning("expired memories are kept for now", reason=doubt)
+            return 0
+        run, gone = self._new_id(), 0
+        while keys := await self._store.expired(now=at, limit=_COMMIT_BATCH):
+            before = gone
+            for tenant in dict.fromkeys(key.tenant for key in keys):
+                committed = await self._store.commit(
+                    Operation(
+                        id=self._new_id(),
+                        tenant=tenant,
+                        kind=OperationKind.FORGET,
+                        actor=EXPIRY_ACTOR,
+                        at=at,
+                        changes=tuple(
+                            Delete(key=key, scrub=False, expired_by=at) for key in keys if key.tenant == tenant
+                        ),
+                        reason="their time to live was over",
+                        details={"policy": {"name": "time to live"}},
+                        run=run,
+                    )
+                )
+                gone += sum(each.effect is Effect.DELETED for each in committed.outcomes)
+            if gone == before:
+                break
         return gone
 
     async def _doubt(self, at: datetime, *, trust_clock: bool, dry_run: bool) -> str | None:

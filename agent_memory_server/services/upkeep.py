@@ -14,7 +14,8 @@ from typing import Any
 from agent_memory_server.domain.identity import DEFAULT_TENANT, Principal, ScopeSelector
 from agent_memory_server.domain.jobs import ClaimedIntent, IntentKind, Lane
 from agent_memory_server.domain.operations import Intent, TaskRequest
-from agent_memory_server.domain.retention import ForgettingPolicy
+from agent_memory_server.domain.retention import ForgettingPolicy, RetentionPolicy
+from agent_memory_server.ports.journal import Journal
 from agent_memory_server.ports.memories import MemoryStore
 from agent_memory_server.ports.outbox import Outbox
 from agent_memory_server.ports.task_queue import TaskQueue
@@ -25,8 +26,12 @@ from agent_memory_server.services.forgetting import ForgettingService
 
 PURGE_EXPIRED = "purge expired sessions"
 """Name of its schedule. Those of compaction and forgetting are in ``public_tasks``."""
+PURGE_EXPIRED_MEMORIES = "purge expired memories"
 PURGED_EVERY = timedelta(minutes=1)
-"""An expired session is absent at once; this is how long what it said may still lie in the store."""
+"""What has expired is absent at once; this is how long what it said may still lie in the store."""
+THIN_JOURNAL = "thin the journal"
+THINNED_EVERY = timedelta(days=1)
+_THINNED_AT_ONCE = 200
 _PURGED_AT_ONCE = 100
 
 Report = Mapping[str, Any]
@@ -43,11 +48,15 @@ class UpkeepService:
         sessions: WorkingMemoryStore,
         outbox: Outbox,
         queue: TaskQueue,
+        journal: Journal,
+        undo_retention: timedelta,
         policy: ForgettingPolicy | None,
+        retention: Sequence[RetentionPolicy],
         now: Callable[[], datetime],
         new_id: Callable[[], str],
     ) -> None:
-        """``policy`` None: nothing is forgotten periodically."""
+        """``policy`` None: nothing is forgotten periodically but by the ``retention`` policies. ``undo_retention``: how long the
+        journal keeps the texts of memories that are gone."""
         self._compaction = compaction
         self._forgetting = forgetting
         self._embedding = embedding
@@ -55,7 +64,10 @@ class UpkeepService:
         self._sessions = sessions
         self._outbox = outbox
         self._queue = queue
+        self._journal = journal
+        self._undo_retention = undo_retention
         self._policy = policy
+        self._retention = retention
         self._now = now
         self._new_id = new_id
 
@@ -70,7 +82,7 @@ class UpkeepService:
 
     async def forgetting_due(self) -> Sequence[Intent]:
         """One a tenant, where there is a policy that can remove anything."""
-        if self._policy is None or self._policy.removes_nothing:
+        if (self._policy is None or self._policy.removes_nothing) and not self._retention:
             return ()
         return [
             Intent(kind=IntentKind.FORGET_MEMORIES.value, key="", tenant=tenant)
@@ -79,6 +91,18 @@ class UpkeepService:
 
     async def purge_due(self) -> Sequence[Intent]:
         return [Intent(kind=IntentKind.PURGE_EXPIRED_SESSIONS.value, key="", tenant=DEFAULT_TENANT)]
+
+    async def expiry_due(self) -> Sequence[Intent]:
+        """One for all tenants, where there is something to purge."""
+        if not await self._forgetting.any_expired():
+            return ()
+        return [Intent(kind=IntentKind.PURGE_EXPIRED_MEMORIES.value, key="", tenant=DEFAULT_TENANT)]
+
+    async def thinning_due(self) -> Sequence[Intent]:
+        return [
+            Intent(kind=IntentKind.THIN_JOURNAL.value, key="", tenant=tenant)
+            for tenant in await self._memories.tenants()
+        ]
 
     # -- what is done
 
@@ -89,6 +113,8 @@ class UpkeepService:
             IntentKind.DEDUPLICATE_MEMORIES.value: self._deduplicate,
             IntentKind.FORGET_MEMORIES.value: self._forget,
             IntentKind.PURGE_EXPIRED_SESSIONS.value: self._purge,
+            IntentKind.PURGE_EXPIRED_MEMORIES.value: self._purge_memories,
+            IntentKind.THIN_JOURNAL.value: self._thin,
         }
 
     async def compact_later(self, caller: Principal, selector: ScopeSelector) -> str:
@@ -124,9 +150,20 @@ class UpkeepService:
         return asdict(await self._compaction.deduplicate(ScopeSelector(intent.tenant)))
 
     async def _forget(self, intent: ClaimedIntent) -> Report:
-        if self._policy is None:
-            return {"forgotten": 0}
-        return {"forgotten": await self._forgetting.forget_for_every_owner(intent.tenant, policy=self._policy)}
+        forgotten = await self._forgetting.retain(intent.tenant, policies=self._retention)
+        if self._policy is not None:
+            forgotten += await self._forgetting.forget_for_every_owner(intent.tenant, policy=self._policy)
+        return {"forgotten": forgotten}
+
+    async def _purge_memories(self, _: ClaimedIntent) -> Report:
+        return {"purged": await self._forgetting.purge_expired()}
+
+    async def _thin(self, intent: ClaimedIntent) -> Report:
+        thinned = 0
+        gone_before = self._now() - self._undo_retention
+        while some := await self._journal.thin(intent.tenant, gone_before=gone_before, limit=_THINNED_AT_ONCE):
+            thinned += some
+        return {"thinned": thinned}
 
     async def _purge(self, _: ClaimedIntent) -> Report:
         return {"purged": await self.purge_expired_sessions()}

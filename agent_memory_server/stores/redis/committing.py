@@ -15,6 +15,7 @@ from agent_memory_server.domain.operations import (
     Put,
     Restore,
     Supersede,
+    is_spared,
 )
 from agent_memory_server.domain.records import EmbeddingStatus, Memory, MemoryKey
 from agent_memory_server.errors import Conflict, InvalidInput, StaleRevision
@@ -306,7 +307,7 @@ async def _step_back(journalling: Journalling, stored: Stored, change: Supersede
 async def _delete(journalling: Journalling, number: int, change: Delete) -> tuple[Effect, str]:
     transaction, key = journalling.transaction, change.key
     stored = await stored_memory(transaction, key)
-    if stored is not None and stored.memory.pinned and not change.scrub:
+    if stored is not None and is_spared(change, stored.memory):
         journalling.entry(number, 0, key=key, effect=Effect.SPARED, survivor=key.id)
         return Effect.SPARED, key.id
     if stored is None:

@@ -231,6 +231,16 @@ class RedisMemories:
     ) -> Sequence[Aged]:
         return await listing.ages(self._index, criteria, now=now, limit=limit, after=after, owner=owner)
 
+    async def expired(self, *, now: datetime, limit: int) -> Sequence[MemoryKey]:
+        answer = await self._index.search(
+            "FT.SEARCH", f"@expires:[-inf {micros(now)}]", "RETURN", 1, "doc", "LIMIT", 0, limit
+        )
+        documents = [from_json(row[b"doc"]) for _, row in rows_of(answer) if b"doc" in row]
+        owners = [(each["scope"], each["id"]) for each in documents]
+        return [
+            MemoryKey(tenant, namespace, user_id, memory_id) for (tenant, namespace, user_id, _), memory_id in owners
+        ]
+
     async def owners(self, selector: ScopeSelector, /) -> Sequence[Scope]:
         scopes = await owners(self._link, selector)
         if not scopes:

@@ -16,6 +16,7 @@ from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.filtering import Condition
 from agent_memory_server.stores.sqlite.listing import matching
 from agent_memory_server.stores.sqlite.scoping import known_scope, selected
+from agent_memory_server.stores.values import micros
 
 _TYPES = {each.value: each for each in MemoryType}
 
@@ -47,6 +48,17 @@ def ages(
         Aged(handle, memory_id, created, accessed, bool(pinned), _TYPES[memory_type])
         for handle, memory_id, created, accessed, pinned, memory_type in orjson.loads(text)
     ]
+
+
+def expired(connected: Connected, *, now: datetime, limit: int) -> list[MemoryKey]:
+    """The port's ``expired``: only memories that have a time to live are looked at."""
+    rows = connected.rows(
+        "SELECT t.name, s.namespace, s.user_id, m.id FROM memories AS m INDEXED BY memories_expiring "
+        "JOIN scopes AS s ON s.id = m.scope_id JOIN tenants AS t ON t.id = m.tenant_id "
+        "WHERE m.expires_at IS NOT NULL AND m.expires_at <= ? LIMIT ?",
+        (micros(now), limit),
+    )
+    return [MemoryKey(tenant, namespace, user_id, memory_id) for tenant, namespace, user_id, memory_id in rows]
 
 
 def owners(connected: Connected, selector: ScopeSelector) -> list[Scope]:

@@ -16,6 +16,7 @@ from agent_memory_server.domain.operations import (
     Put,
     Restore,
     Supersede,
+    is_spared,
 )
 from agent_memory_server.domain.records import EmbeddingStatus, Memory, MemoryKey
 from agent_memory_server.domain.sessions import SessionGuard
@@ -280,7 +281,7 @@ def _delete(journalling: Journalling, number: int, change: Delete) -> tuple[Effe
     connected, key = journalling.connected, change.key
     scope_id = interned_scope(connected, key.tenant, key.namespace, key.user_id)
     stored = stored_memory(connected, tenant_id=journalling.tenant_id, scope_id=scope_id, memory_id=key.id)
-    if stored is not None and stored.memory.pinned and not change.scrub:
+    if stored is not None and is_spared(change, stored.memory):
         journalling.entry(number, 0, scope_id=scope_id, memory_id=key.id, effect=Effect.SPARED, survivor=key.id)
         return Effect.SPARED, key.id
     if stored is None:

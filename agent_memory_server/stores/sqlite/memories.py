@@ -276,6 +276,9 @@ class SqliteMemories:
             lambda connected: aging.ages(connected, criteria, now=now, limit=limit, after=after, owner=owner)
         )
 
+    async def expired(self, *, now: datetime, limit: int) -> Sequence[MemoryKey]:
+        return await self._readers.run(lambda connected: aging.expired(connected, now=now, limit=limit))
+
     async def owners(self, selector: ScopeSelector, /) -> Sequence[Scope]:
         return await self._readers.run(lambda connected: aging.owners(connected, selector))
 

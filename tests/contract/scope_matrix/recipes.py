@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -76,6 +77,23 @@ def _prompt_body(caller: Caller, target: str) -> Mapping[str, Any]:
 
 def _search_body(mode: str) -> Callable[[Caller, str], Mapping[str, Any]]:
     return lambda caller, _: {"text": QUERY, "search_mode": mode, "limit": 100, **caller.filters}
+
+
+def _history(client: httpx.Client, caller: Caller, target: str) -> httpx.Response:
+    """Who made and deleted a memory with this id in its own scope, as other recipes do, reads that: then nobody's is asked."""
+    path, headers = f"/v1/long-term-memory/{quote(target, safe='')}/history", dict(caller.headers)
+    response = client.get(path, params=dict(caller.named), headers=headers)
+    if response.status_code == 200 and response.json()["memory"] is None:
+        return client.get(path, params={**caller.named, "namespace": f"nobody-{target}"}, headers=headers)
+    return response
+
+
+def _then() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def _search_then(caller: Caller, target: str) -> Mapping[str, Any]:
+    return {**_search_body("hybrid")(caller, target), "as_of": _then()}
 
 
 def _explain_body(caller: Caller, target: str) -> Mapping[str, Any]:
@@ -162,6 +180,8 @@ RECIPES: Mapping[tuple[str, str], Recipe] = {
         target="memory",
         writes=True,
     ),
+    ("get", "/v1/long-term-memory/{memory_id}/history"): Recipe(_history, target="memory"),
+    ("get", "/v1/operations"): Recipe(_request("GET", "/v1/operations", query=_scope)),
     ("post", "/v1/long-term-memory/forget"): Recipe(
         _request(
             "POST",
@@ -209,6 +229,10 @@ CREDENTIAL_RECIPES: Mapping[tuple[str, str], Recipe] = {
     ("post", "/v1/summary-views/{view_id}/run"): Recipe(
         _request("POST", f"{_VIEW}/run", body=lambda _c, _t: {}), target="view", writes=True
     ),
+    ("get", "/v1/operations/{operation_id}"): Recipe(_request("GET", "/v1/operations/{id}"), target="operation"),
+    ("post", "/v1/operations/{operation_id}/undo"): Recipe(
+        _request("POST", "/v1/operations/{id}/undo"), target="operation", writes=True
+    ),
     ("get", "/v1/tasks"): Recipe(_request("GET", "/v1/tasks", query=lambda _c, _t: {"limit": 100})),
     ("get", "/v1/tasks/{task_id}"): Recipe(_request("GET", "/v1/tasks/{id}"), target="task"),
     ("post", "/v1/tasks/{task_id}/replay"): Recipe(
@@ -220,6 +244,11 @@ CREDENTIAL_RECIPES: Mapping[tuple[str, str], Recipe] = {
 MORE_READS: Mapping[str, Recipe] = {
     f"search {mode}": Recipe(_request("POST", "/v1/long-term-memory/search", body=_search_body(mode)))
     for mode in ("semantic", "keyword")
+} | {
+    "search as of then": Recipe(_request("POST", "/v1/long-term-memory/search", body=_search_then)),
+    "list as of then": Recipe(
+        _request("GET", "/v1/long-term-memory", query=lambda c, _: {"limit": 100, "as_of": _then(), **c.named})
+    ),
 }
 """The other forms of operations that have several."""
 

@@ -236,6 +236,26 @@ class HistoryContract:
                 operation(Restore(key=memory("a").key, memory=before, if_operation="f", tokens={}))
             )
 
+    # -- times to live
+
+    async def test_what_has_expired_can_be_removed(self, stores: Stores) -> None:
+        """Of all tenants, superseded and pinned ones too; one that got more time meanwhile is spared."""
+        ends = T0 + HOUR
+        other = replace(ALICE, tenant="other")
+        await stores.memories.commit(
+            operation(put(memory("a", expires_at=ends, pinned=True)), put(memory("c", expires_at=ends + HOUR)))
+        )
+        await stores.memories.commit(operation(put(memory("b", scope=other, expires_at=ends)), tenant="other"))
+        await stores.memories.commit(operation(put(memory("x")), put(memory("y", expires_at=ends))))
+        await stores.memories.commit(operation(Supersede(key=memory("y").key, by="x")))
+        assert await stores.memories.expired(now=T0, limit=9) == []
+        expired = await stores.memories.expired(now=ends, limit=9)
+        assert {(each.tenant, each.id) for each in expired} == {("acme", "a"), ("other", "b"), ("acme", "y")}
+        assert len(await stores.memories.expired(now=ends, limit=2)) == 2
+        gone = [Delete(key=memory(name).key, scrub=False, expired_by=ends) for name in "acx"]
+        done = await stores.memories.commit(operation(*gone, kind=OperationKind.FORGET))
+        assert [each.effect for each in done.outcomes] == [Effect.DELETED, Effect.SPARED, Effect.SPARED]
+
     # -- other times
 
     async def test_what_was_at_a_point(self, stores: Stores) -> None:
