@@ -107,7 +107,10 @@ async def test_oauth_tokens_of_the_right_audience_and_scope(issuer: TokenIssuer)
             return (await running.client.post("/mcp", headers=headers(bearer(token)), json=body)).status_code
 
         assert await status(WRITE, issuer.token()) == 200
-        for bad in ({"aud": "https://other.example"}, {"aud": None}, {"iss": "https://other.example"}, {"exp": 1}):
+        wrong: list[dict[str, Any]] = [
+            {"aud": "https://other.example"}, {"aud": None}, {"iss": "https://other.example"}, {"exp": 1},
+        ]  # fmt: skip
+        for bad in wrong:
             assert await status(CLOCK, issuer.token(**bad)) == 401, bad
         assert await status(WRITE, issuer.token(scope="memory:read")) == 403
         assert await status(CLOCK, issuer.token(scope="memory:read")) == 200
@@ -195,7 +198,7 @@ async def test_every_version_with_a_handshake_works_without_a_session(open_serve
 async def test_the_newest_version_works(open_server: RunningApp) -> None:
     """Each request says everything about itself."""
     (newest,) = MODERN_PROTOCOL_VERSIONS
-    about = {
+    about: dict[str, Any] = {
         "io.modelcontextprotocol/protocolVersion": newest,
         "io.modelcontextprotocol/clientCapabilities": {},
     }
