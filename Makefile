@@ -9,7 +9,7 @@ EXTRAS := $(if $(strip $(KEYED)),[$(subst openai anthropic,openai$(comma)anthrop
 INSTALLED := $(VENV)/.run$(if $(OPENAI_API_KEY)$(OPENAI_API_BASE),-openai)$(if $(ANTHROPIC_API_KEY),-anthropic)
 .DEFAULT_GOAL := help
 
-.PHONY: help run test check demo demo-strategies docs format clean bench-startup bench-serving bench-scale bench-soak bench-retrieval fit-retrieval bench-background bench-thresholds
+.PHONY: help run test check demo demo-strategies docs format clean bench-startup bench-auth bench-serving bench-scale bench-soak bench-retrieval fit-retrieval bench-background bench-thresholds
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -64,6 +64,9 @@ demo-strategies: $(VENV)/.dev ## The four extraction strategies, answered by a s
 
 bench-startup: $(VENV)/.dev ## Install size, start time, idle memory
 	@$(BIN)/python -m benchmarks.startup
+
+bench-auth: $(VENV)/.dev ## What authentication costs, and what a flood of wrong tokens does to others
+	@$(BIN)/python -m benchmarks.auth
 
 bench-serving: $(VENV)/.dev ## Requests per second and latency of a real server
 	@$(BIN)/python -m benchmarks.serving

@@ -8,6 +8,7 @@ from agent_memory_server.errors import ConfigurationError
 from agent_memory_server.services.access_tokens import AccessTokenService
 from agent_memory_server.services.audit import Audit
 from agent_memory_server.services.authentication import Authentication, Signed
+from agent_memory_server.services.quotas import RequestQuota
 
 
 def check_authentication(settings: Settings) -> None:
@@ -32,9 +33,12 @@ def check_authentication(settings: Settings) -> None:
 def open_authentication(settings: Settings, tokens: AccessTokenService, audit: Audit) -> Authentication:
     """As the settings ask for it; off only when none of them asks."""
     mode = settings.authentication_mode
-    if mode is AuthMode.DISABLED:
-        return Authentication(tokens=None, audit=audit)
-    return Authentication(tokens=tokens, signed=_signed(settings) if mode is AuthMode.OAUTH2 else None, audit=audit)
+    return Authentication(
+        tokens=None if mode is AuthMode.DISABLED else tokens,
+        signed=_signed(settings) if mode is AuthMode.OAUTH2 else None,
+        audit=audit,
+        quota=RequestQuota(settings.rate_limit_requests_per_minute),
+    )
 
 
 def _signed(settings: Settings) -> Signed:

@@ -138,6 +138,11 @@ class Settings(BaseSettings):
         default=None,
         description="Claim that binds a token to one namespace. Unset: it reaches every one of its tenant.",
     )
+    rate_limit_requests_per_minute: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Requests that one credential may make in a minute, of each server process; more are answered with 429. "
+        "Unset: no limit.",
+    )
     docs_public: bool = Field(
         default=False, description="With authentication on: show /docs, /redoc and /openapi.json without a credential."
     )

@@ -10,7 +10,7 @@ import structlog
 from starlette.types import Scope
 
 from agent_memory_server.app import MemoryApp
-from agent_memory_server.domain.identity import ANONYMOUS, Permission, Principal
+from agent_memory_server.domain.identity import Permission, Principal
 from agent_memory_server.errors import MemoryServerError, StoreUnavailable
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -22,8 +22,6 @@ async def caller_of(scope: Scope, app: MemoryApp, permission: Permission, *, act
     Raises NotAuthenticated, NotPermitted, TooManyRequests.
     """
     authentication = app.authentication
-    if not authentication.is_on:
-        return ANONYMOUS
     caller = await authentication.authenticate(scope["headers"])
     authentication.require(caller, permission, action=action)
     return caller

@@ -6,6 +6,10 @@ from typing import Protocol
 
 
 class ImportedHashes(Protocol):
+    def prepare_thread(self) -> None:
+        """Called once on the thread on which ``matches`` will be called: it should stand back behind everything else."""
+        ...
+
     def matches(self, token: str, imported_hash: str, /) -> bool:
         """Takes a quarter of a second of one processor. False for a hash that is none."""
         ...

@@ -12,6 +12,7 @@ from agent_memory_server.errors import NotAuthenticated, NotPermitted
 from agent_memory_server.ports.signed_tokens import SignedTokens
 from agent_memory_server.services.access_tokens import AccessTokenService
 from agent_memory_server.services.audit import Audit
+from agent_memory_server.services.quotas import RequestQuota
 
 CREDENTIAL_LENGTH_MAX = 16 * 1024
 """Of a bearer token in characters; a longer one is refused unread."""
@@ -32,7 +33,15 @@ Headers = Iterable[tuple[bytes, bytes]]
 class Authentication:
     """``tokens`` None: authentication is off, and everybody is the same caller of the default tenant."""
 
-    def __init__(self, *, tokens: AccessTokenService | None, signed: Signed | None = None, audit: Audit) -> None:
+    def __init__(
+        self,
+        *,
+        tokens: AccessTokenService | None,
+        signed: Signed | None = None,
+        audit: Audit,
+        quota: RequestQuota | None = None,
+    ) -> None:
+        self._quota = quota or RequestQuota(None)
         self._tokens = tokens
         self._signed = signed
         self._audit = audit
@@ -44,16 +53,19 @@ class Authentication:
     async def authenticate(self, presented: str | Headers | None) -> Principal:
         """The verified caller. ``presented``: the credential, or the headers of a request that it is in.
 
-        Raises NotAuthenticated (401), and 503s when it cannot be said: the store or the issuer's keys are out of reach.
+        Counts as one request of the caller. Raises NotAuthenticated (401), TooManyRequests (429) beyond its quota, and 503s
+        when it cannot be said: the store or the issuer's keys are out of reach.
         """
-        if self._tokens is None:
-            return ANONYMOUS
-        try:
-            credential = presented if presented is None or isinstance(presented, str) else credential_in(presented)
-            return await self._verified(self._tokens, credential)
-        except NotAuthenticated as error:
-            self._audit.authentication_failed(error.detail)
-            raise
+        caller = ANONYMOUS
+        if self._tokens is not None:
+            try:
+                credential = presented if presented is None or isinstance(presented, str) else credential_in(presented)
+                caller = await self._verified(self._tokens, credential)
+            except NotAuthenticated as error:
+                self._audit.authentication_failed(error.detail)
+                raise
+        self._quota.admit(caller)
+        return caller
 
     def require(self, caller: Principal, permission: Permission, *, action: str) -> None:
         """Raises NotPermitted (403) when the caller's credential does not hold the permission. ``action``: what it asked for."""

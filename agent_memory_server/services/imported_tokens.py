@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from agent_memory_server.domain.access_tokens import AccessToken
 from agent_memory_server.errors import DependencyUnavailable, TooManyRequests
@@ -44,7 +45,8 @@ class ImportedTokens:
         self._wait_s = wait_s
         self._tried: OrderedDict[str, float] = OrderedDict()
         self._trials: dict[str, asyncio.Task[AccessToken | None]] = {}
-        self._one_at_a_time = asyncio.Semaphore(1)
+        self._one_at_a_time = asyncio.Lock()
+        self._thread: ThreadPoolExecutor | None = None
         self._candidates: Sequence[AccessToken] = ()
         self._looked_at = float("-inf")
 
@@ -80,6 +82,9 @@ class ImportedTokens:
         for trial in trials:
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await trial
+        if self._thread is not None:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+            self._thread = None
 
     async def _imported(self) -> Sequence[AccessToken]:
         if self._clock_s() - self._looked_at > _CANDIDATES_S:
@@ -89,9 +94,7 @@ class ImportedTokens:
 
     async def _try(self, credential: str, digest: str) -> AccessToken | None:
         for candidate in await self._store.imported():
-            async with self._one_at_a_time:
-                matches = await asyncio.to_thread(self._hashes.matches, credential, candidate.imported_hash or "")
-            if matches:
+            if await self._matches(credential, candidate.imported_hash or ""):
                 adopted = await self._store.adopt(candidate.id, digest=digest)
                 self._looked_at = float("-inf")
                 # Another process may have been faster: then it is found by its digest already.
@@ -100,6 +103,20 @@ class ImportedTokens:
         while len(self._tried) > TRIED_MAX:
             self._tried.popitem(last=False)
         return None
+
+    async def _matches(self, credential: str, imported_hash: str) -> bool:
+        async with self._one_at_a_time:
+            if self._thread is None:
+                self._thread = ThreadPoolExecutor(
+                    1, thread_name_prefix="imported-tokens", initializer=self._hashes.prepare_thread
+                )
+            begun = time.monotonic()
+            loop = asyncio.get_running_loop()
+            matches = await loop.run_in_executor(self._thread, self._hashes.matches, credential, imported_hash)
+            if len(self._trials) > 1:
+                # A flood gets half a processor at most.
+                await asyncio.sleep(time.monotonic() - begun)
+        return matches
 
     def _ended(self, digest: str, trial: asyncio.Task[AccessToken | None]) -> None:
         self._trials.pop(digest, None)

@@ -63,6 +63,15 @@ def test_background_compacts_without_embedding_and_counts_calls(tmp_path: Path) 
         assert flow["messages_per_s"] > 0
 
 
+def test_auth_floods_a_server_that_goes_on_answering(tmp_path: Path) -> None:
+    """A thousand tokens or fifty: each is looked up; wrong ones are refused, or told to wait, and never a server error."""
+    found = _run(tmp_path, "benchmarks.auth", "--quick")
+    assert all(each["p50_ms"] < 5 for each in found["costs"])
+    for flood in found["floods"]:
+        assert flood["health_p50_ms"] > 0
+        assert set(flood["answers"]) <= {"401", "429", "503"}
+
+
 def test_thresholds_judges_every_installed_model(tmp_path: Path) -> None:
     """The rules part most look-alikes and few paraphrases, and the thresholds in use find most duplicates."""
     found = _run(tmp_path, "benchmarks.thresholds", "--model", "wordllama")

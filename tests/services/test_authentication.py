@@ -197,6 +197,9 @@ class HeldHashes:
         self.at_once = 0
         self.at_once_max = 0
 
+    def prepare_thread(self) -> None:
+        pass
+
     def matches(self, token: str, imported_hash: str, /) -> bool:
         self.tried += 1
         self.at_once += 1

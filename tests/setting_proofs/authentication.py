@@ -126,3 +126,16 @@ async def docs_public(folder: Path) -> None:
         async with running_app(auth_mode="token", docs_public=public, background=False) as running:
             for path in ("/docs", "/redoc", "/openapi.json", "/docs-assets/favicon.png"):
                 assert (await running.client.get(path)).status_code == status, path
+
+
+async def rate_limit_requests_per_minute(folder: Path) -> None:
+    """One more than the quota is told when to come back; another credential, and the health check, are not held up."""
+    del folder
+    async with running_app(auth_mode="token", rate_limit_requests_per_minute=3, background=False) as running:
+        one, other = [(await running.app.access_tokens.add(description="d", actor="test"))[0] for _ in range(2)]
+        path, client = "/v1/working-memory/", running.client
+        answers = [await client.get(path, headers={"X-API-Key": one}) for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+        assert 1 <= int(answers[-1].headers["retry-after"]) <= 20
+        assert (await client.get(path, headers={"X-API-Key": other})).status_code == 200
+        assert (await client.get("/v1/health")).status_code == 200
