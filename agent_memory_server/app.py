@@ -16,15 +16,19 @@ from agent_memory_server.app_language import Asking, open_gate, secret
 from agent_memory_server.app_services import Services
 from agent_memory_server.config import Settings
 from agent_memory_server.domain.jobs import Lane
+from agent_memory_server.domain.search import SearchMode
 from agent_memory_server.embeddings.opening import open_embedder
+from agent_memory_server.embeddings.rerankers import open_reranker
 from agent_memory_server.ports.language_model import LanguageModel
 from agent_memory_server.ports.outbox import Outbox
+from agent_memory_server.ports.reranker import Reranker
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.ports.task_queue import TaskQueue
 from agent_memory_server.queues.in_process import InProcessQueue
 from agent_memory_server.services.access_tokens import AccessTokenService
 from agent_memory_server.services.authentication import Authentication
 from agent_memory_server.services.compaction import CompactionService
+from agent_memory_server.services.erasure import ErasureService
 from agent_memory_server.services.extraction.on_request import ExtractionOnRequestService
 from agent_memory_server.services.forgetting import ForgettingService
 from agent_memory_server.services.history import HistoryService
@@ -68,6 +72,7 @@ class MemoryApp:
     optimized_search: OptimizedSearchService
     extraction: ExtractionOnRequestService
     hydration: HydrationService
+    erasure: ErasureService
     history: HistoryService
     """Histories of memories, and the operations there were."""
     undo: UndoService
@@ -101,6 +106,8 @@ class MemoryApp:
     """Whether the API's documentation is shown without a credential."""
     storage: str
     embedding_model: str
+    search_mode_default: SearchMode
+    """Of a REST search that names none."""
     now: Callable[[], datetime]
     new_id: Callable[[], str]
 
@@ -138,16 +145,17 @@ async def open_app(
     now: Callable[[], datetime] = utc_now,
     new_id: Callable[[], str] = new_ulid,
     language_model: LanguageModel | None = None,
+    reranker: Reranker | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     queue: TaskQueue | None = None,
     parallel: int | None = None,
 ) -> AsyncGenerator[MemoryApp]:
     """Open stores and models and yield the services; close them in reverse order.
 
-    Nothing goes on in the background by itself: ``tasks.running.open_working_app`` adds that. ``language_model`` answers in
-    place of the one that the settings name (for tests and embedding applications), and ``sleep`` is how the gate to it waits
-    between attempts. ``queue`` is told when there is work to do; ``parallel``: how much of one lane is done at a time. Raises
-    ConfigurationError with what to change.
+    Nothing goes on in the background by itself: ``tasks.running.open_working_app`` adds that. ``language_model`` and
+    ``reranker`` answer in place of those that the settings name (for tests and embedding applications), and ``sleep`` is how the
+    gate to the model waits between attempts. ``queue`` is told when there is work to do; ``parallel``: how much of one lane is
+    done at a time. Raises ConfigurationError with what to change.
     """
     check_authentication(settings)
     async with contextlib.AsyncExitStack() as stack:
@@ -159,6 +167,7 @@ async def open_app(
             openai_api_base=settings.openai_api_base,
         )
         stack.push_async_callback(embedder.close)
+        reranker = reranker or await open_reranker(settings.reranker_model)
         here = InProcessQueue()
         model_usage = UsageAccount()
         gate = open_gate(settings, stack, language_model, Asking(model_usage, sleep))
@@ -166,6 +175,7 @@ async def open_app(
             settings=settings,
             stores=stores,
             embedder=embedder,
+            reranker=reranker,
             tokenizer=open_tokenizer(),
             gate=gate,
             queue=queue or here,
@@ -192,6 +202,7 @@ def _app(services: Services, model_usage: UsageAccount) -> MemoryApp:
         optimized_search=services.optimized_search,
         extraction=services.extraction_on_request,
         hydration=services.hydration,
+        erasure=services.erasure,
         history=services.history,
         undo=services.undo,
         time_travel=services.time_travel,
@@ -218,6 +229,7 @@ def _app(services: Services, model_usage: UsageAccount) -> MemoryApp:
         docs_public=settings.docs_public or not services.authentication.is_on,
         storage=stores.engine.describe(),
         embedding_model=services.embedder.model,
+        search_mode_default=SearchMode(settings.search_mode_default),
         now=services.now,
         new_id=services.new_id,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,6 +29,7 @@ from agent_memory_server.auth.bcrypt_hashes import BcryptHashes
 from agent_memory_server.config import Settings
 from agent_memory_server.domain.jobs import IntentKind, Lane
 from agent_memory_server.ports.embedder import Embedder
+from agent_memory_server.ports.reranker import Reranker
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.ports.task_queue import TaskQueue
 from agent_memory_server.ports.tokenizer import Tokenizer
@@ -40,6 +42,7 @@ from agent_memory_server.services.context_filling import ContextFilling
 from agent_memory_server.services.deduplication import NearDuplicates
 from agent_memory_server.services.embedding import EmbeddingService
 from agent_memory_server.services.enrichment import EnrichmentService, ModelEnrichment, RuleEnrichment
+from agent_memory_server.services.erasure import ErasureService
 from agent_memory_server.services.extraction.batches import Extractor
 from agent_memory_server.services.extraction.on_request import ExtractionOnRequestService
 from agent_memory_server.services.extraction.thread import ThreadExtractionService
@@ -59,6 +62,7 @@ from agent_memory_server.services.promotion import PromotionService
 from agent_memory_server.services.public_tasks import SUMMARY_VIEWS, PublicTasks
 from agent_memory_server.services.query_optimization import OptimizedSearchService
 from agent_memory_server.services.reindexing import ReindexingService
+from agent_memory_server.services.reranking import Reranking
 from agent_memory_server.services.schedules import Schedule, ScheduleService
 from agent_memory_server.services.search import SearchService
 from agent_memory_server.services.search_explanation import SearchExplanationService
@@ -77,6 +81,7 @@ class Services:
     settings: Settings
     stores: Stores
     embedder: Embedder
+    reranker: Reranker | None
     tokenizer: Tokenizer
     gate: LanguageGate | None
     """None: local mode."""
@@ -208,6 +213,7 @@ class Services:
     def memories(self) -> MemoryService:
         return MemoryService(
             store=self.stores.memories,
+            journal=self.stores.journal,
             indexer=self.indexer,
             enrichment=self.enrichment,
             now=self.now,
@@ -218,7 +224,10 @@ class Services:
     @cached_property
     def search(self) -> SearchService:
         filling = ContextFilling(store=self.stores.memories, tokenizer=self.tokenizer)
-        return SearchService(store=self.stores.memories, embedder=self.embedder, now=self.now, filling=filling)
+        reranking = None if self.reranker is None else Reranking(reranker=self.reranker)
+        return SearchService(
+            store=self.stores.memories, embedder=self.embedder, now=self.now, filling=filling, reranking=reranking
+        )
 
     @cached_property
     def search_explanation(self) -> SearchExplanationService:
@@ -283,6 +292,16 @@ class Services:
     @cached_property
     def overviews(self) -> OverviewService:
         return OverviewService(store=self.stores.overviews, model=self.embedder.model, now=self.now)
+
+    @cached_property
+    def erasure(self) -> ErasureService:
+        return ErasureService(
+            stores=self.stores,
+            now=self.now,
+            new_id=self.new_id,
+            new_key=partial(secrets.token_bytes, 32),
+            wake=partial(self.queue.wake, Lane.UPKEEP),
+        )
 
     # -- upkeep
 
@@ -385,7 +404,7 @@ class Services:
     def upkeep_lane(self) -> PendingWorkService:
         return PendingWorkService(
             outbox=self.stores.outbox,
-            handlers=self.upkeep.handlers,
+            handlers={**self.upkeep.handlers, IntentKind.ERASE.value: self.erasure.carry_out},
             now=self.now,
             wake=self.here.woken(Lane.UPKEEP),
             batch=1,

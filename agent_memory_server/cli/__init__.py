@@ -15,10 +15,13 @@ import click
 from agent_memory_server.cli.api import api
 from agent_memory_server.cli.copy import copy
 from agent_memory_server.cli.delete import delete
+from agent_memory_server.cli.erase import erase, purge, verify_receipt
+from agent_memory_server.cli.history import history
 from agent_memory_server.cli.import_conversation import import_conversation
 from agent_memory_server.cli.mcp import mcp
 from agent_memory_server.cli.migrate_memories import migrate_memories
 from agent_memory_server.cli.migrate_working_memory import migrate_working_memory
+from agent_memory_server.cli.operations import operations, undo
 from agent_memory_server.cli.rebuild_index import rebuild_index
 from agent_memory_server.cli.schedule_task import schedule_task
 from agent_memory_server.cli.search import search
@@ -59,6 +62,12 @@ for command in (
     mcp,
     search,
     delete,
+    history,
+    operations,
+    undo,
+    erase,
+    verify_receipt,
+    purge,
     import_conversation,
     task_worker,
     schedule_task,

@@ -106,6 +106,11 @@ class Journal(Protocol):
         """Keys within the selector under which a memory with this id was, and is no more."""
         ...
 
+    async def remembered(self, selector: ScopeSelector, /, *, limit: int) -> Sequence[MemoryKey]:
+        """Memories that were within the selector and are gone, whose text the journal still has (forgotten, or moved away and
+        removed since): what an erasure has to scrub as well. Asked again until there is none."""
+        ...
+
     async def point(self, tenant: str, moment: datetime, /) -> int:
         """The engine's own number for "everything that was committed by then": for ``earlier`` and
         ``MemoryFilter.unchanged_since``."""

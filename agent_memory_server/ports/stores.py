@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from agent_memory_server.ports.access_tokens import AccessTokenStore
 from agent_memory_server.ports.clock import ClockStore
@@ -27,6 +27,18 @@ class Check:
     name: str
     ok: bool
     detail: str
+
+
+@runtime_checkable
+class Purges(Protocol):
+    """What an engine may be able to do beside: leave nothing of what was deleted in its files."""
+
+    async def purge(self) -> str:
+        """Write the data files anew with only what is there now; returns what was done, as a sentence for an operator.
+
+        May take long and doubles the room on disk meanwhile. Raises StoreUnavailable and its kin; then nothing is lost.
+        """
+        ...
 
 
 class Engine(Protocol):

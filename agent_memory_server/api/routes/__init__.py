@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent_memory_server.api.operations import Operation
 from agent_memory_server.api.routes import (
     compaction,
+    erasure,
     extraction,
     forgetting,
     history,
@@ -24,6 +25,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *forgetting.OPERATIONS,
     *compaction.OPERATIONS,
     *extraction.OPERATIONS,
+    *erasure.OPERATIONS,
     *memories.OPERATIONS,
     *history.OPERATIONS,
     *hydration.OPERATIONS,

@@ -29,6 +29,7 @@ from agent_memory_server.stores.redis.migrating import begin_migration, wait_for
 from agent_memory_server.stores.redis.occupancy import QUEUE_NAME, SCHEMA_VERSION, State, occupied_by, usable_state
 from agent_memory_server.stores.redis.outbox import RedisOutbox
 from agent_memory_server.stores.redis.overviews import RedisOverviews
+from agent_memory_server.stores.redis.purging import purge_files
 from agent_memory_server.stores.redis.schedules import RedisSchedules
 from agent_memory_server.stores.redis.suitability import await_suitable, evicting, unlogged
 from agent_memory_server.stores.redis.summary_views import RedisSummaryViews
@@ -171,6 +172,10 @@ class RedisEngine:
                 self._checked("store-durability", self._durability),
             )
         )
+
+    async def purge(self) -> str:
+        """``ports.stores.Purges``: the append-only file and the snapshot are written anew."""
+        return await purge_files(self._link)
 
     def describe(self) -> str:
         return self._link.address.describe()

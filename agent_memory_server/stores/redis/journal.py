@@ -143,6 +143,9 @@ class RedisJournal:
         ]
         return found[:limit]
 
+    async def remembered(self, selector: ScopeSelector, /, *, limit: int) -> Sequence[MemoryKey]:
+        return await time_travel.remembered(self._link, selector, limit=limit)
+
     async def point(self, tenant: str, moment: datetime, /) -> int:
         """The moment itself: every memory notes when it was last changed."""
         del tenant

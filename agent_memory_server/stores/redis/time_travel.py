@@ -54,6 +54,27 @@ async def key_of(link: Link, handle: str, known: MemoryKey) -> MemoryKey:
     return next((key for key in keys if naming.handle_of(*key) == handle), known)
 
 
+async def remembered(link: Link, selector: ScopeSelector, *, limit: int) -> list[MemoryKey]:
+    """The port's ``remembered``: of those that left the selection, the ones that are gone and whose history has text."""
+    members = await link.read("ZRANGE", gone_key(selector.tenant, naming.tag_of(selector)), 0, -1)
+    handles = await _followed(link, [member.decode() for member in members])
+    found: list[MemoryKey] = []
+    for first in range(0, len(handles), _READ_AT_ONCE):
+        some = handles[first : first + _READ_AT_ONCE]
+        answers = await link.reads(
+            *(("HGETALL", history_key(handle)) for handle in some),
+            *(("EXISTS", naming.memory_key(handle)) for handle in some),
+        )
+        for handle, held, exists in zip(some, answers[: len(some)], answers[len(some) :], strict=True):
+            if not exists:
+                states = (from_json(value)["before"] for value in pairs_of(held).values())
+                keys = (_key(state) for state in states if state is not None)
+                found += [key for key in keys if naming.handle_of(*key) == handle][:1]
+        if len(found) >= limit:
+            break
+    return found[:limit]
+
+
 def _key(document: dict[str, Any]) -> MemoryKey:
     tenant, namespace, user_id, _ = document["scope"]
     return MemoryKey(tenant, namespace, user_id, document["id"])

@@ -24,6 +24,7 @@ from agent_memory_server.stores.sqlite.migrating import prepare
 from agent_memory_server.stores.sqlite.outbox import SqliteOutbox
 from agent_memory_server.stores.sqlite.overviews import SqliteOverviews
 from agent_memory_server.stores.sqlite.packed_vectors import PackedVectors
+from agent_memory_server.stores.sqlite.purging import purge_file
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.schedules import SqliteSchedules
 from agent_memory_server.stores.sqlite.summary_views import SqliteSummaryViews
@@ -88,6 +89,10 @@ class SqliteEngine:
 
     def describe(self) -> str:
         return str(self._path)
+
+    async def purge(self) -> str:
+        """``ports.stores.Purges``: the file is written anew, and the log beside it is emptied."""
+        return await asyncio.to_thread(purge_file, self._path)
 
     async def close(self) -> None:
         """Every write that was handed in is finished first; then the log is folded into the file."""

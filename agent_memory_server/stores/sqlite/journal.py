@@ -164,6 +164,22 @@ class SqliteJournal:
 
         return await self._readers.run(work)
 
+    async def remembered(self, selector: ScopeSelector, /, *, limit: int) -> Sequence[MemoryKey]:
+        def work(connected: Connected) -> list[MemoryKey]:
+            selection = selected(connected, selector)
+            if selection is None:
+                return []
+            where = selection.condition("e", has_tenant=False)
+            rows = connected.rows(
+                "SELECT DISTINCT s.namespace, s.user_id, e.memory_id FROM entries AS e JOIN scopes AS s ON s.id = e.scope_id "
+                f"WHERE {where.sql} AND e.before IS NOT NULL AND NOT EXISTS (SELECT 1 FROM memories AS m WHERE "
+                "m.tenant_id = s.tenant_id AND m.id = e.memory_id AND m.scope_id = e.scope_id) LIMIT ?",
+                (*where.values, limit),
+            )
+            return [MemoryKey(selector.tenant, namespace, user_id, memory_id) for namespace, user_id, memory_id in rows]
+
+        return await self._readers.run(work)
+
     async def point(self, tenant: str, moment: datetime, /) -> int:
         """The newest sequence whose time is not after that moment."""
         return await self._readers.run(lambda connected: time_travel.sequence_at(connected, tenant, micros(moment)))

@@ -199,6 +199,24 @@ RECIPES: Mapping[tuple[str, str], Recipe] = {
     ("post", "/v1/long-term-memory/extract"): Recipe(
         _request("POST", "/v1/long-term-memory/extract", body=_session_body), writes=True
     ),
+    # The user and the namespace that are named are the targets' owners, so a dry run tells whose are seen.
+    ("post", "/v1/users/{user_id}/erase"): Recipe(
+        lambda client, caller, _: _request(
+            "POST", f"/v1/users/{caller.user_id or 'nobody'}/erase", query=lambda _c, _t: {"dry_run": "true"}
+        )(client, caller, ""),
+        permission="admin",
+        shows_nothing=True,
+    ),
+    ("post", "/v1/namespaces/{namespace}/erase"): Recipe(
+        lambda client, caller, _: _request(
+            "POST", f"/v1/namespaces/{caller.namespace or 'none'}/erase", query=lambda _c, _t: {"dry_run": "true"}
+        )(client, caller, ""),
+        permission="admin",
+        shows_nothing=True,
+    ),
+    ("post", "/v1/erasure-receipts/check"): Recipe(
+        _request("POST", "/v1/erasure-receipts/check", body=lambda _c, _t: {"receipt_version": 1}), shows_nothing=True
+    ),
     ("get", "/v1/pending"): Recipe(_request("GET", "/v1/pending", query=_scope), shows_nothing=True),
 }
 """By (method, path) of the OpenAPI document, without a last slash: both forms lead to the same place."""

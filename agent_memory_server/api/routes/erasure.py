@@ -1,0 +1,64 @@
+"""Erasing users and namespaces, and checking the receipts of it."""
+
+from __future__ import annotations
+
+from agent_memory_server.api.answers import Answer, answer
+from agent_memory_server.api.operations import Call, Operation
+from agent_memory_server.api.schemas.erasure import EraseNamespaceQuery, EraseUserQuery, ReceiptBody, ReceiptCheck
+from agent_memory_server.api.schemas.tasks import TaskResponse, task_wire
+from agent_memory_server.domain.identity import Permission
+from agent_memory_server.errors import InvalidInput
+
+
+async def erase_user(call: Call) -> Answer:
+    """Erase everything of a user for good: sessions, messages, memories, their histories, and what was made of them.
+
+    A dry run unless ``dry_run=false``. The answer is a task; when it has succeeded its ``result`` is the signed receipt with
+    counts by kind. It goes on after a crash. Nothing of it can be undone.
+    """
+    query = call.query(EraseUserQuery)
+    user_id = _named(call, "user_id")
+    return await _erased(call, dry_run=query.dry_run, namespace=query.namespace, user_id=user_id)
+
+
+async def erase_namespace(call: Call) -> Answer:
+    """Erase everything in a namespace for good, of all users. Otherwise as for a user."""
+    query = call.query(EraseNamespaceQuery)
+    namespace = _named(call, "namespace")
+    return await _erased(call, dry_run=query.dry_run, namespace=namespace, user_id=None)
+
+
+async def check_receipt(call: Call) -> Answer:
+    """Whether this server signed the receipt that is the body, and nothing in it was changed since."""
+    receipt = await call.body(ReceiptBody)
+    return answer({"genuine": await call.app.erasure.is_genuine(receipt.model_extra or {})})
+
+
+def _named(call: Call, name: str) -> str:
+    """The user or namespace that the path names."""
+    value = call.path_id(name)
+    if not value.strip():
+        raise InvalidInput("must not be blank", field=("path", name), kind="blank")
+    return value
+
+
+async def _erased(call: Call, *, dry_run: bool, namespace: str | None, user_id: str | None) -> Answer:
+    erasure = call.app.erasure
+    act = erasure.plan if dry_run else erasure.begin
+    return answer(task_wire(await act(call.caller, namespace=namespace, user_id=user_id)))
+
+
+OPERATIONS = (
+    Operation(
+        method="POST", path="/v1/users/{user_id}/erase", handler=erase_user, permission=Permission.ADMIN,
+        query=EraseUserQuery, answers=TaskResponse, fails=(404,),
+    ),
+    Operation(
+        method="POST", path="/v1/namespaces/{namespace}/erase", handler=erase_namespace, permission=Permission.ADMIN,
+        query=EraseNamespaceQuery, answers=TaskResponse, fails=(404,),
+    ),
+    Operation(
+        method="POST", path="/v1/erasure-receipts/check", handler=check_receipt, permission=Permission.READ,
+        body=ReceiptBody, answers=ReceiptCheck,
+    ),
+)  # fmt: skip

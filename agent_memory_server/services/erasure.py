@@ -1,0 +1,288 @@
+"""Erasing everything of a user or a namespace: resumable after any crash, and shown by a signed receipt.
+
+Sessions go first, so that nothing which is being made of them can come back: late background work misses their epoch. Then the
+memories with their histories and whatever repeats their text, then what the journal still keeps of memories that were gone
+before, then summary views that belong to the scope alone.
+
+What is counted is noted before and after each portion, so that an erasure that was killed goes on and its receipt is right.
+What is written to the scope while it runs goes too, as far as it is there when the last look finds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from agent_memory_server.domain.erasure import VERSION, Erased, is_genuine, receipt_key, signed
+from agent_memory_server.domain.filters import MemoryFilter
+from agent_memory_server.domain.identity import OutsideReach, Principal, ScopeSelector
+from agent_memory_server.domain.jobs import ClaimedIntent, IntentKind, Task, TaskStatus
+from agent_memory_server.domain.operations import Delete, Effect, Intent, Operation, OperationKind, TaskRequest
+from agent_memory_server.domain.records import MemoryKey, derived_id
+from agent_memory_server.errors import BadRequest, InvalidInput, NotFound
+from agent_memory_server.ports.stores import Purges, Stores
+from agent_memory_server.services import audit
+
+_AT_ONCE = 100
+_NEVER_EXPIRED = datetime(1, 1, 1, tzinfo=UTC)
+"""A time at which nothing had expired yet: what has since is erased with the rest."""
+ERASE_TYPE = IntentKind.ERASE.value
+
+
+@dataclass(slots=True)
+class _Run:
+    """One erasure under way. ``doing``: the portion that was begun, by its kind; counted when it is found to be gone."""
+
+    id: str
+    actor: str
+    selector: ScopeSelector
+    erased: Erased
+    doing: dict[str, Any] | None
+    portion: int
+
+    def state(self) -> dict[str, Any]:
+        return {"erased": self.erased.as_counts(), "doing": self.doing, "portion": self.portion}
+
+
+class ErasureService:
+    def __init__(
+        self,
+        *,
+        stores: Stores,
+        now: Callable[[], datetime],
+        new_id: Callable[[], str],
+        new_key: Callable[[], bytes],
+        wake: Callable[[], None],
+    ) -> None:
+        """``new_key``: the store's own key, if it has none yet."""
+        self._stores = stores
+        self._now = now
+        self._new_id = new_id
+        self._new_key = new_key
+        self._wake = wake
+
+    async def plan(self, caller: Principal, *, namespace: str | None = None, user_id: str | None = None) -> Task:
+        """A task that was never begun, whose result counts what would go. Raises InvalidInput when nothing is named."""
+        selector = self._selected(caller, namespace, user_id)
+        at = self._now()
+        counts = Erased() if selector is None else await self._counted(selector)
+        return Task(
+            id=self._new_id(),
+            scope=caller.owner(),
+            type=ERASE_TYPE,
+            status=TaskStatus.SUCCESS,
+            created_at=at,
+            started_at=at,
+            completed_at=at,
+            result={
+                "dry_run": True,
+                "namespace": namespace,
+                "user_id": user_id,
+                "counts": counts.as_counts(),
+            },
+        )
+
+    async def begin(self, caller: Principal, *, namespace: str | None = None, user_id: str | None = None) -> Task:
+        """Have it erased; the task's result will be the receipt. A durable intent, so a crash only delays it.
+
+        Raises InvalidInput when nothing is named, NotFound for a scope beyond the caller's.
+        """
+        selector = self._selected(caller, namespace, user_id)
+        if selector is None:
+            raise NotFound("There is nothing here that you may erase.")
+        task_id, at = self._new_id(), self._now()
+        intent = Intent(
+            kind=IntentKind.ERASE.value,
+            key=task_id,
+            tenant=caller.tenant,
+            payload={
+                "erasure": task_id,
+                "actor": caller.subject,
+                "namespace": selector.namespace,
+                "user": selector.user_id,
+                "requested_at": at.isoformat(),
+            },
+            task=TaskRequest(id=task_id, owner=caller.owner()),
+        )
+        await self._stores.outbox.request([intent], at=at)
+        self._wake()
+        return Task(id=task_id, scope=caller.owner(), type=ERASE_TYPE, status=TaskStatus.PENDING, created_at=at)
+
+    async def carry_out(self, intent: ClaimedIntent) -> Mapping[str, Any]:
+        """Erase, or go on with what was begun; returns the receipt."""
+        payload = intent.payload
+        selector = ScopeSelector(intent.tenant, payload["namespace"], payload["user"])
+        run = await self._resumed(str(payload["erasure"]), str(payload["actor"]), selector)
+        while await self._round(run):
+            pass
+        receipt = {
+            "receipt_version": VERSION,
+            "erasure_id": run.id,
+            "tenant": selector.tenant,
+            "namespace": selector.namespace,
+            "user_id": selector.user_id,
+            "requested_by": run.actor,
+            "requested_at": payload["requested_at"],
+            "completed_at": self._now().astimezone(UTC).isoformat(),
+            "counts": run.erased.as_counts(),
+        }
+        audit.erased(
+            subject=run.actor,
+            tenant=selector.tenant,
+            what="everything of a scope",
+            count=sum(run.erased.as_counts().values()),
+        )
+        return signed(receipt, await self._key())
+
+    async def is_genuine(self, receipt: Mapping[str, Any]) -> bool:
+        """Whether this store's server signed exactly this."""
+        return is_genuine(receipt, await self._key())
+
+    async def purge(self) -> str:
+        """Leave nothing of what was deleted in the data files; a sentence for an operator. Raises BadRequest where the engine
+        cannot, and what the store raises."""
+        engine = self._stores.engine
+        if not isinstance(engine, Purges):
+            raise BadRequest("this engine cannot write its files anew: purge them with its own tools")
+        return await engine.purge()
+
+    # -- what is there
+
+    def _selected(self, caller: Principal, namespace: str | None, user_id: str | None) -> ScopeSelector | None:
+        """None: beyond the caller's reach."""
+        if namespace is None and user_id is None:
+            raise InvalidInput("name a user or a namespace to erase", field=("query", "user_id"))
+        try:
+            return caller.selector(namespace, user_id)
+        except OutsideReach:
+            return None
+
+    async def _counted(self, selector: ScopeSelector) -> Erased:
+        everything = MemoryFilter(selector=selector, include_superseded=True)
+        erased = Erased(
+            memories=await self._stores.memories.count(everything, now=_NEVER_EXPIRED),
+            histories=len(await self._stores.journal.remembered(selector, limit=1_000_000)),
+            summary_views=len(await self._stores.summary_views.list(selector)),
+        )
+        offset = 0
+        while True:
+            found = await self._stores.overviews.sessions(selector, now=_NEVER_EXPIRED, limit=1_000, offset=offset)
+            messages = sum(line.messages + line.archived for line in found.sessions)
+            erased = erased.plus(sessions=len(found.sessions), messages=messages)
+            offset += len(found.sessions)
+            if not found.sessions or offset >= found.total:
+                return erased
+
+    # -- going on where it was
+
+    async def _resumed(self, erasure_id: str, actor: str, selector: ScopeSelector) -> _Run:
+        run = _Run(erasure_id, actor, selector, Erased(), None, 0)
+        ledger = self._stores.ledger
+        state = None if ledger is None else await ledger.state(self._place(run))
+        if state is None:
+            return run
+        run.erased, run.doing, run.portion = Erased(**state["erased"]), state["doing"], state["portion"]
+        if run.doing is not None:
+            await self._settle(run, run.doing)
+            await self._note(run, None)
+        return run
+
+    async def _settle(self, run: _Run, doing: Mapping[str, Any]) -> None:
+        """Count a portion by what the journal says of it: the same after a crash in the middle of it."""
+        operation = await self._stores.journal.operation(run.selector, doing["operation"])
+        deleted = 0 if operation is None else operation.counts.get(Effect.DELETED.value, 0)
+        run.erased = run.erased.plus(memories=deleted)
+        if "session" in doing and not await self._is_there(run, doing["session"]):
+            run.erased = run.erased.plus(sessions=1, messages=doing["messages"])
+        if "histories" in doing and operation is not None:
+            run.erased = run.erased.plus(histories=doing["histories"])
+        run.doing = None
+
+    async def _is_there(self, run: _Run, session: Sequence[str | None]) -> bool:
+        session_id, namespace, user_id = session
+        assert session_id is not None
+        owner = ScopeSelector(run.selector.tenant, namespace, user_id)
+        scopes = await self._stores.working_memory.find(owner, session_id=session_id, now=_NEVER_EXPIRED, limit=100)
+        return any((scope.namespace, scope.user_id) == (namespace, user_id) for scope in scopes)
+
+    async def _begin(self, run: _Run, **doing: Any) -> dict[str, Any]:
+        """Note what is about to be done, under the id of the operation that does it."""
+        begun = {"operation": derived_id("erasure", run.id, str(run.portion + 1)), **doing}
+        await self._note(run, begun)
+        return begun
+
+    async def _note(self, run: _Run, doing: dict[str, Any] | None) -> None:
+        run.doing = doing
+        run.portion += 1
+        if self._stores.ledger is not None:
+            await self._stores.ledger.save(self._place(run), run.state())
+
+    def _place(self, run: _Run) -> str:
+        return f"erasure:{run.id}"
+
+    # -- erasing
+
+    async def _round(self, run: _Run) -> bool:
+        """One look at everything; False when there was nothing left."""
+        before = run.erased
+        await self._sessions(run)
+        await self._memories(run)
+        await self._histories(run)
+        for view in await self._stores.summary_views.list(run.selector):
+            owner = ScopeSelector(view.owner.tenant, view.owner.namespace, view.owner.user_id)
+            if await self._stores.summary_views.delete(owner, view_id=view.id, at=self._now()):
+                run.erased = run.erased.plus(summary_views=1)
+                await self._note(run, None)
+        return run.erased != before
+
+    async def _sessions(self, run: _Run) -> None:
+        while True:
+            found = await self._stores.overviews.sessions(run.selector, now=_NEVER_EXPIRED, limit=_AT_ONCE)
+            if not found.sessions:
+                return
+            for line in found.sessions:
+                scope = line.scope
+                begun = await self._begin(
+                    run,
+                    session=[scope.session_id, scope.namespace, scope.user_id],
+                    messages=line.messages + line.archived,
+                )
+                await self._stores.working_memory.delete(
+                    scope, operation_id=begun["operation"], actor=run.actor, at=self._now()
+                )
+                await self._settle(run, begun)
+
+    async def _memories(self, run: _Run) -> None:
+        everything = MemoryFilter(selector=run.selector, include_superseded=True)
+        while True:
+            page = await self._stores.memories.list(everything, now=_NEVER_EXPIRED, limit=_AT_ONCE)
+            if not page.memories:
+                return
+            begun = await self._begin(run)
+            await self._delete(run, begun["operation"], [memory.key for memory in page.memories])
+            await self._settle(run, begun)
+
+    async def _histories(self, run: _Run) -> None:
+        while keys := await self._stores.journal.remembered(run.selector, limit=_AT_ONCE):
+            begun = await self._begin(run, histories=len(keys))
+            await self._delete(run, begun["operation"], keys)
+            await self._settle(run, begun)
+
+    async def _delete(self, run: _Run, operation_id: str, keys: Sequence[MemoryKey]) -> None:
+        await self._stores.memories.commit(
+            Operation(
+                id=operation_id,
+                tenant=run.selector.tenant,
+                kind=OperationKind.DELETE,
+                actor=run.actor,
+                at=self._now(),
+                changes=tuple(Delete(key=key, scrub=True) for key in keys),
+                reason="erasure",
+                run=run.id,
+            )
+        )
+
+    async def _key(self) -> bytes:
+        return receipt_key(await self._stores.access_tokens.digest_key(self._new_key()))

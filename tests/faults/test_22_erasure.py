@@ -1,0 +1,192 @@
+"""Deleted means gone: a user's erasure is complete, goes on after a crash, and has a receipt that counts right (both engines)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.redis_server import RedisServer, running_redis
+from tests.server_process import ServerProcess, command, wait_for_no_pending_work
+from tests.waiting import wait_until
+
+MEMORIES = 200
+SESSIONS = 20
+CANARY = "xylophonecanary"
+
+
+class Store:
+    """A server on one engine, and where that engine keeps its files."""
+
+    def __init__(self, server: ServerProcess, files: Path, redis: RedisServer | None) -> None:
+        self.server = server
+        self.files = files
+        self.redis = redis
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """An ``agent-memory`` command on the same store."""
+        return subprocess.run(
+            [command(), *arguments],
+            env=self.server.environment(),
+            cwd=self.server.data_dir.parent,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Store]:
+    if request.param == "sqlite":
+        with ServerProcess(tmp_path / "data") as server:
+            yield Store(server, tmp_path / "data", None)
+        return
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with running_redis(folder, "--appendonly", "yes") as redis:
+        environment = {"REDIS_URL": redis.url, "USE_DOCKET": "false"}
+        with ServerProcess(tmp_path / "data", environment=environment) as server:
+            yield Store(server, folder, redis)
+
+
+def _fill(client: httpx.Client, user_id: str, *, memories: int = MEMORIES, sessions: int = SESSIONS) -> None:
+    made = [
+        {
+            "id": f"{user_id}-{number}",
+            "text": f"{CANARY} {user_id} knows {number}",
+            "user_id": user_id,
+            "topics": [CANARY],
+        }
+        for number in range(memories)
+    ]
+    assert client.post("/v1/long-term-memory/", json={"memories": made, "deduplicate": False}).status_code == 200
+    for number in range(sessions):
+        messages = [
+            {
+                "id": f"m{each}",
+                "role": "user",
+                "content": f"I like {CANARY} {number} {each}",
+                "created_at": "2026-01-01T00:00:00Z",
+            }
+            for each in range(3)
+        ]
+        body = {"messages": messages, "user_id": user_id, "data": {"note": CANARY}, "context": f"about {CANARY}"}
+        assert client.put(f"/v1/working-memory/{user_id}-{number}", json=body).status_code == 200
+    view = {"source": "long_term", "group_by": ["user_id"], "filters": {"user_id": user_id}}
+    assert client.post("/v1/summary-views", json=view).status_code == 200
+    wait_for_no_pending_work(client, 60)
+
+
+def _all_of(client: httpx.Client, user_id: str) -> int:
+    """Memories and sessions that can still be found."""
+    listed = client.get("/v1/long-term-memory", params={"user_id": user_id}).json()["total"]
+    found = client.post(
+        "/v1/long-term-memory/search",
+        json={"text": CANARY, "search_mode": "hybrid", "user_id": {"eq": user_id}, "include_superseded": True},
+    ).json()
+    return (
+        listed + len(found["memories"]) + client.get("/v1/working-memory/", params={"user_id": user_id}).json()["total"]
+    )
+
+
+def _receipt(client: httpx.Client, task_id: str) -> dict[str, Any]:
+    def done() -> bool:
+        task = client.get(f"/v1/tasks/{task_id}").json()
+        assert task["status"] in ("pending", "running", "success"), task
+        return task["status"] == "success"
+
+    wait_until(done, "the erasure did not end", 60)
+    return client.get(f"/v1/tasks/{task_id}").json()["result"]
+
+
+def test_an_erasure_that_is_killed_goes_on_and_its_receipt_is_right(store: Store) -> None:
+    """kill -9 in the middle, restart: nothing is left of the user, others are untouched, and the counts are what there was."""
+    with store.server.client() as client:
+        _fill(client, "gone")
+        _fill(client, "stays", memories=20, sessions=2)
+        edited = client.patch("/v1/long-term-memory/gone-0", json={"text": f"{CANARY} edited"})
+        assert edited.status_code == 200
+        forgotten = client.post(
+            "/v1/long-term-memory/forget",
+            params={"user_id": "gone", "dry_run": "false", "limit": 100_000},
+            json={"policy": {"budget": MEMORIES}},
+        ).json()
+        before = _all_of(client, "stays")
+        planned = client.post("/v1/users/gone/erase").json()
+        assert planned["result"]["dry_run"] is True
+        there = planned["result"]["counts"]
+        assert there["histories"] == forgotten["deleted"]
+        assert (there["sessions"], there["messages"]) == (SESSIONS, 3 * SESSIONS)
+        begun = client.post("/v1/users/gone/erase", params={"dry_run": "false"}).json()
+    store.server.kill()
+    store.server.start()
+    with store.server.client() as client:
+        receipt = _receipt(client, begun["id"])
+        assert {name: receipt["counts"][name] for name in ("sessions", "messages", "memories", "histories")} == {
+            name: there[name] for name in ("sessions", "messages", "memories", "histories")
+        }
+        assert _all_of(client, "gone") == 0
+        assert _all_of(client, "stays") == before
+        history = client.get("/v1/long-term-memory/gone-0/history", params={"user_id": "gone"})
+        assert CANARY not in history.text
+        assert client.post("/v1/erasure-receipts/check", json=receipt).json() == {"genuine": True}
+        changed = {**receipt, "counts": {**receipt["counts"], "memories": 1}}
+        assert client.post("/v1/erasure-receipts/check", json=changed).json() == {"genuine": False}
+
+
+def test_nothing_is_left_in_the_files(store: Store, tmp_path: Path) -> None:
+    """After the erasure and the purge no byte of the canary is in any file of the engine; the receipt can be checked."""
+    with store.server.client() as client:
+        _fill(client, "gone", memories=50, sessions=5)
+        client.delete("/v1/long-term-memory", params={"memory_ids": ["gone-1"], "user_id": "gone"})
+        client.patch("/v1/long-term-memory/gone-2", json={"text": f"{CANARY} again"})
+    assert _holds(store.files, CANARY.encode())
+    receipt = tmp_path / "receipt.json"
+    erased = store.run("erase", "user", "gone", "--force", "--receipt", str(receipt))
+    assert erased.returncode == 0, erased.stderr
+    assert "memories" in erased.stdout
+    checked = store.run("verify-receipt", str(receipt))
+    assert (checked.returncode, "genuine" in checked.stdout) == (0, True), checked.stderr
+    held = json.loads(receipt.read_text())
+    receipt.write_text(json.dumps({**held, "user_id": "somebody"}))
+    assert store.run("verify-receipt", str(receipt)).returncode == 1
+    purged = store.run("purge")
+    assert purged.returncode == 0, purged.stderr
+    assert not _holds(store.files, CANARY.encode()), [
+        path.name for path in store.files.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()
+    ]
+
+
+def test_what_is_made_of_a_user_while_it_is_erased_does_not_come_back(store: Store) -> None:
+    """Sessions go before the memories: extraction that was under way finds its session gone."""
+    with store.server.client() as client:
+        _fill(client, "gone", memories=0, sessions=5)
+        for number in range(5):
+            body = {
+                "messages": [
+                    {"role": "user", "content": "I live in Lisbon and I love sailing.", "id": f"late{number}"}
+                ],
+                "user_id": "gone",
+            }
+            assert client.post(f"/v1/working-memory/gone-{number}/messages", json=body).status_code == 200
+        begun = client.post("/v1/users/gone/erase", params={"dry_run": "false"}).json()
+        _receipt(client, begun["id"])
+        wait_for_no_pending_work(client)
+        assert _all_of(client, "gone") == 0
+
+
+@pytest.mark.parametrize("path", ["/v1/users/%20/erase", "/v1/namespaces/%20/erase"])
+def test_a_blank_name_is_refused(shared_server: ServerProcess, path: str) -> None:
+    """It would look like everybody's."""
+    with shared_server.client() as client:
+        assert client.post(path, params={"dry_run": "false"}).status_code == 422
+
+
+def _holds(folder: Path, needle: bytes) -> bool:
+    return any(needle in path.read_bytes() for path in folder.rglob("*") if path.is_file())
