@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 from ulid import ULID
 
+from tests.redis_server import RedisServer, running_redis
 from tests.server_process import ServerProcess
 from tests.system_tools import MISSING_PREFIX
 
@@ -24,6 +26,32 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[ServerP
 def namespace() -> str:
     """A namespace that no other test uses."""
     return f"test-{ULID()}"
+
+
+@pytest.fixture(scope="session")
+def strict_redis(tmp_path_factory: pytest.TempPathFactory) -> Generator[RedisServer]:
+    """A Redis that writes down what it acknowledges; what uses it empties it first."""
+    with running_redis(
+        tmp_path_factory.mktemp("strict-redis"), "--appendonly", "yes", "--appendfsync", "always"
+    ) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store_settings(request: pytest.FixtureRequest) -> dict[str, str]:
+    """What names an empty store of each engine, as environment variables; nothing for the embedded one."""
+    if request.param == "sqlite":
+        return {}
+    server: RedisServer = request.getfixturevalue("strict_redis")
+    with server.client() as client:
+        client.execute_command("FLUSHALL")  # pyright: ignore[reportUnknownMemberType]
+    return {"STORAGE_URL": server.url, "DURABILITY": "strict"}
+
+
+@pytest.fixture
+def store_fields(store_settings: dict[str, str]) -> dict[str, Any]:
+    """The same as fields of ``Settings``."""
+    return {name.lower(): value for name, value in store_settings.items()}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -163,11 +163,13 @@ class ServerProcess:
 
 
 @contextlib.contextmanager
-def servers_on_one_file(data_dir: Path, count: int) -> Generator[list[ServerProcess]]:
-    """So many server processes on one data folder, started at the same moment (the first start makes the file); all are
-    killed at the end."""
+def servers_on_one_store(
+    data_dir: Path, count: int, environment: Mapping[str, str] | None = None
+) -> Generator[list[ServerProcess]]:
+    """So many server processes on one data folder, or on the store that ``environment`` names, started at the same moment
+    (the first start makes the store); all are killed at the end."""
     with contextlib.ExitStack() as stack:
-        servers = [ServerProcess(data_dir) for _ in range(count)]
+        servers = [ServerProcess(data_dir, environment=environment) for _ in range(count)]
         for server in servers:
             stack.callback(server.kill)
             server.launch()

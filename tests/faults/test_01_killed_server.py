@@ -1,4 +1,4 @@
-"""Check 1: what was acknowledged survives kill -9 at once, with one and with two server processes on one file."""
+"""Check 1: what was acknowledged survives kill -9 at once, with one and with two server processes on one store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.faults.traffic import assert_readable_everywhere, create, create_all, listed, memory, message
-from tests.server_process import ServerProcess, servers_on_one_file, wait_for_no_pending_work
+from tests.server_process import ServerProcess, servers_on_one_store, wait_for_no_pending_work
 
 
 def facts(namespace: str, count: int) -> list[dict[str, Any]]:
@@ -22,11 +22,15 @@ def facts(namespace: str, count: int) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-async def test_check_01_acknowledged_creates_survive_kill_9(tmp_path: Path, processes: int) -> None:
+@pytest.mark.parametrize(
+    ("store_settings", "processes"), [("sqlite", 1), ("sqlite", 2), ("redis", 2)], indirect=["store_settings"]
+)
+async def test_check_01_acknowledged_creates_survive_kill_9(
+    tmp_path: Path, store_settings: dict[str, str], processes: int
+) -> None:
     """20 parallel creates, kill -9 at once, restart: 20 of 20 by id, in listings and in search, from every process."""
     memories = facts("crash", 20)
-    with servers_on_one_file(tmp_path / "data", processes) as servers:
+    with servers_on_one_store(tmp_path / "data", processes, store_settings) as servers:
         async with contextlib.AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(server.async_client()) for server in servers]
             acknowledged = await asyncio.gather(
@@ -41,11 +45,11 @@ async def test_check_01_acknowledged_creates_survive_kill_9(tmp_path: Path, proc
                 assert_readable_everywhere(client, memories, "crash")
 
 
-async def test_check_01_kill_in_the_middle_of_traffic(tmp_path: Path) -> None:
+async def test_check_01_kill_in_the_middle_of_traffic(tmp_path: Path, store_settings: dict[str, str]) -> None:
     """Killed while creates and appends are still arriving: exactly what was acknowledged is there, nothing is doubled."""
     memories = facts("middle", 400)
     acknowledged: list[dict[str, Any]] = []
-    with ServerProcess(tmp_path / "data") as server:
+    with ServerProcess(tmp_path / "data", environment=store_settings) as server:
         async with server.async_client() as client:
 
             async def one(each: dict[str, Any]) -> None:
@@ -69,10 +73,10 @@ async def test_check_01_kill_in_the_middle_of_traffic(tmp_path: Path) -> None:
             assert {each["id"] for each in acknowledged} <= set(stored)
 
 
-def test_check_01_kill_during_background_promotion(tmp_path: Path) -> None:
+def test_check_01_kill_during_background_promotion(tmp_path: Path, store_settings: dict[str, str]) -> None:
     """P1: sessions are acknowledged, the server dies before it promoted them: after a restart every message is found once."""
     sessions, messages = 12, 10
-    with ServerProcess(tmp_path / "data") as server:
+    with ServerProcess(tmp_path / "data", environment=store_settings) as server:
         with server.client() as client:
             for session in range(sessions):
                 said = [
@@ -104,10 +108,12 @@ def test_check_01_kill_during_background_promotion(tmp_path: Path) -> None:
                 assert [hit["id"] for hit in response.json()["memories"]] == [f"s{session}m{index}"]
 
 
-def test_check_01_every_kind_of_acknowledged_write_survives_kill_9(tmp_path: Path) -> None:
+def test_check_01_every_kind_of_acknowledged_write_survives_kill_9(
+    tmp_path: Path, store_settings: dict[str, str]
+) -> None:
     """P1 and P9: edits, appends, patches, deletes and forgetting, each acknowledged, then kill -9: all of them hold."""
     scope = {"namespace": "kinds"}
-    with ServerProcess(tmp_path / "data") as server:
+    with ServerProcess(tmp_path / "data", environment=store_settings) as server:
         with server.client() as client:
 
             def done(response: httpx.Response) -> None:

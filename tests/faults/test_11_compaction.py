@@ -41,11 +41,11 @@ async def held(client: httpx.AsyncClient, **scope: str) -> Counter[str]:
 
 
 @pytest.mark.parametrize("namespace", NAMESPACES)
-async def test_check_11_one_is_left_of_each_group_in_that_scope(namespace: str) -> None:
+async def test_check_11_one_is_left_of_each_group_in_that_scope(namespace: str, store_fields: dict[str, Any]) -> None:
     """3, 7 and 12 copies, in namespaces that a query language would trip over; others, and other users, keep theirs."""
     others = [other for other in (*NAMESPACES, "a", "ab") if other != namespace]
     full = Counter({f"The fact of {count}": count for count in COPIES})
-    async with running_app(background=False) as running:
+    async with running_app(background=False, **store_fields) as running:
         client = running.client
         for place in (namespace, *others):
             await create(client, copies(place, "alice"))
@@ -87,7 +87,9 @@ async def test_check_11_more_duplicates_than_any_page() -> None:
         assert compacted["status"] == "ok, 1500 memories remaining after compaction"
 
 
-def test_killed_in_the_middle_of_compaction_whole_groups_are_left(tmp_path: Path) -> None:
+def test_killed_in_the_middle_of_compaction_whole_groups_are_left(
+    tmp_path: Path, store_settings: dict[str, str]
+) -> None:
     """kill -9 while groups are settled: each is as it was or has one left, and the next run does the rest."""
     groups, size = 400, 3
     memories = [
@@ -95,7 +97,7 @@ def test_killed_in_the_middle_of_compaction_whole_groups_are_left(tmp_path: Path
         for group in range(groups)
         for index in range(size)
     ]
-    with ServerProcess(tmp_path / "data") as server:
+    with ServerProcess(tmp_path / "data", environment=store_settings) as server:
         with server.client() as client:
             for start in range(0, len(memories), 600):
                 body = {"memories": memories[start : start + 600], "deduplicate": False}

@@ -26,7 +26,7 @@ from tests.fundamentals.conversations import Clock, Talk, talking, until
 from tests.fundamentals.test_journey_1_memories_form import memory, one_a_message
 
 
-async def test_nothing_is_lost_while_model_and_embedder_fail() -> None:
+async def test_nothing_is_lost_while_model_and_embedder_fail(store_fields: dict[str, Any]) -> None:
     """Check 9, over the real SDKs: 50 creates and 50 appends are acknowledged, readable and found by words while everything
     answers 500; all are embedded and extracted within a minute of its return."""
     async with (
@@ -38,6 +38,7 @@ async def test_nothing_is_lost_while_model_and_embedder_fail() -> None:
             embedding_model="embeddings",
             enable_topic_extraction=False,
             enable_ner=False,
+            **store_fields,
         ) as talk,
     ):
         server.chat.say_with(
