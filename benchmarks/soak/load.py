@@ -127,13 +127,20 @@ def _get(plan: Plan, number: int, chosen: Random) -> Request:
 
 
 class Clients:
-    """Connections that take one request after the other, at most ``rate`` a second in all (0: as fast as answers come)."""
+    """Connections that take one request after the other, at most ``rate`` a second in all (0: as fast as answers come).
 
-    def __init__(self, port: int, requests: Iterator[Request], *, rate: float, clients: int = CLIENTS) -> None:
+    ``patient``: what is answered with 503 or 504 is asked again and is no error, as when the data are put in as fast as can be.
+    """
+
+    def __init__(
+        self, port: int, requests: Iterator[Request], *, rate: float, clients: int = CLIENTS, patient: bool = False
+    ) -> None:
         self._port = port
         self._requests = requests
         self._rate = rate
         self._clients = clients
+        self._patient = patient
+        self._again: list[Request] = []
         self._sent = 0
         self.total = Heard()
         self.recent = Heard()
@@ -161,7 +168,7 @@ class Clients:
             due = begun + self._sent / self._rate if self._rate else time.perf_counter()
             if end is not None and due >= end:
                 break
-            request = next(self._requests, None)
+            request = self._again.pop() if self._again else next(self._requests, None)
             if request is None:
                 break
             self._sent += 1
@@ -176,6 +183,9 @@ class Clients:
             waiting = asyncio.get_running_loop().create_future()
             connection.send(request.content)
             answer = await waiting
+            if self._patient and answer.status in (503, 504):
+                self._again.append(request)
+                continue
             self.recent.note(request.kind, answer)
             self.total.note(request.kind, answer)
         connection.close()
