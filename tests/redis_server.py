@@ -57,6 +57,10 @@ class RedisServer:
         self._search = search
         self._process: subprocess.Popen[bytes] | None = None
 
+    def load_json(self) -> None:
+        """Also load RedisJSON, in which the reference server kept its sessions; before it starts."""
+        self._options = (*self._options, "--loadmodule", str(self.modules / "rejson.so"))
+
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"

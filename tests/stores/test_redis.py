@@ -12,6 +12,7 @@ from tests.contract.stores.access_tokens import AccessTokensContract
 from tests.contract.stores.background_stores import EngineContract, JournalContract, LeasesContract, OutboxContract
 from tests.contract.stores.filter_parity import FilterParityContract
 from tests.contract.stores.history import HistoryContract
+from tests.contract.stores.holdings import HoldingsContract, LedgerContract
 from tests.contract.stores.jobs import JobStoreContract
 from tests.contract.stores.making import T0
 from tests.contract.stores.memory_store import MemoryStoreContract
@@ -105,4 +106,12 @@ class TestAccessTokens(AccessTokensContract):
 
 
 class TestOverviews(OverviewsContract):
+    pass
+
+
+class TestHoldings(HoldingsContract):
+    pass
+
+
+class TestLedger(LedgerContract):
     pass
