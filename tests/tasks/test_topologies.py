@@ -1,4 +1,4 @@
-"""A server and a worker as processes on a cluster and under a Sentinel: the data and the queue in the same place."""
+"""A server and a worker as processes on a cluster, under a Sentinel, and as a user with few rights; data and queue together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.redis_topologies import running_cluster, running_watched
+from tests.redis_server import running_redis
+from tests.redis_topologies import running_cluster, running_watched, tell
 from tests.server_process import ServerProcess
 from tests.tasks.workers import WorkerProcess
 from tests.waiting import wait_until
@@ -29,7 +30,17 @@ def _watched(folder: Path) -> Generator[str]:
         yield watched.url
 
 
-@pytest.mark.parametrize("topology", [_cluster, _watched])
+@contextlib.contextmanager
+def _guarded(folder: Path) -> Generator[str]:
+    """With the user of the operations guide for data and queue, and nobody else."""
+    page = Path(__file__).parents[2] / "docs" / "operations" / "redis.md"
+    (line,) = [each for each in page.read_text().splitlines() if each.startswith("ACL SETUSER memory on ")]
+    with running_redis(folder) as redis:
+        tell(redis, *line.split())
+        yield redis.url.replace("redis://", "redis://memory:CHANGE-ME@")
+
+
+@pytest.mark.parametrize("topology", [_cluster, _watched, _guarded])
 def test_work_goes_through_the_queue(topology: Topology, tmp_path: Path) -> None:
     """What a session holds is promoted by the worker, woken by the server, and found by a search."""
     (tmp_path / "redis").mkdir()
@@ -37,7 +48,7 @@ def test_work_goes_through_the_queue(topology: Topology, tmp_path: Path) -> None
         environment = {"REDIS_URL": url, "EXTRACTION_DEBOUNCE_SECONDS": "0"}
         with (
             ServerProcess(tmp_path / "data", environment=environment) as server,
-            WorkerProcess(tmp_path, environment, plain=False, queue_name="memory-server"),
+            WorkerProcess(tmp_path, environment, plain=False, queue_name="memory-server") as worker,
             httpx.Client(base_url=server.url, timeout=10) as client,
         ):
             assert url.split("://")[0] + "://" in server.log
@@ -52,3 +63,4 @@ def test_work_goes_through_the_queue(topology: Topology, tmp_path: Path) -> None
             assert [each["id"] for each in found["memories"]] == ["m1"]
             assert client.get("/v1/ready").json()["ready"]
             assert "cannot be woken" not in server.log
+            assert "permission" not in (server.log + worker.log).lower()
