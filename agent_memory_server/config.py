@@ -307,7 +307,12 @@ class Settings(BaseSettings):
     @field_validator("retention_policies", mode="before")
     @classmethod
     def _policies(cls, value: object) -> object:
-        return json.loads(value) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value) if value.strip() else ()
+        except ValueError as error:
+            raise ValueError(f"must be a JSON list of policies: {error}") from None
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -18,6 +18,7 @@ from agent_memory_server.domain.jobs import IntentKind
 from agent_memory_server.domain.operations import Delete, Effect, Intent, Operation, OperationKind, TaskRequest
 from agent_memory_server.domain.records import Memory, MemoryKey, Source
 from agent_memory_server.errors import AmbiguousScope, BadRequest, InvalidInput, NotFound, StaleRevision
+from agent_memory_server.ports.journal import Journal
 from agent_memory_server.ports.memories import Listing, MemoryStore, Order
 from agent_memory_server.services import audit
 from agent_memory_server.services.enrichment import Enrichment
@@ -66,6 +67,7 @@ class MemoryService:
         self,
         *,
         store: MemoryStore,
+        journal: Journal,
         indexer: Indexer,
         enrichment: Enrichment,
         now: Callable[[], datetime],
@@ -73,6 +75,7 @@ class MemoryService:
         wake: Callable[[], None],
     ) -> None:
         self._store = store
+        self._journal = journal
         self._indexer = indexer
         self._enrichment = enrichment
         self._now = now
@@ -167,8 +170,8 @@ class MemoryService:
         keys: list[MemoryKey] = []
         for memory_id in dict.fromkeys(memory_ids):
             found = await self._find(caller, memory_id, namespace, user_id)
-            if found is not None:
-                keys.append(found.key)
+            # What was forgotten by policy is gone, but the journal may still have its text.
+            keys += await self._gone(caller, memory_id, namespace, user_id) if found is None else [found.key]
         if not keys:
             return 0
         committed = await self._store.commit(
@@ -249,6 +252,8 @@ class MemoryService:
             id=self._new_id(),
             valid_from=begins,
             valid_to=None if edited.valid_to == current.valid_to else edited.valid_to,
+            topics=() if edited.topics == current.topics else edited.topics,
+            entities=() if edited.entities == current.entities else edited.entities,
             created_at=at,
             last_accessed=at,
             access_count=0,
@@ -260,7 +265,8 @@ class MemoryService:
             author=caller.subject,
             superseded_by=None,
         )
-        return new, replace(current, valid_to=begins, updated_at=at)
+        (labelled,) = self._enrichment.at_once([new])
+        return labelled, replace(current, valid_to=begins, updated_at=at)
 
     def _patched(self, caller: Principal, current: Memory, patch: MemoryPatch, at: datetime) -> Memory:
         values: dict[str, Any] = {**patch.changes, **{name: _CLEARED.get(name) for name in patch.clear}}
@@ -285,6 +291,15 @@ class MemoryService:
             raise NotFound(f"the namespace or user of memory {index} was not found") from None
         scope = Scope(owner.tenant, owner.namespace, owner.user_id, memory.scope.session_id)
         return replace(memory, scope=scope, author=caller.subject, extracted=True, persisted_at=None)
+
+    async def _gone(
+        self, caller: Principal, memory_id: str, namespace: str | None, user_id: str | None
+    ) -> Sequence[MemoryKey]:
+        try:
+            selector = caller.selector(namespace, user_id)
+        except OutsideReach:
+            return []
+        return await self._journal.gone(selector, memory_id=memory_id, limit=_SAME_ID_MAX)
 
     async def _find(
         self, caller: Principal, memory_id: str, namespace: str | None, user_id: str | None

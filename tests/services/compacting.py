@@ -170,6 +170,7 @@ async def open_world(
             model=model,
             memories=MemoryService(
                 store=stores.memories,
+                journal=stores.journal,
                 indexer=indexer,
                 enrichment=RuleEnrichment(EnrichmentPolicy(topics=False, entities=False, top_k_topics=0)),
                 now=clock,

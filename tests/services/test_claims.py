@@ -165,6 +165,7 @@ async def test_the_task_of_a_create_tells_how_its_embedding_ended(stores: Stores
     ids = iter(f"id{number}" for number in range(100))
     memories = MemoryService(
         store=stores.memories,
+        journal=stores.journal,
         indexer=Indexer(embedder=embedder),
         enrichment=RuleEnrichment(EnrichmentPolicy()),
         now=clock,

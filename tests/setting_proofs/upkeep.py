@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agent_memory_server.app import MemoryApp, open_app
+from agent_memory_server.config import Settings
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import ANONYMOUS, Scope
 from agent_memory_server.domain.jobs import Lane
-from agent_memory_server.domain.records import Memory
+from agent_memory_server.domain.records import Memory, MemoryType
+from agent_memory_server.errors import NotUndoable
 from agent_memory_server.ports.language_model import Purpose
+from agent_memory_server.services.memories import MemoryPatch
 from agent_memory_server.testing.language_model import ScriptedLanguageModel
 from tests.setting_proofs.running import settings_of
 
@@ -145,3 +152,33 @@ async def forgetting_budget_keep_top_n(folder: Path) -> None:
     kept = await _left(folder, OLD, NEW, *others, forgetting_budget_keep_top_n=1, forgetting_enabled=True)
     assert "New." in kept
     assert len(kept) == 2
+
+
+async def undo_retention_days(folder: Path) -> None:
+    """After so many days an operation cannot be undone."""
+    for days, refused in ((3, False), (1, True)):
+        clock = Clock()
+        async with open_app(settings_of(folder / str(days), undo_retention_days=days), now=clock) as app:
+            await app.memories.create(ANONYMOUS, [OLD])
+            await app.memories.edit(ANONYMOUS, memory_id="old", patch=MemoryPatch(changes={"text": "New."}))
+            page = await app.history.operations(ANONYMOUS, newest_first=True, limit=1)
+            clock.now += timedelta(days=2)
+            with pytest.raises(NotUndoable) if refused else contextlib.nullcontext():
+                await app.undo.undo(ANONYMOUS, operation_id=page.operations[0].operation.id)
+
+
+async def retention_policies(folder: Path) -> None:
+    """Memories of the named namespace and type go at their age, and no others; the journal names the policy."""
+    policies = '[{"name": "notes", "namespace": "notes", "memory_types": ["semantic"], "max_age_days": 5}]'
+    notes, kept = Scope("default", "notes", None), Scope("default", "other", None)
+    event = replace(OLD, id="event", scope=notes, memory_type=MemoryType.EPISODIC)
+    memories = [replace(OLD, scope=notes), replace(NEW, scope=notes), replace(OLD, scope=kept), event]
+    for named, left in ((policies, 3), ("", 4)):
+        values: dict[str, Any] = {"retention_policies": named}
+        settings = settings_of(folder / str(left), retention_policies=Settings(**values).retention_policies)
+        async with open_app(settings, now=Clock()) as app:
+            await app.memories.create(ANONYMOUS, memories, deduplicate=False)
+            await _upkeep(app)
+            assert (await app.memories.list(EVERYTHING)).total == left
+            page = await app.history.operations(ANONYMOUS, newest_first=True, limit=1)
+            assert ("policy notes" in page.operations[0].operation.reason) is (left == 3)
