@@ -29,6 +29,8 @@ _AT_ONCE = 100
 _NEVER_EXPIRED = datetime(1, 1, 1, tzinfo=UTC)
 """A time at which nothing had expired yet: what has since is erased with the rest."""
 ERASE_TYPE = IntentKind.ERASE.value
+DRY_RUN = "dry-run"
+"""The id of a task that is not kept."""
 
 
 @dataclass(slots=True)
@@ -69,7 +71,7 @@ class ErasureService:
         at = self._now()
         counts = Erased() if selector is None else await self._counted(selector)
         return Task(
-            id=self._new_id(),
+            id=DRY_RUN,
             scope=caller.owner(),
             type=ERASE_TYPE,
             status=TaskStatus.SUCCESS,

@@ -58,6 +58,11 @@ def _request(
     return send
 
 
+def _quoted(part: str) -> str:
+    """For a template of a path: percent-encoded, and without placeholders."""
+    return quote(part, safe="")
+
+
 def _scope(caller: Caller, _: str) -> Mapping[str, Any]:
     return caller.named
 
@@ -202,14 +207,16 @@ RECIPES: Mapping[tuple[str, str], Recipe] = {
     # The user and the namespace that are named are the targets' owners, so a dry run tells whose are seen.
     ("post", "/v1/users/{user_id}/erase"): Recipe(
         lambda client, caller, _: _request(
-            "POST", f"/v1/users/{caller.user_id or 'nobody'}/erase", query=lambda _c, _t: {"dry_run": "true"}
+            "POST", f"/v1/users/{_quoted(caller.user_id or 'nobody')}/erase", query=lambda _c, _t: {"dry_run": "true"}
         )(client, caller, ""),
         permission="admin",
         shows_nothing=True,
     ),
     ("post", "/v1/namespaces/{namespace}/erase"): Recipe(
         lambda client, caller, _: _request(
-            "POST", f"/v1/namespaces/{caller.namespace or 'none'}/erase", query=lambda _c, _t: {"dry_run": "true"}
+            "POST",
+            f"/v1/namespaces/{_quoted(caller.namespace or 'none')}/erase",
+            query=lambda _c, _t: {"dry_run": "true"},
         )(client, caller, ""),
         permission="admin",
         shows_nothing=True,
