@@ -307,12 +307,7 @@ class Settings(BaseSettings):
     @field_validator("retention_policies", mode="before")
     @classmethod
     def _policies(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        try:
-            return json.loads(value) if value.strip() else ()
-        except ValueError as error:
-            raise ValueError(f"must be a JSON list of policies: {error}") from None
+        return json.loads(value) if isinstance(value, str) else value
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -219,10 +219,15 @@ async def test_tool_failures_are_reported_to_the_model(client: MemoryAPIClient) 
     assert not broken["success"]
 
 
-def test_langchain_tools_are_offered_when_langchain_is_there(client: MemoryAPIClient) -> None:
-    """The LangChain integration builds its tools; without LangChain installed there is nothing to test."""
-    pytest.importorskip("langchain_core")
-    from agent_memory_client.integrations.langchain import get_memory_tools
+async def test_langchain_tools_store_and_find(client: MemoryAPIClient) -> None:
+    """The client's LangChain integration: its tools are there, and run."""
+    from agent_memory_client.integrations import langchain
 
-    tools = get_memory_tools(memory_client=client, session_id="s", user_id="u")
+    offered: Any = langchain.get_memory_tools(memory_client=client, session_id="s", user_id="u")
+    tools: dict[str, Any] = {tool.name: tool for tool in offered}
     assert len(tools) >= len(TOOL_NAMES) - 1
+    record = {"text": "Ana is allergic to peanuts", "memory_type": "semantic"}
+    await tools["eagerly_create_long_term_memory"].ainvoke({"memories": [record]})
+    found: Any = await tools["search_memory"].ainvoke({"query": "what may she not eat?"})
+    # All that this version of the client lets the model see is how many there were.
+    assert found == "Found 1 relevant memories for: what may she not eat?"
