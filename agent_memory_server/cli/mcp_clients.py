@@ -50,6 +50,7 @@ def _environment(settings: Settings) -> dict[str, str]:
     place = settings.storage_url or settings.redis_url
     if place is not None:
         name = "STORAGE_URL" if settings.storage_url else "REDIS_URL"
-        hidden = urlsplit(place).password is not None
+        # Sentinels and client certificates have passwords among the options.
+        hidden = urlsplit(place).password is not None or "password=" in place
         return {name: f"your {name}" if hidden else place}
     return {"DATA_DIR": str(settings.data_dir.absolute())} if "data_dir" in given else {}

@@ -64,3 +64,4 @@ def test_work_goes_through_the_queue(topology: Topology, tmp_path: Path) -> None
             assert client.get("/v1/ready").json()["ready"]
             assert "cannot be woken" not in server.log
             assert "permission" not in (server.log + worker.log).lower()
+            assert "CHANGE-ME" not in server.log + worker.log
