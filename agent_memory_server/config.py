@@ -292,6 +292,15 @@ class Settings(BaseSettings):
         description="wordllama (bundled), local:/path, or any model of an OpenAI-compatible endpoint. "
         "Unset: text-embedding-3-small when OPENAI_API_KEY is set, else wordllama.",
     )
+    reranker_model: str | None = Field(
+        default=None,
+        description="A cross-encoder that reads the best of a hybrid search once more: fastembed/NAME or "
+        "sentence-transformers/NAME, an extra each. Unset: none.",
+    )
+    search_mode_default: Literal["semantic", "keyword", "hybrid"] = Field(
+        default="semantic",
+        description="Mode of a REST search that names none; the memory prompt, MCP and the command line use hybrid.",
+    )
     openai_api_key: SecretStr | None = Field(default=None, description="Key of the OpenAI-compatible endpoint.")
     openai_api_base: str | None = Field(default=None, description="Base URL of the OpenAI-compatible endpoint.")
 

@@ -22,6 +22,7 @@
     │   ├── StoreFull                      507   no space: nothing of the request was stored
     │   ├── IssuerUnavailable              503   the keys that verify its tokens cannot be fetched
     │   ├── EmbedderUnavailable            503
+    │   ├── RerankerUnavailable            503
     │   └── ModelUnavailable               503
     │       └── ModelAnswerUnusable        503   refusal, empty, cut or malformed
     └── ConfigurationError                 (at start only: the process exits with code 1 and this sentence)
@@ -183,6 +184,10 @@ class IssuerUnavailable(DependencyUnavailable):
 
 class EmbedderUnavailable(DependencyUnavailable):
     title = "Embedding model unavailable"
+
+
+class RerankerUnavailable(DependencyUnavailable):
+    """The cross-encoder that is configured failed: a page in another order would look as if nothing was wrong."""
 
 
 class ModelUnavailable(DependencyUnavailable):

@@ -4,7 +4,8 @@ A score is explained as a sum that anybody can check:
 
     total = base + sum of value * weight over the parts
     score = total, or 1 / (1 + exp(-total)) where ``logistic`` says so
-            (then at most ``said_once`` where the message that a memory came from was found as well)
+            (then at most ``said_once`` where the message that a memory came from was found as well;
+            then the chance with the mean log-odds of that and ``judged``, where a cross-encoder read it)
     final = what recency makes of the score; the order of the page is by it
 """
 
@@ -70,6 +71,8 @@ class ScoreExplanation:
     logistic: bool
     said_once: float | None
     """The most that its score may be because the message it came from was found; None: no such bound."""
+    judged: float | None
+    """What the cross-encoder said, where one is configured and read this memory."""
     score: float
     rank_by_score: int
     recency: RecencyShare | None
@@ -85,7 +88,10 @@ class ScoreExplanation:
         """The score that the parts make; ``score`` is this, rounded."""
         total = self.total
         made = 1.0 / (1.0 + math.exp(-total)) if self.logistic else total
-        return made if self.said_once is None else min(made, self.said_once)
+        once = made if self.said_once is None else min(made, self.said_once)
+        if self.judged is None:
+            return once
+        return 1.0 / (1.0 + math.sqrt((1.0 - once) / once * (1.0 - self.judged) / self.judged))
 
 
 class Stage(StrEnum):

@@ -33,6 +33,10 @@ class ScoreExplainer:
         self._query = query
         self._now = now
         self._place_of = {handle: place for place, handle in enumerate(self.uncut.handles)}
+        unjudged = trace.unjudged
+        self._unjudged: Mapping[Handle, float] = (
+            {} if unjudged is None else dict(zip(unjudged.handles, unjudged.relevance.tolist(), strict=True))
+        )
         self._words = _by_words(trace.matches)
         self._meaning = _by_meaning(trace)
         self._weighed: Weighed | None = None
@@ -60,7 +64,8 @@ class ScoreExplainer:
             parts=parts,
             base=base,
             logistic=self._weighed is not None,
-            said_once=self._said_once(handle, relevance),
+            said_once=self._said_once(handle, self._unjudged.get(handle, relevance)),
+            judged=self._trace.judged.get(handle),
             score=relevance,
             rank_by_score=place + 1,
             recency=recency,

@@ -53,6 +53,7 @@ from agent_memory_server.ports.embedder import Embedder
 from agent_memory_server.ports.memories import MemoryStore, ReadsTogether
 from agent_memory_server.services.context_filling import ContextFilling
 from agent_memory_server.services.hybrid_search import KEYWORD_POOL_MAX, HybridSearch
+from agent_memory_server.services.reranking import Reranking
 from agent_memory_server.services.search_trace import SearchTrace
 
 RERANKED_MAX = 200
@@ -77,8 +78,10 @@ class SearchService:
         embedder: Embedder,
         now: Callable[[], datetime],
         filling: ContextFilling | None = None,
+        reranking: Reranking | None = None,
     ) -> None:
-        """``filling``: for searches with a budget of tokens, which are refused without it."""
+        """``filling``: for searches with a budget of tokens, which are refused without it. ``reranking``: of hybrid searches."""
+        self._reranking = reranking
         self._filling = filling
         self._store = store
         self._embedder = embedder
@@ -126,6 +129,10 @@ class SearchService:
         self, criteria: MemoryFilter, query: SearchQuery, now: datetime, trace: SearchTrace | None
     ) -> Page:
         ranking = await self._ranked(criteria, query, now, trace)
+        if self._reranking is not None and query.mode is SearchMode.HYBRID:
+            if trace is not None:
+                trace.unjudged = ranking
+            ranking = await self._reranking.reranked(self._store, query.text, ranking, trace)
         if query.score_min is not None or query.relative_cut is not None:
             if trace is not None:
                 trace.uncut = ranking

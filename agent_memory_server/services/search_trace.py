@@ -33,6 +33,10 @@ class SearchTrace:
     found: Found | None = None
     pool: frozenset[Handle] = frozenset()
     """Candidates whose neighbours, speakers and times were looked at."""
+    judged: Mapping[Handle, float] = field(default_factory=dict[Handle, float])
+    """What a cross-encoder said of those that it read."""
+    unjudged: Ranking | None = None
+    """The ranking before it."""
     uncut: Ranking | None = None
     """Every candidate in order of relevance, before ``score_min`` and ``relative_cut``."""
     ranking: Ranking | None = None

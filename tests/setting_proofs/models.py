@@ -134,3 +134,24 @@ async def aws_session_token(folder: Path) -> None:
     """It travels with the request."""
     request = (await _signed_by_bedrock(folder, aws_session_token="for-a-while"))[0]
     assert request.headers["x-amz-security-token"] == "for-a-while"
+
+
+async def reranker_model(folder: Path) -> None:
+    """A name that means no cross-encoder stops the start, with what to write instead."""
+    with pytest.raises(ConfigurationError, match="RERANKER_MODEL=ms-marco"):
+        async with open_app(settings_of(folder, reranker_model="ms-marco")):
+            """Never reached."""
+
+
+async def search_mode_default(folder: Path) -> None:
+    """How a REST search ranks that names no mode; one that names its mode, or a distance, is not touched."""
+    async with running_app(data_dir=folder, search_mode_default="keyword") as running:
+        memory = {"id": "tea", "text": "green tea"}
+        assert (await running.client.post("/v1/long-term-memory/", json={"memories": [memory]})).status_code == 200
+        for body, expected in (
+            ({}, "keyword"),
+            ({"search_mode": "hybrid"}, "hybrid"),
+            ({"distance_threshold": 1.0}, "semantic"),
+        ):
+            answer = await running.client.post("/v1/long-term-memory/search", json={"text": "green tea", **body})
+            assert [each["score_type"] for each in answer.json()["memories"]] == [expected]

@@ -22,7 +22,7 @@ async def search_memories(call: Call) -> Answer:
     app = call.long_term
     asked = call.query(OptimizeQuery)
     body = await call.body(SearchRequest)
-    query = to_query(body)
+    query = to_query(body, default_mode=app.search_mode_default)
     criteria = to_criteria(body, call.caller)
     if criteria is None:
         return answer(page_wire(NOTHING))
@@ -50,7 +50,7 @@ async def explain_search(call: Call) -> Answer:
     body = await call.body(ExplainRequest)
     if body.as_of is not None:
         raise BadRequest("explain is about the store as it is now: leave as_of out")
-    query = await _rewritten(call, to_query(body), asked)
+    query = await _rewritten(call, to_query(body, default_mode=app.search_mode_default), asked)
     criteria = to_criteria(body, call.caller)
     found = await app.search_explanation.expected(criteria, query, body.expect)
     return answer(explain_wire(found))

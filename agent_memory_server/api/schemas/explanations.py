@@ -38,8 +38,9 @@ class RecencyBody(Body):
 class ScoreExplanationBody(Body):
     """How a score came about.
 
-    ``total = base + sum of contributions``; ``score`` is ``total``, or ``1 / (1 + exp(-total))`` where ``logistic``, and at most
-    ``said_once`` where that is set; ``final`` is what recency makes of it, and the page is in its order.
+    ``total = base + sum of contributions``; ``score`` is ``total``, or ``1 / (1 + exp(-total))`` where ``logistic``; then at most
+    ``said_once`` where that is set, and in the middle (of log-odds) between that and ``judged`` where that is set. ``final`` is
+    what recency makes of it, and the page is in its order.
     """
 
     mode: Literal["semantic", "keyword", "hybrid"]
@@ -51,6 +52,7 @@ class ScoreExplanationBody(Body):
     total: float
     logistic: bool
     said_once: float | None = Field(description="Its most, because the message that it came from was found as well.")
+    judged: float | None = Field(description="What the cross-encoder said, where RERANKER_MODEL is set and read it.")
     score: float
     rank_by_score: int
     recency: RecencyBody | None
@@ -74,6 +76,7 @@ def explanation_wire(explanation: ScoreExplanation) -> dict[str, Any]:
         "total": explanation.total,
         "logistic": explanation.logistic,
         "said_once": explanation.said_once,
+        "judged": explanation.judged,
         "score": explanation.score,
         "rank_by_score": explanation.rank_by_score,
         "recency": None
