@@ -22,6 +22,7 @@ from click.testing import CliRunner
 
 from agent_memory_server.cli import cli
 from agent_memory_server.config import Settings
+from tests.cli.commands import CommandLine
 from tests.redis_server import running_redis
 from tests.server_process import ServerProcess
 from tests.tasks.workers import WorkerProcess
@@ -284,6 +285,28 @@ def test_what_compose_starts_works_together(tmp_path: Path) -> None:
             client.put(f"{api.url}/v1/working-memory/s1", json=said).raise_for_status()
             wait_until(lambda: client.get(f"{api.url}/v1/long-term-memory/m1").status_code == 200, "not promoted", 20)
             assert client.get(f"{mcp.url}/mcp", headers={"host": "elsewhere.example"}).status_code == 421
+
+
+def test_what_the_manifests_start_asks_for_a_token(tmp_path: Path) -> None:
+    """With their settings: the commands are those of compose, probes need no credential, data do, and the documented command
+    makes the first token."""
+    for name, each in containers().items():
+        assert each["args"] == own_services()[name]["command"]
+    (tmp_path / "redis").mkdir()
+    with running_redis(tmp_path / "redis", *services_redis_options()) as redis:
+        environment = {**of_kind("ConfigMap")["agent-memory"]["data"], "REDIS_URL": redis.url, "HOST": "127.0.0.1"}
+        page = (ROOT / "docs" / "operations" / "containers.md").read_text()
+        (make_token,) = re.findall(r"exec deploy/api -- agent-memory (token add .*)", page)
+        with (
+            ServerProcess(tmp_path / "api", environment=environment, arguments=containers()["api"]["args"]) as api,
+            api.client() as client,
+        ):
+            assert client.get("/v1/ready").status_code == 200
+            assert client.get("/v1/long-term-memory").status_code == 401
+            commands = CommandLine(folder=tmp_path, environment=environment)
+            made = json.loads(commands.done(*shlex.split(make_token), "--format", "json"))
+            bearer = {"Authorization": f"Bearer {made['token']}"}
+            assert client.get("/v1/long-term-memory", headers=bearer).status_code == 200
 
 
 def services_redis_options() -> list[str]:
