@@ -84,14 +84,14 @@ async def _copy(
     from agent_memory_server.transfers import open_copy
 
     async with open_copy(from_url, to_url, merge=merge, strict=strict, queue_name=queue_name) as transfer:
-        told = await _carried(transfer, verify=verify, as_json=as_json)
+        told = await carried(transfer, verify=verify, as_json=as_json)
     if as_json:
         click.echo(json.dumps(told))
     if not told["done"]:
         raise click.exceptions.Exit(1)
 
 
-async def _carried(transfer: Transfer, *, verify: bool, as_json: bool) -> dict[str, Any]:
+async def carried(transfer: Transfer, *, verify: bool, as_json: bool) -> dict[str, Any]:
     from agent_memory_server.cli.progress import counting_kinds
 
     totals = {kind.value: count for kind, count in transfer.totals.items()}

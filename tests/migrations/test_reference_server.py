@@ -89,6 +89,7 @@ def test_before_it_every_call_names_the_command(migrated: Migrated) -> None:
         assert http.get("/v1/ready").status_code == 200
 
 
+@pytest.mark.filterwarnings("ignore:get_working_memory is deprecated:DeprecationWarning")
 async def test_sessions_are_those_of_the_documents(migrated: Migrated) -> None:
     """Owner, messages with times and marks, context, data, strategy and structured memories; older forms as well."""
     async with migrated.client() as client:
