@@ -29,6 +29,7 @@ from agent_memory_server.services.access_tokens import AccessTokenService
 from agent_memory_server.services.authentication import Authentication
 from agent_memory_server.services.compaction import CompactionService
 from agent_memory_server.services.erasure import ErasureService
+from agent_memory_server.services.events import EventFeed
 from agent_memory_server.services.extraction.on_request import ExtractionOnRequestService
 from agent_memory_server.services.forgetting import ForgettingService
 from agent_memory_server.services.history import HistoryService
@@ -76,6 +77,7 @@ class MemoryApp:
     history: HistoryService
     """Histories of memories, and the operations there were."""
     undo: UndoService
+    events: EventFeed
     time_travel: TimeTravelService
     """Search, listing and by id, as of an earlier time."""
     forgetting: ForgettingService
@@ -205,6 +207,7 @@ def _app(services: Services, model_usage: UsageAccount) -> MemoryApp:
         erasure=services.erasure,
         history=services.history,
         undo=services.undo,
+        events=services.events,
         time_travel=services.time_travel,
         forgetting=services.forgetting,
         compaction=services.compaction,

@@ -43,6 +43,7 @@ from agent_memory_server.services.deduplication import NearDuplicates
 from agent_memory_server.services.embedding import EmbeddingService
 from agent_memory_server.services.enrichment import EnrichmentService, ModelEnrichment, RuleEnrichment
 from agent_memory_server.services.erasure import ErasureService
+from agent_memory_server.services.events import EventFeed
 from agent_memory_server.services.extraction.batches import Extractor
 from agent_memory_server.services.extraction.on_request import ExtractionOnRequestService
 from agent_memory_server.services.extraction.thread import ThreadExtractionService
@@ -249,6 +250,10 @@ class Services:
         return HistoryService(
             journal=stores.journal, memories=stores.memories, sessions=stores.working_memory, now=self.now
         )
+
+    @cached_property
+    def events(self) -> EventFeed:
+        return EventFeed(journal=self.stores.journal, history=self.history)
 
     @cached_property
     def time_travel(self) -> TimeTravelService:

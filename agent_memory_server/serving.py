@@ -103,7 +103,7 @@ async def listen(
             timeout_graceful_shutdown=SHUTDOWN_S,
             http=_http_protocol(),
         )
-        await _Server(config, announce=listening).serve()
+        await _Server(config, announce=listening, stopping=app.events.stop).serve()
 
 
 def api_from_environment() -> MemoryApi:
@@ -142,9 +142,17 @@ def _http_protocol() -> Any:
 class _Server(uvicorn.Server):
     """Says where it listens once it does (the port may have been chosen by the system)."""
 
-    def __init__(self, config: uvicorn.Config, *, announce: Callable[[str], None] | None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, *, announce: Callable[[str], None] | None, stopping: Callable[[], None]
+    ) -> None:
+        """``stopping`` ends answers that would go on for ever, before those under way are waited for."""
         super().__init__(config)
         self._announce = announce
+        self._stopping = stopping
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        self._stopping()
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)

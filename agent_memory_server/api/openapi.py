@@ -117,6 +117,7 @@ def _parameters(operation: Operation, path: str, components: Mapping[str, Any]) 
 
 _HEADERS = {
     "If-Match": "ETags in double quotes, or *: only if the record is still as one of them says (else 412).",
+    "Last-Event-ID": "The id of the last event that was seen: go on behind it.",
     "If-None-Match": "Only *: the record must not exist yet (else 412).",
 }
 
@@ -124,7 +125,7 @@ _HEADERS = {
 def _responses(operation: Operation) -> dict[str, Any]:
     success: dict[str, Any] = {
         "description": "Success",
-        "content": {"application/json": {"schema": {"$ref": REFERENCES.format(model=operation.answers.__name__)}}},
+        "content": {operation.media_type: {"schema": {"$ref": REFERENCES.format(model=operation.answers.__name__)}}},
     }
     if operation.returns_etag:
         success["headers"] = {

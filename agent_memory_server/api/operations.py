@@ -19,12 +19,12 @@ from starlette.types import Receive, Scope
 
 from agent_memory_server.api import bodies
 from agent_memory_server.api.answers import Answer
-from agent_memory_server.api.dependencies import Runtime
+from agent_memory_server.api.dependencies import Runtime, caller_of
 from agent_memory_server.api.errors import BadBody
 from agent_memory_server.api.paths import checked_id
 from agent_memory_server.app import MemoryApp
 from agent_memory_server.domain.identity import Permission, Principal
-from agent_memory_server.errors import BadRequest
+from agent_memory_server.errors import BadRequest, NotAuthenticated
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -57,6 +57,20 @@ class Call:
         if not self.runtime.app.long_term_memory:
             raise BadRequest("Long-term memory is disabled")
         return self.runtime.app
+
+    @property
+    def is_head(self) -> bool:
+        return self._scope["method"] == "HEAD"
+
+    @property
+    def receive(self) -> Receive:
+        """For answers that go on: it tells when the client is gone."""
+        return self._receive
+
+    async def check_again(self, permission: Permission, *, action: str) -> None:
+        """Whether the credential is still good, for answers that go on. Raises NotAuthenticated, NotPermitted."""
+        if await caller_of(self._scope, self.app, permission, action=action) != self.caller:
+            raise NotAuthenticated("the credential means something else by now")
 
     def path_id(self, name: str) -> str:
         """An id from the path, which may hold any character but NUL. Raises InvalidInput."""
@@ -113,6 +127,7 @@ class Operation:
     """The other spelling of a collection's path, for the document: with and without a slash at the end mean the same."""
     reads_headers: tuple[str, ...] = ()
     returns_etag: bool = False
+    media_type: str = "application/json"
 
     @property
     def name(self) -> str:

@@ -34,6 +34,8 @@ CHECKS = [
     response_schema_conformance,
     ignored_auth,
 ]
+ENDLESS = {"/v1/events"}
+"""Streams that go on until somebody leaves: tests/api/test_events.py knows when."""
 EVERYTHING = Party("everything", "T1")
 
 
@@ -53,7 +55,7 @@ def test_check_18_generated_requests_meet_only_documented_answers(
     """Every operation of the document, with bounded generated requests, valid and invalid, answers as documented."""
     found = [each.ok() for each in schema.get_all_operations()]
     # Paths with and without a last slash are one operation: once is enough.
-    operations = {f"{each.method} {each.path.rstrip('/')}": each for each in found}.values()
+    operations = {f"{each.method} {each.path.rstrip('/')}": each for each in found if each.path not in ENDLESS}.values()
     assert operations
     for operation in operations:
 

@@ -6,6 +6,7 @@ from agent_memory_server.api.operations import Operation
 from agent_memory_server.api.routes import (
     compaction,
     erasure,
+    events,
     extraction,
     forgetting,
     history,
@@ -28,6 +29,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *erasure.OPERATIONS,
     *memories.OPERATIONS,
     *history.OPERATIONS,
+    *events.OPERATIONS,
     *hydration.OPERATIONS,
     *readiness.OPERATIONS,
     *pending_work.OPERATIONS,

@@ -187,6 +187,9 @@ RECIPES: Mapping[tuple[str, str], Recipe] = {
     ),
     ("get", "/v1/long-term-memory/{memory_id}/history"): Recipe(_history, target="memory"),
     ("get", "/v1/operations"): Recipe(_request("GET", "/v1/operations", query=_scope)),
+    ("get", "/v1/events"): Recipe(
+        _request("GET", "/v1/events", query=lambda c, _: {"start": "beginning", "wait_seconds": 0, **c.named})
+    ),
     ("post", "/v1/long-term-memory/forget"): Recipe(
         _request(
             "POST",
