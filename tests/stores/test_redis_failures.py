@@ -30,6 +30,7 @@ from agent_memory_server.errors import (
     StoreTooNew,
     StoreUnavailable,
 )
+from agent_memory_server.ports.memories import ReadsTogether
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.stores.opening import open_stores
 from agent_memory_server.stores.redis import failures, open_redis
@@ -175,11 +176,43 @@ async def test_a_silent_redis_is_a_time_out(server: RedisServer, stores: Stores)
     assert await back(lambda: stores.memories.get(memory("a").key)) is not None
 
 
+async def test_while_it_loads_its_data_nothing_is_called_absent(tmp_path: Path) -> None:
+    """Restarted, it answers before it has read its data: unavailable until then, and everything is there afterwards."""
+    slow = ("--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024")
+    with running_redis(tmp_path, *slow) as server:
+        stores = await open_redis(server.url, now=lambda: T0)
+        names = {f"m{number}" for number in range(40)}
+        await stores.memories.commit(operation(*(put(memory(name, name)) for name in names)))
+        tell(server, "SAVE")
+        server.kill()
+        server.start(wait=False)
+        refused = 0
+        until = time.monotonic() + BACK_WITHIN_S
+        while True:
+            try:
+                assert await stores.memories.get(memory("m7").key) is not None
+                break
+            except DependencyUnavailable as error:
+                refused += isinstance(error.__cause__, exceptions.BusyLoadingError)
+                assert time.monotonic() < until, "the data were not loaded in time"
+                await asyncio.sleep(0.01)
+        assert refused, "it was never asked while it loaded: the test shows nothing"
+        assert await back(lambda: found(stores)) == names
+        await stores.engine.close()
+
+
 async def test_flushed_scripts_are_loaded_again(server: RedisServer, stores: Stores) -> None:
     """Nobody notices."""
     await stores.memories.commit(operation(put(memory("a"))))
     tell(server, "SCRIPT", "FLUSH")
     await stores.memories.commit(operation(put(memory("b"))))
+    tell(server, "SCRIPT", "FLUSH")
+    assert isinstance(stores.memories, ReadsTogether)
+    view = await stores.memories.as_of_now(EVERYTHING)
+    words = await view.holding(EVERYTHING, tokens=["tea"], now=T0, limit=9)
+    assert {each.id for each in (await view.get_many(words.handles)).values()} == {"a", "b"}
+    tell(server, "SCRIPT", "FLUSH")
+    assert await stores.working_memory.load(session_scope(), now=T0) is None
     assert await found(stores) == {"a", "b"}
 
 
@@ -241,6 +274,27 @@ async def test_an_emptied_database_is_a_failure(server: RedisServer, stores: Sto
         with pytest.raises(StoreUnavailable):
             await work()
     assert not all(check.ok for check in await stores.engine.checks())
+
+
+async def test_a_store_that_lost_its_last_writes_is_not_shown_from_memory(tmp_path: Path) -> None:
+    """Without a log a crash loses what came since the snapshot, and as many changes follow: searches show what is stored, not
+    what this process had kept of before."""
+    with running_redis(tmp_path) as server:
+        stores = await open_redis(server.url, now=lambda: T0)
+        assert isinstance(stores.memories, ReadsTogether)
+        await stores.memories.commit(operation(put(memory("saved"))))
+        tell(server, "SAVE")
+        await stores.memories.commit(operation(put(memory("lost"))))
+        view = await stores.memories.as_of_now(EVERYTHING)
+        assert len((await view.holding(EVERYTHING, tokens=["tea"], now=T0, limit=9)).handles) == 2
+        server.kill()
+        server.start()
+        await back(lambda: stores.memories.commit(operation(put(memory("new")))))
+        assert isinstance(stores.memories, ReadsTogether)
+        view = await stores.memories.as_of_now(EVERYTHING)
+        words = await view.holding(EVERYTHING, tokens=["tea"], now=T0, limit=9)
+        assert {each.id for each in (await view.get_many(words.handles)).values()} == {"saved", "new"}
+        await stores.engine.close()
 
 
 async def test_a_read_only_replica_says_so(server: RedisServer, stores: Stores) -> None:
