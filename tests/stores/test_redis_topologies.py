@@ -106,14 +106,15 @@ async def test_sentinels_name_the_master_and_its_successor(tmp_path: Path) -> No
 
 async def test_a_cluster_is_followed_through_a_failover(tmp_path: Path) -> None:
     """The owner of the store's slot dies: its replica serves reads, writes and searches, without a restart of ours."""
-    with running_cluster(tmp_path) as cluster:
+    with running_cluster(tmp_path, node_timeout_ms=1_000) as cluster:
         with pytest.raises(ConfigurationError, match=r"write redis\+cluster://"):
             await open_redis(cluster.nodes[1].url, now=lambda: T0)
         stores = await open_redis(cluster.url, now=lambda: T0)
 
         def die() -> None:
-            await_copied(cluster.owner(), cluster.replica)
-            cluster.owner().kill()
+            owner = cluster.owner()
+            await_copied(owner, cluster.replica)
+            owner.kill()
 
         await followed(stores, die)
         assert all(check.ok for check in await stores.engine.checks())
