@@ -13,9 +13,8 @@ from agent_memory_server.errors import ConfigurationError
 from agent_memory_server.migrations import migrate
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.stores.own_engine import BUILT_IN, is_own, open_own_engine
-from tests.contract.stores.background_stores import EngineContract, JournalContract, OutboxContract
+from tests.contract.stores.background_stores import EngineContract, OutboxContract
 from tests.contract.stores.making import T0
-from tests.contract.stores.memory_store import MemoryStoreContract
 from tests.server_process import ServerProcess
 
 OPEN = "tests.stores.small_engine.open_engine"
@@ -30,14 +29,6 @@ async def stores(tmp_path: Path) -> AsyncIterator[Stores]:
 
 
 class TestEngine(EngineContract):
-    pass
-
-
-class TestMemories(MemoryStoreContract):
-    pass
-
-
-class TestJournal(JournalContract):
     pass
 
 
