@@ -26,6 +26,7 @@ EXPECTED = {
     ("quickstart.md", 3): "## Long term memories",
     ("use-the-python-client.md", 0): "Ana drinks green tea",
     ("back-up-the-embedded-store.md", 0): "ok",
+    ("connect-your-agent.md", 0): "Ana is allergic to peanuts",
 }
 """What each example prints, by page and place."""
 
@@ -34,6 +35,7 @@ PAGES = (
     ROOT / "docs" / "quickstart.md",
     ROOT / "docs" / "howto" / "use-the-python-client.md",
     ROOT / "docs" / "howto" / "back-up-the-embedded-store.md",
+    ROOT / "docs" / "howto" / "connect-your-agent.md",
 )
 
 
