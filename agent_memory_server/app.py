@@ -19,6 +19,7 @@ from agent_memory_server.domain.jobs import Lane
 from agent_memory_server.domain.search import SearchMode
 from agent_memory_server.embeddings.opening import open_embedder
 from agent_memory_server.embeddings.rerankers import open_reranker
+from agent_memory_server.errors import ConfigurationError
 from agent_memory_server.ports.language_model import LanguageModel
 from agent_memory_server.ports.outbox import Outbox
 from agent_memory_server.ports.reranker import Reranker
@@ -127,7 +128,15 @@ def new_ulid() -> str:
 
 
 def storage_url(settings: Settings) -> str:
-    """STORAGE_URL, else REDIS_URL, else a file in DATA_DIR."""
+    """Where the built-in engines have the data: STORAGE_URL, else REDIS_URL, else a file in DATA_DIR.
+
+    Raises ConfigurationError when the data are in an engine of somebody's own: nothing built in can migrate or copy those.
+    """
+    if is_own(settings.memory_vector_db_factory):
+        raise ConfigurationError(
+            "The engine that MEMORY_VECTOR_DB_FACTORY opens brings its data up to date itself; unset the setting to work on what "
+            "STORAGE_URL names."
+        )
     # A folder's name may hold characters that mean something in a URL.
     return settings.storage_url or settings.redis_url or f"sqlite:///{quote(str(settings.data_dir / DATABASE_NAME))}"
 
