@@ -41,7 +41,9 @@ from agent_memory_server.stores.redis.rows import (
     with_due,
 )
 from agent_memory_server.stores.redis.session_background import mark_extracted
-from agent_memory_server.stores.redis.session_rows import guard_holds
+from agent_memory_server.stores.redis.session_rows import (
+    guard_holds,
+)
 from agent_memory_server.stores.redis.transactions import Transaction
 from agent_memory_server.stores.values import micros, pack_terms
 

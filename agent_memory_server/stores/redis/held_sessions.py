@@ -13,18 +13,20 @@ from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Link
 from agent_memory_server.stores.redis.encoding import from_json
 from agent_memory_server.stores.redis.scopes import pairs_of, scopes_key
+from agent_memory_server.stores.redis.session_messages import (
+    Kept,
+    insert_kept,
+    read_messages,
+)
 from agent_memory_server.stores.redis.session_rows import (
     Body,
     Head,
-    Kept,
     SessionKeys,
     head_of,
-    insert_kept,
     listing_key,
     memories_to,
     new_head,
     read_head,
-    read_messages,
     save_head,
     session_of,
 )

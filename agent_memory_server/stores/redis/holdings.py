@@ -38,7 +38,10 @@ from agent_memory_server.stores.redis.rows import (
     stored_of,
     tokens_field,
 )
-from agent_memory_server.stores.redis.session_rows import SessionKeys, listing_key
+from agent_memory_server.stores.redis.session_rows import (
+    SessionKeys,
+    listing_key,
+)
 from agent_memory_server.stores.redis.summary_views import partition_key, partitions_key, views_of
 from agent_memory_server.stores.redis.task_rows import expiring_key
 from agent_memory_server.stores.redis.transactions import transact

@@ -19,7 +19,12 @@ from agent_memory_server.stores.redis.memories import RedisMemories
 from agent_memory_server.stores.redis.queries import scope_clause, unexpired_clause
 from agent_memory_server.stores.redis.rows import statistics_key
 from agent_memory_server.stores.redis.scopes import owners, pairs_of, scopes_key
-from agent_memory_server.stores.redis.session_rows import SessionKeys, expiring_key, head_of, listing_key
+from agent_memory_server.stores.redis.session_rows import (
+    SessionKeys,
+    expiring_key,
+    head_of,
+    listing_key,
+)
 from agent_memory_server.stores.values import instant, micros
 
 _DAY_US = 86_400_000_000

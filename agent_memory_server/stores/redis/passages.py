@@ -20,7 +20,7 @@ from agent_memory_server.stores.redis.rows import (
     spoken_key,
     spoken_member,
 )
-from agent_memory_server.stores.redis.transactions import ARRIVAL
+from agent_memory_server.stores.redis.written import ARRIVAL
 from agent_memory_server.stores.values import micros, micros_or_none
 
 _ENDING_CHARACTERS = 4

@@ -13,19 +13,20 @@ import numpy as np
 
 from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.operations import Embedded
-from agent_memory_server.domain.records import MESSAGE_STRATEGY, EmbeddingStatus, Memory, MemoryKey, MemoryType
+from agent_memory_server.domain.records import MESSAGE_STRATEGY, EmbeddingStatus, Memory, MemoryKey, MemoryType, Source
 from agent_memory_server.ports.comparisons import Stage
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Argument
 from agent_memory_server.stores.redis.encoding import document_of, from_plain_json, memory_of, terms_field
 from agent_memory_server.stores.redis.scopes import register
-from agent_memory_server.stores.redis.transactions import ARRIVAL, Fields, Transaction, is_coming
+from agent_memory_server.stores.redis.transactions import Fields, Transaction
+from agent_memory_server.stores.redis.written import ARRIVAL, is_coming
 from agent_memory_server.stores.values import instant, micros, micros_or_none, terms_length, to_json
 
 PLAIN_FIELDS = ("doc", "la", "ac", "emb")
 """What ``memory_of_fields`` reads."""
 FIELDS = (*PLAIN_FIELDS, "org", "cpy", "terms", "sp", "due", ARRIVAL)
-OPTIONAL = ("ses", "top", "ent", "ns", "usr", "event", "expires", "beg", "end")
+OPTIONAL = ("ses", "top", "ent", "ns", "usr", "event", "expires", "beg", "end", "src", "trs")
 """Index fields that a memory may lack."""
 ANY = "any"
 """Stands in a tag field beside the digests when there is a value at all."""
@@ -468,10 +469,18 @@ def _indexed(stored: Stored) -> dict[str, Argument]:
         "event": None if memory.event_date is None else micros(memory.event_date),
         "beg": micros_or_none(memory.valid_from or memory.event_date),
         "end": micros_or_none(memory.valid_to),
+        # A user's own, fully trusted words have neither.
+        "src": None if memory.source is Source.USER else source_number(memory.source),
+        "trs": None if memory.trust == 1.0 else repr(float(memory.trust)),
         "expires": None if memory.expires_at is None else micros(memory.expires_at),
     }
     fields.update((name, value) for name, value in optional.items() if value is not None)
     return fields
+
+
+def source_number(source: Source) -> int:
+    """What the index holds of a source."""
+    return list(Source).index(source)
 
 
 def tag_values(values: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from agent_memory_server.stores.redis.index import Index, rows_of
 from agent_memory_server.stores.redis.queries import scope_clause
 from agent_memory_server.stores.redis.rows import changes_key, space_token, statistics_key
 from agent_memory_server.stores.redis.snapshots import FIELDS, Row, Snapshot, row_of
-from agent_memory_server.stores.redis.transactions import CHANGES_KEPT
+from agent_memory_server.stores.redis.written import CHANGES_KEPT
 
 ROWS_MAX = 10_000
 """Larger selections are searched in Redis."""

@@ -14,19 +14,21 @@ from agent_memory_server.domain.operations import Intent
 from agent_memory_server.domain.sessions import Backlog, Message, SessionGuard, Summarization
 from agent_memory_server.stores.redis.connections import Link
 from agent_memory_server.stores.redis.intents import request_work
-from agent_memory_server.stores.redis.session_rows import (
-    Head,
-    SessionKeys,
+from agent_memory_server.stores.redis.session_messages import (
     kept_by_id,
     marked_messages,
     member_of,
+    put_rows,
+    read_messages,
+    take_members,
+)
+from agent_memory_server.stores.redis.session_rows import (
+    Head,
+    SessionKeys,
     memories_from,
     memories_to,
-    put_rows,
     read_head,
-    read_messages,
     save_head,
-    take_members,
 )
 from agent_memory_server.stores.redis.transactions import Transaction
 from agent_memory_server.stores.values import micros

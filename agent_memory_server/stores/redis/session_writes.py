@@ -23,26 +23,28 @@ from agent_memory_server.errors import InvalidInput, MessageConflict
 from agent_memory_server.stores.redis.deleting import delete_stored
 from agent_memory_server.stores.redis.journalling import begin_operation, operation_key
 from agent_memory_server.stores.redis.rows import session_key, stored_memories
+from agent_memory_server.stores.redis.session_messages import (
+    insert_messages,
+    kept_by_id,
+    known_messages,
+    live_messages,
+    remember_messages,
+    remove_messages,
+    with_marks,
+)
 from agent_memory_server.stores.redis.session_rows import (
     Body,
     Head,
     SessionKeys,
     check_match,
     expiry,
-    insert_messages,
-    kept_by_id,
-    known_messages,
-    live_messages,
     memories_from,
     memories_to,
     new_head,
     read_head,
-    remember_messages,
-    remove_messages,
     remove_session,
     save_head,
     session_of,
-    with_marks,
 )
 from agent_memory_server.stores.redis.transactions import Transaction
 from agent_memory_server.stores.values import micros

@@ -12,13 +12,20 @@ import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from agent_memory_server.errors import DependencyUnavailable, MemoryServerError
 from agent_memory_server.stores.redis import failures, naming
 from agent_memory_server.stores.redis.connections import LIMIT_S, Argument, Link, Script
 from agent_memory_server.stores.redis.encoding import from_json
+from agent_memory_server.stores.redis.written import (
+    CHANGES_KEPT,
+    RowWrite,
+    SelectionChange,
+    Written,
+    commands_of,
+    is_coming,
+)
 from agent_memory_server.stores.values import to_json
 
 Result = TypeVar("Result")
@@ -31,55 +38,9 @@ VERSION = "ver"
 """The field of a row that every change of it renews."""
 
 
-ARRIVAL = "arr"
-"""The field of a row that says when it came, among all that ever came: 20 digits."""
-CHANGES_KEPT = 128
-"""Memories of a selection whose latest changes are noted: who knows an older revision reads all of it anew."""
-
 _SET = "members of "
 """Before the key of a set whose members are remembered."""
 _MEMBERS_MAX = 32
-
-_Command = tuple[str, tuple[Argument, ...]]
-
-
-@dataclass(slots=True)
-class _RowWrite:
-    """Everything that a transaction changes of one row."""
-
-    key: str
-    fields: dict[str, Argument]
-    gone: set[str]
-
-
-@dataclass(slots=True)
-class _Changed:
-    """What a transaction changes of one selection of memories."""
-
-    documents: int = 0
-    terms: int = 0
-    memories: dict[str, None] = field(default_factory=dict[str, None])
-
-
-def _flat(command: _Command | _RowWrite) -> list[_Command]:
-    if not isinstance(command, _RowWrite):
-        return [command]
-    arrival = command.fields.pop(ARRIVAL, None)
-    pairs = [part for pair in command.fields.items() for part in pair]
-    flag = "-"
-    if arrival is not None:
-        # Last, where the script looks for it.
-        pairs += (ARRIVAL, arrival)
-        flag = "a" if is_coming(arrival) else "-"
-    writes: list[_Command] = [(flag, ("HSET", command.key, *pairs))]
-    if command.gone:
-        writes.append(("-", ("HDEL", command.key, *sorted(command.gone))))
-    return writes
-
-
-def is_coming(arrival: Argument) -> bool:
-    """Whether an arrival is still to be given, by the script."""
-    return isinstance(arrival, str) and arrival.startswith("#")
 
 
 class Transaction:
@@ -109,9 +70,9 @@ class Transaction:
         self._changes: dict[str, dict[str, bool]] = {}
         """Members added (True) and removed, of sets that were not read yet."""
         self._checks: dict[tuple[str, str], _Check] = {}
-        self._commands: list[_Command | _RowWrite] = []
-        self._row_writes: dict[str, _RowWrite] = {}
-        self._changed: dict[tuple[str, str], dict[str, _Changed]] = {}
+        self._commands: list[Written | RowWrite] = []
+        self._row_writes: dict[str, RowWrite] = {}
+        self._changed: dict[tuple[str, str], dict[str, SelectionChange]] = {}
         """By (key of the statistics, prefix of the changes), then by tag."""
         self._arrivals = 0
 
@@ -218,7 +179,7 @@ class Transaction:
         write = self._row_writes.get(key)
         if write is None:
             # However often a row changes in a transaction, the search index sees one change.
-            write = self._row_writes[key] = _RowWrite(key, {VERSION: self.token}, set())
+            write = self._row_writes[key] = RowWrite(key, {VERSION: self.token}, set())
             self._commands.append(write)
         for name in () if is_new else without:
             write.fields.pop(name, None)
@@ -346,7 +307,7 @@ class Transaction:
         """Note that a memory of these selections changed, and what that adds to their counts."""
         held = self._changed.setdefault((statistics, changes), {})
         for tag in tags:
-            changed = held.setdefault(tag, _Changed())
+            changed = held.setdefault(tag, SelectionChange())
             changed.documents += documents
             changed.terms += terms
             changed.memories[memory] = None
@@ -354,7 +315,7 @@ class Transaction:
     def rewrite(self, name: str, key: str, change: Callable[[str], str]) -> None:
         """Change the last argument of the writes of this kind to this key that are still to be applied."""
         for place, command in enumerate(self._commands):
-            if isinstance(command, _RowWrite):
+            if isinstance(command, RowWrite):
                 continue
             flag, arguments = command
             if arguments[0] == name and arguments[1] == key:
@@ -370,7 +331,7 @@ class Transaction:
         arguments: list[Argument] = [naming.SEQUENCE, self.token if self.uses_sequence else "", len(self._checks)]
         for kind, key, values in self._checks.values():
             arguments += (kind, key, len(values), *values)
-        commands = [each for command in self._commands for each in _flat(command)]
+        commands = [each for command in self._commands for each in commands_of(command)]
         for (statistics, changes), tags in self._changed.items():
             counts: list[Argument] = []
             for tag, changed in tags.items():

@@ -25,14 +25,16 @@ from agent_memory_server.stores.redis.connections import Argument, Link
 from agent_memory_server.stores.redis.encoding import from_json
 from agent_memory_server.stores.redis.intents import request_work, row_keys
 from agent_memory_server.stores.redis.scopes import scopes_key
+from agent_memory_server.stores.redis.session_messages import (
+    read_messages,
+    read_rows,
+)
 from agent_memory_server.stores.redis.session_rows import (
     SessionKeys,
     expiring_key,
     head_of,
     listing_key,
     position,
-    read_messages,
-    read_rows,
     session_of,
 )
 from agent_memory_server.stores.redis.transactions import Transaction, transact
