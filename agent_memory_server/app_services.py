@@ -41,6 +41,7 @@ from agent_memory_server.services.compaction import CompactionService
 from agent_memory_server.services.context_filling import ContextFilling
 from agent_memory_server.services.deduplication import NearDuplicates
 from agent_memory_server.services.embedding import EmbeddingService
+from agent_memory_server.services.endings import EndingService
 from agent_memory_server.services.enrichment import EnrichmentService, ModelEnrichment, RuleEnrichment
 from agent_memory_server.services.erasure import ErasureService
 from agent_memory_server.services.events import EventFeed
@@ -164,6 +165,7 @@ class Services:
             extractor=self.extractor,
             now=self.now,
             new_id=self.new_id,
+            ends=self.gate is not None,
         )
 
     @cached_property
@@ -385,6 +387,14 @@ class Services:
                 new_id=self.new_id,
             )
             handlers[IntentKind.EXTRACT_MEMORY_STRUCTURE.value] = enriched_by(enriching)
+            endings = EndingService(
+                gate=self.gate,
+                store=self.stores.memories,
+                embedder=self.embedder,
+                now=self.now,
+                new_id=self.new_id,
+            )
+            handlers[IntentKind.END_STATEMENTS.value] = endings.carry_out
         return PendingWorkService(
             outbox=self.stores.outbox,
             handlers=handlers,

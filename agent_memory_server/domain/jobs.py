@@ -44,6 +44,8 @@ class IntentKind(StrEnum):
     """No payload: texts that the journal keeps of memories which the tenant has had no more for long."""
     ERASE = "erase"
     """payload: erasure (the task's id), actor, namespace, user, requested_at. Everything of that scope is erased for good."""
+    END_STATEMENTS = "end_statements"
+    """payload: ids of new memories of one owner scope: a model says which earlier ones are not so any more."""
     RUN_TASK = "run_task"
     """payload: task (the name of one of the public tasks), arguments. Asked for by name, by a person or by another program."""
 

@@ -172,7 +172,13 @@ def difference(one: Memory, other: Memory, read: Callable[[str], Marks] = marks_
     times = ((one.event_date, other.event_date), (one.valid_from, other.valid_from), (one.valid_to, other.valid_to))
     if any(mine is not None and theirs is not None and mine != theirs for mine, theirs in times):
         return "they happened at different times"
+    if _ended_before(one, other) or _ended_before(other, one):
+        return "one ended before the other began"
     return difference_of_marks(read(one.text), read(other.text))
+
+
+def _ended_before(one: Memory, other: Memory) -> bool:
+    return one.valid_to is not None and other.valid_from is not None and one.valid_to <= other.valid_from
 
 
 def difference_of_texts(one: str, other: str) -> str | None:

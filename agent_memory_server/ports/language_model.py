@@ -20,6 +20,7 @@ class Purpose(StrEnum):
     ENRICHMENT = "enrichment"
     QUERY = "query"
     SUMMARY_VIEW = "summary_view"
+    ENDING = "ending"
 
 
 class Finish(StrEnum):

@@ -20,6 +20,7 @@ from agent_memory_server.domain.summarization import portions
 from agent_memory_server.errors import ModelAnswerUnusable
 from agent_memory_server.ports.memories import MemoryStore
 from agent_memory_server.ports.working_memory import WorkingMemoryStore
+from agent_memory_server.services.endings import ending_intent
 from agent_memory_server.services.extraction.batches import (
     CONTEXT_MESSAGES,
     NEW_MESSAGES_MAX,
@@ -56,11 +57,14 @@ class ThreadExtractionService:
         extractor: Extractor,
         now: Callable[[], datetime],
         new_id: Callable[[], str],
+        ends: bool = False,
     ) -> None:
+        """``ends``: ask what the new statements end, in a question of its own."""
         self._sessions = sessions
         self._memories = memories
         self._indexer = indexer
         self._extractor = extractor
+        self._ends = ends
         self._now = now
         self._new_id = new_id
 
@@ -132,15 +136,17 @@ class ThreadExtractionService:
         # A thread's summary is meant to be replaced; everything else, once written, is its owner's.
         replaces = records[0].id == summary_key(guard.scope).id
         indexed = await self._indexer.prepare(records, deduplicate=not replaces, if_absent=not replaces)
+        operation_id = self._new_id()
+        endings = (ending_intent(guard.scope, records, key=operation_id),) if self._ends and not replaces else ()
         committed = await self._memories.commit(
             Operation(
-                id=self._new_id(),
+                id=operation_id,
                 tenant=guard.scope.tenant,
                 kind=OperationKind.EXTRACT,
                 actor=ACTOR,
                 at=self._now(),
                 changes=indexed.puts,
-                intents=indexed.intents,
+                intents=(*indexed.intents, *endings),
                 guard=guard,
                 extracted=ids,
                 details=told(self._extractor),
