@@ -10,8 +10,17 @@ import click
 import httpx
 from rich.console import Console
 
+from benchmarks.engines import ENGINES, engine
+from benchmarks.processes import resident_bytes
 from benchmarks.retrieval import report
-from benchmarks.retrieval.asking import SYSTEMS, ask_all, index_memories, index_sessions
+from benchmarks.retrieval.asking import (
+    SYSTEMS,
+    ask_all,
+    ask_unanswerable,
+    embedding_model,
+    index_memories,
+    index_sessions,
+)
 from benchmarks.retrieval.datasets import read_samples
 from benchmarks.serving.servers import memory_server
 
@@ -20,6 +29,7 @@ WAYS = {
     "a": ("PUT /v1/working-memory/{session} (messages with names)", index_sessions),
 }
 _SECOND_ROUND = ("hybrid",)
+_ABSTAINING = ("hybrid", "keyword", "semantic")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,8 +41,22 @@ _SECOND_ROUND = ("hybrid",)
 @click.option(
     "--again", is_flag=True, help="Ask hybrid a second time on the same server, where everything shown counts as used."
 )
+@click.option(
+    "--engine",
+    "engine_name",
+    type=click.Choice(ENGINES),
+    help="What to measure; redis starts one for the run, as the tests do. Otherwise STORAGE_URL, or SQLite.",
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write all figures to this file.")
-def main(*, data: Path, ways: tuple[str, ...], only: tuple[str, ...], again: bool, json_file: Path | None) -> None:
+def main(
+    *,
+    data: Path,
+    ways: tuple[str, ...],
+    only: tuple[str, ...],
+    again: bool,
+    engine_name: str | None,
+    json_file: Path | None,
+) -> None:
     """How well a real server finds the evidence of questions about conversations; no language model judges.
 
     DATA is a file in the LoCoMo or LongMemEval format (see ``datasets.py``). Every message is indexed over the API, each
@@ -47,14 +71,23 @@ def main(*, data: Path, ways: tuple[str, ...], only: tuple[str, ...], again: boo
         title, index = WAYS[way]
         with (
             tempfile.TemporaryDirectory(prefix="retrieval-") as name,
-            memory_server(Path(name), quiet_s=0.0) as server,
+            engine(engine_name, Path(name)) as measured,
+            memory_server(Path(name), storage_url=measured.storage_url, quiet_s=0.0) as server,
             httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60.0) as client,
         ):
             index_s = index(client, samples)
             progress.print(f"[dim]{title}: indexed in {index_s:.1f} s[/dim]")
             answers = ask_all(client, samples, systems, lambda line: progress.print(f"[dim]{line}[/dim]"))
+            for mode in set(answers) & set(_ABSTAINING):
+                answers[mode].unanswerable = ask_unanswerable(client, samples, mode)
             repeated = ask_all(client, samples, _SECOND_ROUND, lambda _: None) if again else None
-        runs.append(report.run(title, index_s, answers, repeated))
+            run = report.run(title, index_s, answers, repeated)
+            run |= {
+                "engine": measured.name,
+                "embedding_model": embedding_model(client),
+                "server_bytes": resident_bytes(server.pid),
+            }
+        runs.append(run)
     found = report.document(data, samples, runs)
     report.show(found, console)
     if json_file is not None:

@@ -16,9 +16,15 @@ from benchmarks.retrieval.figures import DEPTH_MAX, fused, of_ranking
 
 _BATCH = 100
 _WAIT_S = 600.0
+FOREIGN_MAX = 40
+"""Questions of another conversation that each is asked."""
 RRF = "rrf"
 SYSTEMS = {"hybrid": "hybrid", "keyword": "keyword only (BM25)", "semantic": "vector only", RRF: "naive RRF of the two"}
 _NAMESPACE = "retrieval"
+
+
+Scored = list[tuple[str, float]]
+"""Ids with their scores, best first."""
 
 
 class Refused(RuntimeError):
@@ -33,12 +39,20 @@ class Answers:
     figures: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
     rankings: list[list[str]] = field(default_factory=list[list[str]])
     seconds: list[float] = field(default_factory=list[float])
+    evidence: list[frozenset[str]] = field(default_factory=list[frozenset[str]])
+    scored: list[Scored] = field(default_factory=list["Scored"])
+    """Ids with scores, which a fusion by rank does not have."""
+    unanswerable: dict[str, list[Scored]] = field(default_factory=dict[str, "list[Scored]"])
+    """What questions without an answer were answered: ``adversarial`` ones, and ``foreign`` ones of another conversation."""
 
-    def add(self, question: Question, ranking: list[str], seconds: float) -> None:
+    def add(self, question: Question, scored: Scored, seconds: float) -> None:
+        ranking = [identity for identity, _ in scored]
         self.categories.append(question.category)
         self.figures.append(of_ranking(ranking, question.evidence))
         self.rankings.append(ranking)
         self.seconds.append(seconds)
+        self.evidence.append(question.evidence)
+        self.scored.append(scored)
 
 
 def index_memories(client: httpx.Client, samples: Sequence[Sample]) -> float:
@@ -78,6 +92,11 @@ def index_sessions(client: httpx.Client, samples: Sequence[Sample]) -> float:
     return time.perf_counter() - begun
 
 
+def embedding_model(client: httpx.Client) -> str:
+    """The model that the server says it uses."""
+    return str(_sent(client.get("/v1/ready"))["checks"]["embedding_model"]["detail"])
+
+
 def ask_all(
     client: httpx.Client, samples: Sequence[Sample], systems: Sequence[str], say: Callable[[str], None]
 ) -> dict[str, Answers]:
@@ -89,18 +108,31 @@ def ask_all(
     for sample in samples:
         say(f"{sample.name}: {sample.messages} messages, {len(sample.questions)} questions")
         for question in sample.questions:
-            rankings: dict[str, tuple[list[str], float]] = {}
+            rankings: dict[str, tuple[Scored, float]] = {}
             for mode in modes:
                 rankings[mode] = _search(client, sample.name, question.text, mode)
             if RRF in systems:
                 both = [rankings[mode] for mode in ("keyword", "semantic")]
-                rankings[RRF] = fused(ids for ids, _ in both)[:DEPTH_MAX], sum(seconds for _, seconds in both)
+                order = fused([identity for identity, _ in scored] for scored, _ in both)[:DEPTH_MAX]
+                rankings[RRF] = [(identity, 0.0) for identity in order], sum(seconds for _, seconds in both)
             for system in systems:
                 answers[system].add(question, *rankings[system])
     return answers
 
 
-def _search(client: httpx.Client, user: str, text: str, mode: str) -> tuple[list[str], float]:
+def ask_unanswerable(client: httpx.Client, samples: Sequence[Sample], mode: str) -> dict[str, list[Scored]]:
+    """Questions whose right answer is none: those that the data mark so, and those of the next conversation."""
+    found: dict[str, list[Scored]] = {"adversarial": [], "foreign": []}
+    for place, sample in enumerate(samples):
+        found["adversarial"] += [_search(client, sample.name, text, mode)[0] for text in sample.unanswerable]
+        other = samples[(place + 1) % len(samples)]
+        if other is not sample:
+            texts = [question.text for question in other.questions[:FOREIGN_MAX]]
+            found["foreign"] += [_search(client, sample.name, text, mode)[0] for text in texts]
+    return found
+
+
+def _search(client: httpx.Client, user: str, text: str, mode: str) -> tuple[Scored, float]:
     body: dict[str, Any] = {
         "text": text,
         "search_mode": mode,
@@ -111,7 +143,7 @@ def _search(client: httpx.Client, user: str, text: str, mode: str) -> tuple[list
     begun = time.perf_counter()
     response = client.post("/v1/long-term-memory/search", json=body)
     seconds = time.perf_counter() - begun
-    return [each["id"] for each in _sent(response)["memories"]], seconds
+    return [(each["id"], each["score"]) for each in _sent(response)["memories"]], seconds
 
 
 def _message(message: FileMessage) -> dict[str, Any]:

@@ -4,8 +4,9 @@ Formats, told apart by their keys: LoCoMo (a list of ``{sample_id, conversation,
 list of ``{question_id, question, question_type, haystack_sessions, haystack_dates, answer_session_ids, …}`` whose turns are
 marked with ``has_answer``). One's own conversations in the LoCoMo form are read the same.
 
-Evidence that names no turn of the conversation, and questions without any evidence, are left out. Of LoCoMo the categories 1
-to 4 are asked; 5 (adversarial) has no right answer.
+Evidence that names no turn of the conversation, and questions without any evidence, are left out. Questions that the conversation
+does not answer (LoCoMo's category 5, adversarial; LongMemEval's ids that end with ``_abs``) are kept apart: the right answer is
+none.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import Any, cast
 
 from agent_memory_server.importers.conversations import FileMessage, FileSession, read_sessions
 
+_LOCOMO_ADVERSARIAL = 5
+_LONGMEMEVAL_ABSTENTION = "_abs"
 _LOCOMO_CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop"}
 _TURN_ID = re.compile(r"D\d+:\d+")
 _LONGMEMEVAL_TIMES = ("%Y/%m/%d (%a) %H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d")
@@ -46,6 +49,8 @@ class Sample:
     name: str
     sessions: Sequence[FileSession]
     questions: Sequence[Question]
+    unanswerable: Sequence[str] = ()
+    """Questions to which the conversation holds no answer."""
 
     @property
     def messages(self) -> int:
@@ -81,7 +86,12 @@ def _locomo(path: Path, items: Sequence[dict[str, Any]]) -> Iterator[Sample]:
                 questions.append(
                     Question(text=str(asked["question"]), category=category, evidence=frozenset(named & known))
                 )
-        yield Sample(name=name, sessions=sessions, questions=questions)
+        adversarial = [str(each["question"]) for each in item.get("qa") or () if _is_adversarial(each)]
+        yield Sample(name=name, sessions=sessions, questions=questions, unanswerable=adversarial)
+
+
+def _is_adversarial(asked: dict[str, Any]) -> bool:
+    return asked.get("category") == _LOCOMO_ADVERSARIAL
 
 
 def _longmemeval(item: dict[str, Any]) -> Sample:
@@ -101,8 +111,10 @@ def _longmemeval(item: dict[str, Any]) -> Sample:
             if turn.get("has_answer"):
                 evidence.add(identity)
         sessions.append(FileSession(session_id=f"{name}-{number}", messages=tuple(messages)))
-    category = str(item.get("question_type", "question"))
-    questions = [Question(text=str(item["question"]), category=category, evidence=frozenset(evidence))]
+    category, text = str(item.get("question_type", "question")), str(item["question"])
+    if name.endswith(_LONGMEMEVAL_ABSTENTION):
+        return Sample(name=name, sessions=sessions, questions=(), unanswerable=(text,))
+    questions = [Question(text=text, category=category, evidence=frozenset(evidence))]
     return Sample(name=name, sessions=sessions, questions=questions if evidence else ())
 
 

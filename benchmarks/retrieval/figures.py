@@ -8,7 +8,9 @@ from collections.abc import Collection, Iterable, Sequence
 
 DEPTHS = (5, 10, 20, 50)
 DEPTH_MAX = max(DEPTHS)
-NAMES = (*(f"R@{depth}" for depth in DEPTHS), "hit@10", "MRR", "nDCG@10")
+NAMES = (*(f"R@{depth}" for depth in DEPTHS), "P@10", "hit@10", "MRR", "nDCG@10")
+LEAST_SCORES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+"""Values of ``min_score`` at which abstention is measured."""
 
 
 def of_ranking(found: Sequence[str], evidence: Collection[str]) -> dict[str, float]:
@@ -17,10 +19,22 @@ def of_ranking(found: Sequence[str], evidence: Collection[str]) -> dict[str, flo
     figures = {f"R@{depth}": sum(right[:depth]) / len(evidence) for depth in DEPTHS}
     gain = sum(1 / math.log2(place + 2) for place, is_right in enumerate(right[:10]) if is_right)
     best = sum(1 / math.log2(place + 2) for place in range(min(10, len(evidence))))
+    figures["P@10"] = sum(right[:10]) / min(10, len(right)) if right else 0.0
     figures["hit@10"] = float(any(right[:10]))
     figures["MRR"] = 1 / (right.index(True) + 1) if any(right) else 0.0
     figures["nDCG@10"] = gain / best
     return figures
+
+
+def at_least(scored: Sequence[tuple[str, float]], evidence: Collection[str], least: float) -> dict[str, float]:
+    """One question's first ten hits when those below ``least`` are left out: what is kept, how pure, whether nothing is left."""
+    kept = [identity in evidence for identity, score in scored[:10] if score >= least]
+    return {
+        "R@10": sum(kept) / len(evidence) if evidence else 0.0,
+        "precision": sum(kept) / len(kept) if kept else 0.0,
+        "hits": float(len(kept)),
+        "nothing": float(not kept),
+    }
 
 
 def averaged(each: Iterable[dict[str, float]]) -> dict[str, float]:

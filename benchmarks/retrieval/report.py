@@ -16,7 +16,7 @@ from agent_memory_server import __version__
 from benchmarks.processes import machine
 from benchmarks.retrieval.asking import SYSTEMS, Answers
 from benchmarks.retrieval.datasets import Sample, digest
-from benchmarks.retrieval.figures import NAMES, averaged
+from benchmarks.retrieval.figures import LEAST_SCORES, NAMES, at_least, averaged
 
 JSON = dict[str, Any]
 
@@ -54,7 +54,9 @@ def show(found: JSON, console: Console) -> None:
         f"{data['messages']:,} messages, {data['questions']:,} questions, over the API"
     )
     for each in found["runs"]:
-        console.print("\n".join(_table(each)), soft_wrap=True, highlight=False, markup=False)
+        console.print(
+            "\n".join([*_table(each), *_abstention_table(each)]), soft_wrap=True, highlight=False, markup=False
+        )
 
 
 def _system(answers: Answers) -> JSON:
@@ -70,8 +72,46 @@ def _system(answers: Answers) -> JSON:
         },
         "p50_ms": 1000 * float(np.percentile(answers.seconds, 50)) if answers.seconds else None,
         "p95_ms": 1000 * float(np.percentile(answers.seconds, 95)) if answers.seconds else None,
+        "min_score": _abstention(answers) if answers.unanswerable else [],
         "rankings_sha256": hashlib.sha256(json.dumps(answers.rankings).encode()).hexdigest(),
     }
+
+
+def _abstention(answers: Answers) -> list[JSON]:
+    """For each least score: what is lost of the evidence, how pure the page is, and which questions are answered with nothing."""
+    lines: list[JSON] = []
+    for least in LEAST_SCORES:
+        own = [
+            at_least(scored, evidence, least) for scored, evidence in zip(answers.scored, answers.evidence, strict=True)
+        ]
+        line: JSON = {"min_score": least}
+        for name in ("R@10", "precision", "hits", "nothing"):
+            line[name] = statistics.fmean(each[name] for each in own) if own else None
+        for kind, asked in answers.unanswerable.items():
+            nothing = [at_least(scored, (), least)["nothing"] for scored in asked]
+            line[f"nothing, {kind}"] = statistics.fmean(nothing) if nothing else None
+        lines.append(line)
+    return lines
+
+
+def _abstention_table(found: JSON) -> list[str]:
+    lines: list[JSON] = found["systems"]["hybrid"]["min_score"] if "hybrid" in found["systems"] else []
+    if not lines:
+        return []
+    heads = {
+        "min_score": "`min_score`",
+        "R@10": "R@10",
+        "precision": "precision",
+        "hits": "hits of 10",
+        "nothing": "nothing: answerable",
+        "nothing, adversarial": "nothing: adversarial",
+        "nothing, foreign": "nothing: another conversation's",
+    }
+    table = [f"\nhybrid, first ten hits\n\n| {' | '.join(heads.values())} |", f"|{'---|' * len(heads)}"]
+    for line in lines:
+        cells = ["–" if line.get(name) is None else f"{line[name]:.2f}" for name in heads]
+        table.append(f"| {' | '.join(cells)} |")
+    return table
 
 
 def _table(found: JSON) -> list[str]:
@@ -81,7 +121,8 @@ def _table(found: JSON) -> list[str]:
     rows = [(SYSTEMS[system], each) for system, each in found["systems"].items()]
     rows += [(f"{SYSTEMS[system]}, asked again", each) for system, each in found["again"].items()]
     lines = [
-        f"\n{found['way']}; indexed in {found['index_s']:.1f} s\n",
+        f"\n{found['way']}; {found['engine']}, {found['embedding_model']}; indexed in {found['index_s']:.1f} s, server "
+        f"{(found['server_bytes'] or 0) / 2**20:.0f} MiB\n",
         f"| {' | '.join(head)} |",
         f"|{'---|' * len(head)}",
     ]
