@@ -26,6 +26,7 @@ EXPECTED = {
     ("quickstart.md", 3): "## Long term memories",
     ("use-the-python-client.md", 0): "Ana drinks green tea",
     ("back-up-the-embedded-store.md", 0): "ok",
+    ("secure-it.md", 0): '"user_id":"ana"',
     ("connect-your-agent.md", 0): "Ana is allergic to peanuts",
 }
 """What each example prints, by page and place."""
@@ -35,6 +36,7 @@ PAGES = (
     ROOT / "docs" / "quickstart.md",
     ROOT / "docs" / "howto" / "use-the-python-client.md",
     ROOT / "docs" / "howto" / "back-up-the-embedded-store.md",
+    ROOT / "docs" / "howto" / "secure-it.md",
     ROOT / "docs" / "howto" / "connect-your-agent.md",
 )
 
@@ -45,6 +47,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[ServerProcess]
         yield running
 
 
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Generator[ServerProcess]:
+    """A server that asks for credentials."""
+    with ServerProcess(tmp_path_factory.mktemp("secured") / "data", environment={"AUTH_MODE": "token"}) as running:
+        yield running
+
+
 def test_every_marked_example_has_its_expected_output() -> None:
     """And nothing is expected of an example that is gone."""
     marked = {(page.name, place) for page in PAGES for place in range(len(examples_of(page)))}
@@ -52,8 +61,11 @@ def test_every_marked_example_has_its_expected_output() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_examples_of_a_page_print_what_they_promise(page: Path, server: ServerProcess, tmp_path: Path) -> None:
+def test_the_examples_of_a_page_print_what_they_promise(
+    page: Path, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     """In the order of the page; only the address differs."""
+    server: ServerProcess = request.getfixturevalue("secured" if page.name == "secure-it.md" else "server")
     for place, example in enumerate(examples_of(page)):
         printed = _run(example, server, tmp_path)
         assert EXPECTED[page.name, place] in printed
