@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from agent_memory_server.errors import ConfigurationError
 from agent_memory_server.ports.migrator import Migrator
 from agent_memory_server.ports.stores import Stores
+from agent_memory_server.redis_addresses import FORMS, names_redis, without_credentials
 from agent_memory_server.stores.sqlite import open_sqlite
 from agent_memory_server.stores.sqlite.migrator import SqliteMigrator
 
@@ -23,7 +24,7 @@ def sqlite_path(url: str) -> Path:
     scheme, separator, rest = url.partition("://")
     if scheme.lower() != "sqlite" or not separator or not rest.startswith("/") or not rest[1:].strip():
         raise ConfigurationError(
-            f"STORAGE_URL {_without_credentials(url)!r} names no file: write sqlite:////absolute/path.db "
+            f"STORAGE_URL {without_credentials(url)!r} names no file: write sqlite:////absolute/path.db "
             "(four slashes) or sqlite:///relative/path.db (three)."
         )
     path = unquote(rest[1:])
@@ -34,24 +35,23 @@ def sqlite_path(url: str) -> Path:
     return Path(path).expanduser()
 
 
-async def open_stores(url: str, *, now: Callable[[], datetime], strict: bool = False) -> Stores:
+async def open_stores(
+    url: str, *, now: Callable[[], datetime], strict: bool = False, queue_name: str = "memory-server"
+) -> Stores:
     """Open the engine that ``url`` names, bringing its schema up to date. ``strict``: Redis confirms each write from its disk,
-    which the embedded engine always does.
+    which the embedded engine always does. ``queue_name``: the queue whose keys may be in the same Redis.
 
     Raises ConfigurationError with a sentence that says what to change.
     """
     scheme = url.partition("://")[0].lower()
     if scheme == "sqlite":
         return await open_sqlite(sqlite_path(url), now=now)
-    if scheme in _REDIS:
+    if names_redis(url):
         # Only who uses it pays for loading its client.
         from agent_memory_server.stores.redis import open_redis
 
-        return await open_redis(url, now=now, strict=strict)
-    raise _unknown(url, scheme)
-
-
-_REDIS = frozenset({"redis", "rediss"})
+        return await open_redis(url, now=now, strict=strict, queue_name=queue_name)
+    raise _unknown(url)
 
 
 def open_migrator(url: str) -> Migrator:
@@ -59,24 +59,15 @@ def open_migrator(url: str) -> Migrator:
     scheme = url.partition("://")[0].lower()
     if scheme == "sqlite":
         return SqliteMigrator(sqlite_path(url))
-    if scheme in _REDIS:
+    if names_redis(url):
         from agent_memory_server.stores.redis.migrator import RedisMigrator
 
         return RedisMigrator(url)
-    raise _unknown(url, scheme)
+    raise _unknown(url)
 
 
-def _unknown(url: str, scheme: str) -> ConfigurationError:
-    if "cluster" in scheme or "sentinel" in scheme:
-        return ConfigurationError(
-            f"{scheme}:// is not supported yet: this version knows one Redis, redis://host:port/0 or rediss:// with TLS."
-        )
+def _unknown(url: str) -> ConfigurationError:
     return ConfigurationError(
-        f"STORAGE_URL {_without_credentials(url)!r} names no engine that this version has; "
-        "use sqlite:////absolute/path.db, sqlite:///relative/path.db or redis://host:port/0."
+        f"STORAGE_URL {without_credentials(url)!r} names no engine that this version has; "
+        f"use sqlite:////absolute/path.db, sqlite:///relative/path.db or {FORMS}."
     )
-
-
-def _without_credentials(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
