@@ -9,7 +9,7 @@ EXTRAS := $(if $(strip $(KEYED)),[$(subst openai anthropic,openai$(comma)anthrop
 INSTALLED := $(VENV)/.run$(if $(OPENAI_API_KEY)$(OPENAI_API_BASE),-openai)$(if $(ANTHROPIC_API_KEY),-anthropic)
 .DEFAULT_GOAL := help
 
-.PHONY: help run test check demo demo-strategies docs format clean bench-startup bench-auth bench-serving bench-scale bench-soak bench-retrieval fit-retrieval bench-background bench-thresholds
+.PHONY: help run test check demo demo-strategies docs format clean bench-startup bench-auth bench-serving bench-scale bench-soak bench-migrate bench-retrieval fit-retrieval bench-background bench-thresholds
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -76,6 +76,9 @@ bench-scale: $(VENV)/.dev ## Growth from 10k to 1M memories
 
 bench-soak: $(VENV)/.dev ## Ten minutes of mixed load on each engine: errors, memory, background
 	@$(BIN)/python -m benchmarks.soak --engine sqlite && $(BIN)/python -m benchmarks.soak --engine redis
+
+bench-migrate: $(VENV)/.dev ## Taking over the reference server's Redis, and moving between engines
+	@$(BIN)/python -m benchmarks.migrate
 
 bench-background: $(VENV)/.dev ## Compaction of 10k and 100k memories; messages that become memories
 	@$(BIN)/python -m benchmarks.background

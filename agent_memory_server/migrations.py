@@ -27,8 +27,10 @@ from agent_memory_server.tokenizers.opening import open_tokenizer
 from agent_memory_server.transfers import Transfer, abilities, refuse_occupied, refuse_target, transfer_name
 
 if TYPE_CHECKING:
+    from agent_memory_server.stores.redis.connections import Link
     from agent_memory_server.stores.reference.keys import Indexes, Inventory
     from agent_memory_server.stores.reference.layout import Reading
+    from agent_memory_server.stores.reference.queue import HeldTask
     from agent_memory_server.stores.reference.source import ReferenceSource
 
 Vectors = Literal["auto", "reuse", "embed"]
@@ -80,7 +82,20 @@ class Door:
     to_url: str
     session_index: str
     """The name of the reference's index of sessions."""
+    queue_name: str
+    link: Link
     transfer: Transfer | None = None
+
+    async def held_tasks(self) -> Sequence[HeldTask]:
+        """Tasks in the queue that only the reference server's worker can finish."""
+        from agent_memory_server.stores.reference.queue import held_tasks
+
+        return await held_tasks(self.link, self.queue_name)
+
+    async def discard(self, tasks: Sequence[HeldTask]) -> None:
+        from agent_memory_server.stores.reference.queue import discard
+
+        await discard(self.link, tasks)
 
     async def finish(self) -> None:
         """Everything is there: servers that wait for it begin to serve."""
@@ -152,6 +167,8 @@ async def look_through_door(
             target_place=describe(to_url),
             to_url=to_url,
             session_index=settings.working_memory_index_name,
+            queue_name=settings.docket_name,
+            link=link,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ class Wanted:
     dry_run: bool = False
     verify: bool = False
     prune: bool = False
+    discard_queue: bool = False
     quarantine: str | None = None
     as_json: bool = False
     kinds: Sequence[Kind] | None = None
@@ -61,13 +63,14 @@ async def pass_through(settings: Settings, options: DoorOptions, wanted: Wanted)
 # -- what is there ----------------------------------------------------------------------------------------------------
 
 
+HELD = (
+    "{count:,} tasks in the reference server's queue hold records that it acknowledged and stored nowhere else. Let its worker "
+    "finish them and run this again; or say --discard-queue: then they go into {path} and out of the queue."
+)
+
+
 def _say_what_is_there(door: Door) -> None:
     seen = door.inventory
-    if seen.waiting_tasks:
-        click.echo(
-            f"  {seen.waiting_tasks:,} tasks are in the reference server's queue. Memories that it acknowledged and has not "
-            "stored yet may be among them: let its worker finish before the last run."
-        )
     if seen.others:
         examples = ", ".join(seen.other_examples)
         click.echo(f"  {seen.others:,} keys of other applications are left alone ({examples}).")
@@ -106,6 +109,9 @@ async def _looked(door: Door, kinds: Sequence[Kind], options: DoorOptions, wante
         print_readable(tallies)
         _say_vectors(door)
         _say_what_is_there(door)
+        held = await door.held_tasks()
+        if held:
+            click.echo("  " + HELD.format(count=len(held), path=wanted.quarantine or QUARANTINE))
         if report.path is not None:
             click.echo(f"  {report.count:,} records cannot be read: {report.path} says why, one JSON object a line.")
         click.echo("No data was written.")
@@ -142,14 +148,25 @@ async def _carried(door: Door, wanted: Wanted, *, whole: bool) -> dict[str, Any]
             # Once old keys were removed, an absent one says nothing any more.
             removes="pruned_at" not in transfer.state,
         )
+    held = await _handled_queue(door, wanted, report)
     report.close()
-    told: dict[str, Any] = {"transfer": transfer_json(done), "quarantine": report.path, "done": done.settled}
+    is_done = done.settled and not held
+    told: dict[str, Any] = {
+        "transfer": transfer_json(done),
+        "quarantine": report.path,
+        "held_tasks": held,
+        "done": is_done,
+    }
     if not wanted.as_json:
         print_transfer(done, quarantine=report.path)
         _say_what_is_there(door)
     if not done.settled:
         if not wanted.as_json:
             click.echo("The reference server is still writing: stop it, then run this again to carry the rest.")
+        return told
+    if held:
+        if not wanted.as_json:
+            click.echo(HELD.format(count=held, path=wanted.quarantine or QUARANTINE))
         return told
     if not whole:
         if not wanted.as_json:
@@ -162,6 +179,22 @@ async def _carried(door: Door, wanted: Wanted, *, whole: bool) -> dict[str, Any]
     if not wanted.as_json and told["done"]:
         _say_what_is_next(door, is_verified=wanted.verify)
     return told
+
+
+async def _handled_queue(door: Door, wanted: Wanted, report: _Quarantine) -> int:
+    """How many tasks are left that only the reference server's worker can finish."""
+    held = await door.held_tasks()
+    if not held or not wanted.discard_queue:
+        return len(held)
+    from agent_memory_server.stores.reference.queue import told_of
+
+    for task in held:
+        report.line("tasks in the queue", f"{task.key} {task.entry}".strip(), "discarded on request", told_of(task))
+    report.flush()
+    await door.discard(held)
+    if not wanted.as_json:
+        click.echo(f"  {len(held):,} tasks were taken out of the reference server's queue; the report holds them.")
+    return 0
 
 
 def _say_what_is_next(door: Door, *, is_verified: bool) -> None:
@@ -248,6 +281,9 @@ class _Quarantine:
         return None if self._file is None else str(self._wanted)
 
     def __call__(self, kind: Kind, unreadable: Unreadable) -> None:
+        self.line(kind.value, unreadable.ref, unreadable.reason, dict(unreadable.found))
+
+    def line(self, kind: str, key: str, reason: str, found: dict[str, Any]) -> None:
         if self._file is None:
             try:
                 self._file = self._wanted.open("w", encoding="utf-8")
@@ -255,9 +291,15 @@ class _Quarantine:
                 raise ConfigurationError(
                     f"{self._wanted} cannot be written ({error.strerror}): name another file with --quarantine."
                 ) from error
-        line = {"kind": kind.value, "key": unreadable.ref, "reason": unreadable.reason, "found": unreadable.found}
+        line = {"kind": kind, "key": key, "reason": reason, "found": found}
         self._file.write(json.dumps(line, ensure_ascii=True) + "\n")
         self.count += 1
+
+    def flush(self) -> None:
+        """On the disk before anything depends on it."""
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         if self._file is not None:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="The old vectors: reuse them as vectors of EMBEDDING_MODEL, embed anew, or (auto) reuse an endpoint's.",
 )
+@click.option(
+    "--discard-queue", is_flag=True, help="Take the reference's unfinished tasks out of its queue, into the report."
+)
 @click.option("--quarantine", metavar="FILE", help="Where records that cannot be read are listed, as NDJSON.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def migrate_memories(
@@ -39,6 +42,7 @@ def migrate_memories(
     prune: bool,
     merge: bool,
     vectors: Vectors,
+    discard_queue: bool,
     quarantine: str | None,
     as_json: bool,
 ) -> None:
@@ -56,7 +60,14 @@ def migrate_memories(
     if prune and dry_run:
         raise click.UsageError("--prune has no dry run: without it nothing is removed.")
     if asyncio.run(is_needed(settings, options)):
-        wanted = Wanted(dry_run=dry_run, verify=verify, prune=prune, quarantine=quarantine, as_json=as_json)
+        wanted = Wanted(
+            dry_run=dry_run,
+            verify=verify,
+            prune=prune,
+            discard_queue=discard_queue,
+            quarantine=quarantine,
+            as_json=as_json,
+        )
         if not asyncio.run(pass_through(settings, options, wanted)):
             raise click.exceptions.Exit(1)
         return

@@ -170,7 +170,7 @@ def make_indexes(
         fields += [tag, "TAG"]
     for number in numbers:
         fields += [number, "NUMERIC"]
-    fields += ["vector", "VECTOR", "HNSW", 6, "TYPE", "FLOAT32", "DIM", DIMENSIONS, "DISTANCE_METRIC", "COSINE"]
+    fields += ["vector", "VECTOR", "HNSW", 6, "TYPE", "FLOAT32", "DIM", dimensions, "DISTANCE_METRIC", "COSINE"]
     client.execute_command("FT.CREATE", name, "ON", "HASH", "PREFIX", 1, prefix, "SCHEMA", *fields)  # pyright: ignore[reportUnknownMemberType]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import signal
 import subprocess
@@ -231,6 +232,35 @@ async def test_times_to_live_and_pending_work_go_along(filled: redis.Redis, migr
     assert ("promote_working_memory_to_long_term", "chat") in asked
     assert ("run_delayed_extraction", "chat") in asked
     await stores.engine.close()
+
+
+async def test_memories_that_only_the_queue_holds_are_not_forgotten(filled: redis.Redis, migration: Migration) -> None:
+    """The reference server acknowledged them before it stored them: nobody is served until its worker is done with them, or
+    an operator takes them out, into the report."""
+    pickled = b"\x80\x05\x8c\x1aagent_memory_server.models\x94\x8c\x0cMemoryRecord\x94\x93\x94 Ann likes plums"
+    stream = "memory-server:stream"
+    command(filled, "XGROUP", "CREATE", stream, "docket-workers", "$", "MKSTREAM")
+    command(filled, "XADD", stream, "*", "function", "index_long_term_memories", "args", pickled, "kwargs", "")
+    command(
+        filled, "XADD", stream, "*", "function", "compact_long_term_memories", "args", b"\x80\x05)\x94.", "kwargs", ""
+    )
+    command(
+        filled, "HSET", "memory-server:later", "function", "extract_memory_structure", "args", "", "kwargs", pickled
+    )
+    assert "2 tasks in the reference server's queue" in await migration.said(dry_run=True)
+    said = await migration.said(complete=False)
+    assert "2 tasks in the reference server's queue" in said
+    assert filled.exists("{ams}:migrating")
+    said = await migration.said(discard_queue=True)
+    assert "2 tasks were taken out" in said
+    assert command(filled, "XLEN", stream) == 1
+    assert filled.exists("memory-server:later") == 0
+    lines = [json.loads(line) for line in (migration.folder / "quarantine.ndjson").read_text().splitlines()]
+    kept = [
+        base64.b64decode(line["found"]["arguments_base64"]) for line in lines if "arguments_base64" in line["found"]
+    ]
+    assert kept == [pickled, pickled]
+    assert not filled.exists("{ams}:migrating")
 
 
 async def test_live_writes_meanwhile(old: redis.Redis, migration: Migration) -> None:

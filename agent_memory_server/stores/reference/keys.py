@@ -44,8 +44,6 @@ class Inventory:
     found: Counter[Kind] = field(default_factory=Counter[Kind])
     leftovers: int = 0
     """Lists and timers of the reference server that hold no record."""
-    waiting_tasks: int = 0
-    """Work in the reference server's queue: what it has acknowledged and not stored yet may be among it."""
     others: int = 0
     """Keys of other applications."""
     other_examples: list[str] = field(default_factory=list[str])
@@ -130,10 +128,8 @@ async def _look(
             kind = kind_of(key, prefixes)
             if kind is not None:
                 found.found[kind] += 1
-            elif key.startswith(naming.PREFIX.encode()):
+            elif key.startswith((naming.PREFIX.encode(), *queue)):
                 continue
-            elif key.startswith(queue):
-                found.waiting_tasks += await _waiting(link, server, key)
             elif key in LISTS or key.startswith(_LEFTOVERS):
                 found.leftovers += 1
             else:
@@ -143,12 +139,3 @@ async def _look(
         cursor = int(cursor)
         if cursor == 0:
             return
-
-
-async def _waiting(link: Link, server: Host, key: bytes) -> int:
-    """Tasks in the stream and in the queue of delayed ones."""
-    if key.endswith(b":stream"):
-        return int(await link.raw_at(server, "XLEN", key))
-    if key.endswith(b":queue"):
-        return int(await link.raw_at(server, "ZCARD", key))
-    return 0
