@@ -9,7 +9,7 @@ EXTRAS := $(if $(strip $(KEYED)),[$(subst openai anthropic,openai$(comma)anthrop
 INSTALLED := $(VENV)/.run$(if $(OPENAI_API_KEY)$(OPENAI_API_BASE),-openai)$(if $(ANTHROPIC_API_KEY),-anthropic)
 .DEFAULT_GOAL := help
 
-.PHONY: help run test check demo demo-strategies docs format clean bench-startup bench-auth bench-serving bench-scale bench-soak bench-migrate bench-retrieval fit-retrieval bench-background bench-thresholds
+.PHONY: help run test check demo demo-strategies docs format clean bench-startup bench-auth bench-serving bench-scale bench-soak bench-migrate bench-retrieval fit-retrieval bench-background bench-mcp bench-thresholds
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -82,6 +82,9 @@ bench-migrate: $(VENV)/.dev ## Taking over the reference server's Redis, and mov
 
 bench-background: $(VENV)/.dev ## Compaction of 10k and 100k memories; messages that become memories
 	@$(BIN)/python -m benchmarks.background
+
+bench-mcp: $(VENV)/.dev ## What an MCP tool call costs beside its service call
+	@$(BIN)/python -m benchmarks.mcp
 
 bench-thresholds: $(VENV)/.dev ## How well distances tell paraphrases from look-alikes
 	@$(BIN)/python -m benchmarks.thresholds

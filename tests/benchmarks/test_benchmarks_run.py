@@ -114,3 +114,12 @@ def test_soak_ends_with_nothing_failed_and_nothing_pending(tmp_path: Path) -> No
     assert set(found["kinds"]) == {"append", "search", "list", "create", "prompt", "get"}
     assert (found["errors"], found["fill_errors"]) == ({}, {})
     assert found["samples"][0]["server_bytes"] > 0
+
+
+def test_mcp_measures_each_way_of_a_call(tmp_path: Path) -> None:
+    """Service, tool and both protocols answer, and the command greets over stdio."""
+    found = _run(tmp_path, "benchmarks.mcp", "--calls", "3", "--memories", "40", "--starts", "1")
+    for ways in found["calls"].values():
+        assert set(ways) == {"service", "tool", "http", "http, newest"}
+        assert all(figures["wall_ms"] >= 0 for figures in ways.values())
+    assert found["stdio_start_s"][0] > 0
