@@ -12,7 +12,7 @@ import pytest
 
 from agent_memory_server.config import WITHOUT_EFFECT, Settings
 from tests.server_process import ServerProcess
-from tests.setting_proofs import authentication, background, language, mcp, memory, models, serving, upkeep
+from tests.setting_proofs import authentication, background, language, mcp, memory, models, serving, transfers, upkeep
 
 Proof = Callable[[Path], Any]
 
@@ -26,7 +26,7 @@ def _proofs(*modules: ModuleType) -> Mapping[str, Proof]:
     }
 
 
-PROOFS = _proofs(serving, authentication, memory, models, upkeep, background, language, mcp)
+PROOFS = _proofs(serving, authentication, memory, models, upkeep, background, language, mcp, transfers)
 
 
 def test_every_setting_has_a_proof() -> None:
