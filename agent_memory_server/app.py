@@ -31,10 +31,12 @@ from agent_memory_server.services.authentication import Authentication
 from agent_memory_server.services.compaction import CompactionService
 from agent_memory_server.services.erasure import ErasureService
 from agent_memory_server.services.events import EventFeed
+from agent_memory_server.services.exporting import ExportService
 from agent_memory_server.services.extraction.on_request import ExtractionOnRequestService
 from agent_memory_server.services.forgetting import ForgettingService
 from agent_memory_server.services.history import HistoryService
 from agent_memory_server.services.hydration import HydrationService
+from agent_memory_server.services.importing import ImportService
 from agent_memory_server.services.jobs import JobService
 from agent_memory_server.services.language import UsageAccount
 from agent_memory_server.services.memories import MemoryService
@@ -52,6 +54,7 @@ from agent_memory_server.services.summary_views import SummaryViewService
 from agent_memory_server.services.time_travel import TimeTravelService
 from agent_memory_server.services.undo import UndoService
 from agent_memory_server.services.upkeep import UpkeepService
+from agent_memory_server.services.webhooks import WebhookService
 from agent_memory_server.services.working_memory import WorkingMemoryService
 from agent_memory_server.stores.opening import open_stores
 from agent_memory_server.stores.own_engine import is_own, open_own_engine
@@ -75,10 +78,13 @@ class MemoryApp:
     extraction: ExtractionOnRequestService
     hydration: HydrationService
     erasure: ErasureService
+    exporting: ExportService
+    importing: ImportService
     history: HistoryService
     """Histories of memories, and the operations there were."""
     undo: UndoService
     events: EventFeed
+    webhooks: WebhookService
     time_travel: TimeTravelService
     """Search, listing and by id, as of an earlier time."""
     forgetting: ForgettingService
@@ -214,9 +220,12 @@ def _app(services: Services, model_usage: UsageAccount) -> MemoryApp:
         extraction=services.extraction_on_request,
         hydration=services.hydration,
         erasure=services.erasure,
+        exporting=services.exporting,
+        importing=services.importing,
         history=services.history,
         undo=services.undo,
         events=services.events,
+        webhooks=services.webhooks,
         time_travel=services.time_travel,
         forgetting=services.forgetting,
         compaction=services.compaction,

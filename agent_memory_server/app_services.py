@@ -34,6 +34,7 @@ from agent_memory_server.ports.stores import Stores
 from agent_memory_server.ports.task_queue import TaskQueue
 from agent_memory_server.ports.tokenizer import Tokenizer
 from agent_memory_server.queues.in_process import InProcessQueue
+from agent_memory_server.queues.webhook_sender import HttpWebhookSender
 from agent_memory_server.services.access_tokens import AccessTokenService
 from agent_memory_server.services.audit import Audit
 from agent_memory_server.services.authentication import Authentication
@@ -45,6 +46,7 @@ from agent_memory_server.services.endings import EndingService
 from agent_memory_server.services.enrichment import EnrichmentService, ModelEnrichment, RuleEnrichment
 from agent_memory_server.services.erasure import ErasureService
 from agent_memory_server.services.events import EventFeed
+from agent_memory_server.services.exporting import ExportService
 from agent_memory_server.services.extraction.batches import Extractor
 from agent_memory_server.services.extraction.on_request import ExtractionOnRequestService
 from agent_memory_server.services.extraction.thread import ThreadExtractionService
@@ -52,6 +54,7 @@ from agent_memory_server.services.forgetting import ForgettingService
 from agent_memory_server.services.history import HistoryService
 from agent_memory_server.services.hydration import HydrationService
 from agent_memory_server.services.imported_tokens import ImportedTokens
+from agent_memory_server.services.importing import ImportService
 from agent_memory_server.services.indexing import Indexer
 from agent_memory_server.services.jobs import JobService
 from agent_memory_server.services.language import LanguageGate
@@ -73,7 +76,12 @@ from agent_memory_server.services.summary_views import SummaryViewService
 from agent_memory_server.services.time_travel import TimeTravelService
 from agent_memory_server.services.undo import UndoService
 from agent_memory_server.services.upkeep import UpkeepService
+from agent_memory_server.services.webhooks import WebhookService
 from agent_memory_server.services.working_memory import WorkingMemoryPolicy, WorkingMemoryService
+
+
+PARALLEL_WEBHOOKS = 4
+"""Receivers that are told at a time: one that is slow keeps few others waiting."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,6 +266,19 @@ class Services:
         return EventFeed(journal=self.stores.journal, history=self.history)
 
     @cached_property
+    def webhooks(self) -> WebhookService:
+        return WebhookService(
+            store=self.stores.webhooks,
+            journal=self.stores.journal,
+            feed=self.events,
+            sender=HttpWebhookSender(allow_private=self.settings.webhook_allow_private_addresses),
+            outbox=self.stores.outbox,
+            now=self.now,
+            new_id=self.new_id,
+            wake=partial(self.queue.wake, Lane.WEBHOOKS),
+        )
+
+    @cached_property
     def time_travel(self) -> TimeTravelService:
         return TimeTravelService(
             journal=self.stores.journal,
@@ -299,6 +320,14 @@ class Services:
     @cached_property
     def overviews(self) -> OverviewService:
         return OverviewService(store=self.stores.overviews, model=self.embedder.model, now=self.now)
+
+    @cached_property
+    def exporting(self) -> ExportService:
+        return ExportService(stores=self.stores, now=self.now)
+
+    @cached_property
+    def importing(self) -> ImportService:
+        return ImportService(stores=self.stores, model=self.embedder.model, now=self.now, wake=self.wake_all)
 
     @cached_property
     def erasure(self) -> ErasureService:
@@ -470,4 +499,11 @@ class Services:
             timeout_s=self.task_timeout_s,
             permanent=PERMANENT,
         )
-        return {**self.worked_on_by_name, Lane.TASKS: by_name}
+        webhooks = PendingWorkService(
+            outbox=self.stores.outbox,
+            handlers={IntentKind.DELIVER_WEBHOOK.value: self.webhooks.carry_out},
+            now=self.now,
+            wake=self.here.woken(Lane.WEBHOOKS),
+            parallel=PARALLEL_WEBHOOKS,
+        )
+        return {**self.worked_on_by_name, Lane.TASKS: by_name, Lane.WEBHOOKS: webhooks}

@@ -27,6 +27,14 @@ CHUNK = 500
 """Items validated between two chances for other requests."""
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_LINES_TYPES = (
+    b"application/x-ndjson",
+    b"application/jsonl",
+    b"application/json-lines",
+    b"application/json",
+    b"application/octet-stream",
+    b"text/plain",
+)
 _JSON_TYPES = (b"application/json", b"text/json")
 
 
@@ -61,6 +69,13 @@ def check_media_type(content_type: bytes | None) -> None:
     charsets = [each.partition(b"=")[2].strip(b' "') for each in parameters if each.startswith(b"charset")]
     if not is_json or any(charset not in (b"utf-8", b"utf8", b"us-ascii") for charset in charsets):
         raise UnsupportedMediaType("the body must be JSON in UTF-8: send Content-Type: application/json")
+
+
+def check_lines_type(content_type: bytes) -> None:
+    """Raise UnsupportedMediaType for what is surely no text of lines: a form, or a picture."""
+    media_type = content_type.split(b";")[0].strip().lower()
+    if media_type and media_type not in _LINES_TYPES:
+        raise UnsupportedMediaType("the body must be an export: send Content-Type: application/x-ndjson")
 
 
 def parsed(body: bytes) -> Any:

@@ -75,6 +75,9 @@ def _described(operation: Operation, path: str, suffix: str, components: Mapping
     if operation.body is not None:
         content = {"application/json": {"schema": {"$ref": REFERENCES.format(model=operation.body.__name__)}}}
         described["requestBody"] = {"required": not operation.body_is_optional, "content": content}
+    if operation.takes_lines:
+        lines = {"schema": {"type": "string", "description": "One JSON object a line."}}
+        described["requestBody"] = {"required": True, "content": {"application/x-ndjson": lines}}
     return described
 
 
@@ -132,7 +135,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
             "ETag": {"description": "Revision of the content, for If-Match.", "schema": {"type": "string"}}
         }
     statuses = {*EVERYWHERE, *operation.fails}
-    if operation.body is not None:
+    if operation.body is not None or operation.takes_lines:
         statuses.update(WITH_BODY)
     if operation.permission is not None:
         statuses.update(WITH_CREDENTIAL)

@@ -100,6 +100,12 @@ class Call:
         bodies.check_media_type(content_type.encode("latin-1") if content_type is not None and body else None)
         return body
 
+    async def lines(self) -> bytes:
+        """The body as lines of JSON (NDJSON), unread. Raises BodyTooLarge, UnsupportedMediaType, ClientGone."""
+        body = await bodies.read_body(self._receive, bytes_max=self.runtime.body_bytes_max)
+        bodies.check_lines_type((self.header(b"content-type") or "").encode("latin-1"))
+        return body
+
     async def body(self, model: type[Model]) -> Model:
         """The body as the model."""
         return bodies.validated(model, await self.json(), "body")
@@ -122,6 +128,8 @@ class Operation:
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     body_is_optional: bool = False
+    takes_lines: bool = False
+    """The body is lines of JSON in place of one value."""
     fails: tuple[int, ...] = ()
     same_as: str | None = None
     """The other spelling of a collection's path, for the document: with and without a slash at the end mean the same."""

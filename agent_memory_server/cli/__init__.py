@@ -17,6 +17,7 @@ from agent_memory_server.cli.copy import copy
 from agent_memory_server.cli.delete import delete
 from agent_memory_server.cli.erase import erase, purge, verify_receipt
 from agent_memory_server.cli.history import history
+from agent_memory_server.cli.export import export, import_export
 from agent_memory_server.cli.import_conversation import import_conversation
 from agent_memory_server.cli.mcp import mcp
 from agent_memory_server.cli.migrate_memories import migrate_memories
@@ -69,6 +70,8 @@ for command in (
     verify_receipt,
     purge,
     import_conversation,
+    export,
+    import_export,
     task_worker,
     schedule_task,
     tasks,

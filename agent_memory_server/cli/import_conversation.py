@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from agent_memory_server.importers.conversations import FileMessage, FileSession, Owner, read_sessions
 from agent_memory_server.cli.running import OPERATOR, opened_app, parsed
+from agent_memory_server.importers.conversations import FileMessage, FileSession, Owner, read_sessions
 
 if TYPE_CHECKING:
     from agent_memory_server.app import MemoryApp

@@ -17,6 +17,8 @@ from agent_memory_server.api.routes import (
     search,
     summary_views,
     tasks,
+    webhooks,
+    transfer,
     working_memory,
 )
 
@@ -35,4 +37,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *pending_work.OPERATIONS,
     *summary_views.OPERATIONS,
     *tasks.OPERATIONS,
+    *webhooks.OPERATIONS,
+    *transfer.OPERATIONS,
 )

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from agent_memory_server.api import bodies
-from agent_memory_server.api.answers import Answer, Headers, answer
+from agent_memory_server.api.answers import Answer, Headers, answer, answer_of, encoded_in_pieces
 from agent_memory_server.api.errors import BadBody
 from agent_memory_server.api.operations import Call, Operation
 from agent_memory_server.api.preconditions import precondition_of
@@ -30,8 +30,9 @@ from agent_memory_server.api.schemas.working_memory import (
     UpdateWorkingMemory,
     WindowQuery,
     WorkingMemoryResponse,
+    attributes_wire,
     message_wire,
-    session_wire,
+    messages_and_wire,
     to_draft,
     to_message,
     to_patch,
@@ -41,7 +42,7 @@ from agent_memory_server.domain.identity import Permission
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.sessions import Message
 from agent_memory_server.errors import InvalidInput
-from agent_memory_server.services.working_memory import Window
+from agent_memory_server.services.working_memory import SessionView, Window
 
 UNTIMED: Headers = (
     (
@@ -73,7 +74,7 @@ async def get_session(call: Call) -> Answer:
         recent_messages=query.recent_messages_limit,
         window=Window(model_name=query.model_name, context_window_max=query.context_window_max),
     )
-    return answer(session_wire(view), etag=view.session.etag)
+    return await session_answer(view)
 
 
 async def put_session(call: Call) -> Answer:
@@ -92,7 +93,7 @@ async def put_session(call: Call) -> Answer:
         window=Window(model_name=query.model_name, context_window_max=query.context_window_max),
         precondition=precondition_of(call),
     )
-    return answer(session_wire(view), etag=view.session.etag, headers=UNTIMED if untimed else ())
+    return await session_answer(view, headers=UNTIMED if untimed else ())
 
 
 async def patch_session(call: Call) -> Answer:
@@ -109,7 +110,7 @@ async def patch_session(call: Call) -> Answer:
         window=Window(model_name=query.model_name, context_window_max=query.context_window_max),
         precondition=precondition_of(call),
     )
-    return answer(session_wire(view), etag=view.session.etag)
+    return await session_answer(view)
 
 
 async def delete_session(call: Call) -> Answer:
@@ -170,6 +171,13 @@ async def page_messages(call: Call) -> Answer:
         "next_cursor": page.next_cursor,
     }
     return answer(wire, etag=page.etag)
+
+
+async def session_answer(view: SessionView, *, headers: Headers = ()) -> Answer:
+    """The whole session; of a long one other requests are served while it is written out."""
+    messages, wire = messages_and_wire(view)
+    body = await encoded_in_pieces("messages", messages, wire, attributes_wire(view))
+    return answer_of(body, etag=view.session.etag, headers=headers)
 
 
 async def messages_of(app: MemoryApp, items: Sequence[Any], at: datetime) -> tuple[tuple[Message, ...], bool]:

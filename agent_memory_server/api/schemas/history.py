@@ -16,6 +16,7 @@ from agent_memory_server.domain.sessions import Message
 from agent_memory_server.ports.journal import JournalledOperation, Revision
 from agent_memory_server.services.history import Event, History, Listed, OperationPage, Told
 from agent_memory_server.services.undo import UndoReport
+from agent_memory_server.services.webhooks import event_document
 
 OperationKindName = Literal[
     "create", "edit", "delete", "merge", "compact", "forget", "promote", "extract", "enrich", "import", "undo"
@@ -190,8 +191,7 @@ def operations_wire(page: OperationPage) -> dict[str, Any]:
 
 def told_wire(told: Told) -> dict[str, Any]:
     """The fields of OperationResponse."""
-    changes = [change_wire(each) for each in told.changes]
-    return {**operation_wire(told.listed), "changes": changes, "has_more": told.has_more}
+    return event_document(told)
 
 
 def change_wire(revision: Revision) -> dict[str, Any]:

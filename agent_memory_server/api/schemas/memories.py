@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -23,12 +23,13 @@ from agent_memory_server.api.schemas.values import (
 )
 from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.limits import LIMITS
-from agent_memory_server.domain.records import Memory, MemoryType
+from agent_memory_server.domain.records import Memory, MemoryType, Source, trust_of
 from agent_memory_server.domain.search import Hit, Page
 from agent_memory_server.errors import InvalidInput
 
 MemoryTypeName = Literal["episodic", "semantic", "message"]
 Flag = Literal["t", "f"]
+SourceName = Literal["user", "assistant", "tool", "imported", "derived"]
 
 
 class Timed(Protocol):
@@ -75,6 +76,12 @@ class MemoryFields(Body):
     valid_to: Time | None = Field(default=None, description="The first moment at which it is not so any more.")
     expires_at: Time | None = Field(default=None, description="From then on it is shown no more, and soon forgotten.")
     ttl_seconds: TimeToLive | None = Field(default=None, description="The same, counted from now.")
+    source: SourceName | None = Field(
+        default=None, description="Whose words it is. What a tool said, or was imported, is trusted less."
+    )
+    trust: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
+        default=None, description="May lower the trust that the source has, never raise it."
+    )
 
     @model_validator(mode="after")
     def _one_end(self) -> MemoryFields:
@@ -155,7 +162,8 @@ class MemoryRecord(Body):
     extraction_strategy_config: dict[str, Any]
     metadata: dict[str, Any]
     name: str | None
-    source: Literal["user", "assistant", "tool", "imported", "derived"]
+    source: SourceName
+    author: str | None
     derived_from: list[str]
     superseded_by: str | None
     trust: float
@@ -221,6 +229,7 @@ def to_memory(
         raise InvalidInput(f"Value error, Memory at index {index} has empty id", field=("body",))
     if not fields.text.strip():
         raise InvalidInput(f"Value error, Memory at index {index} has empty text", field=("body",))
+    source = Source(fields.source or Source.USER)
     return Memory(
         id=fields.id if fields.id is not None else new_id(),
         scope=Scope(tenant, fields.namespace, fields.user_id, fields.session_id),
@@ -243,6 +252,8 @@ def to_memory(
         valid_from=fields.valid_from,
         valid_to=fields.valid_to,
         expires_at=_expiry(fields, at, index),
+        source=source,
+        trust=min(trust_of(source), 1.0 if fields.trust is None else fields.trust),
     )
 
 
@@ -283,6 +294,7 @@ def memory_wire(memory: Memory) -> dict[str, Any]:
         "metadata": memory.metadata,
         "name": memory.name,
         "source": memory.source.value,
+        "author": memory.author,
         "derived_from": memory.derived_from,
         "superseded_by": memory.superseded_by,
         "trust": memory.trust,

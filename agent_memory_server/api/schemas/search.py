@@ -8,11 +8,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from agent_memory_server.api.schemas.filters import DateFilter, MemoryTypeFilter, ScopeFilter, TagFilter
+from agent_memory_server.api.schemas.memories import SourceName
 from agent_memory_server.api.schemas.values import Body, Name, Text, Time, Weight
 from agent_memory_server.domain.filters import MemoryFilter, TextFilter
 from agent_memory_server.domain.identity import OutsideReach, Principal
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.recency import RecencyWeights
+from agent_memory_server.domain.records import Source
 from agent_memory_server.domain.search import Page, SearchMode, SearchQuery
 
 SearchModeName = Literal["semantic", "keyword", "hybrid"]
@@ -54,6 +56,13 @@ class SearchRequest(Body):
     recency_half_life_created_days: Weight | None = 30.0
     server_side_recency: bool | None = Field(default=None, description="Accepted and ignored.")
     include_superseded: bool | None = False
+    sources: Annotated[list[SourceName], Field(min_length=1, max_length=5)] | None = Field(
+        default=None, description="Only memories whose text came from one of these."
+    )
+    min_trust: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
+        default=None,
+        description="Only memories that are trusted at least so much: what a tool said, or was imported, has 0.5.",
+    )
     valid_at: Time | None = Field(
         default=None, description="Only what was so at that time: by `valid_from` (else `event_date`) and `valid_to`."
     )
@@ -126,6 +135,8 @@ def to_criteria(body: SearchRequest, caller: Principal) -> MemoryFilter | None:
         last_accessed=None if body.last_accessed is None else body.last_accessed.to_filter(),
         event_date=None if body.event_date is None else body.event_date.to_filter(),
         valid_at=body.valid_at,
+        sources=None if body.sources is None else frozenset(Source(each) for each in body.sources),
+        trust_min=body.min_trust,
         include_superseded=body.include_superseded or False,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -256,12 +256,20 @@ def row_wire(row: MessageRow) -> dict[str, Any]:
 
 def session_wire(view: SessionView) -> dict[str, Any]:
     """The fields of WorkingMemoryResponse."""
+    messages, wire = messages_and_wire(view)
+    return {"messages": [wire(message) for message in messages], **attributes_wire(view)}
+
+
+def messages_and_wire(view: SessionView) -> tuple[Sequence[Any], Callable[[Any], dict[str, Any]]]:
+    """The view's messages, and what makes a MessageResponse of one."""
+    return (view.session.messages, message_wire) if view.rows is None else (view.rows, row_wire)
+
+
+def attributes_wire(view: SessionView) -> dict[str, Any]:
+    """The fields of WorkingMemoryResponse but its messages, which come before them."""
     session = view.session
     scope = session.scope
     return {
-        "messages": [message_wire(message) for message in session.messages]
-        if view.rows is None
-        else [row_wire(row) for row in view.rows],
         "memories": [memory_wire(memory) for memory in session.memories],
         "data": session.data,
         "context": session.context,

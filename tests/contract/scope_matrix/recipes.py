@@ -63,6 +63,13 @@ def _quoted(part: str) -> str:
     return quote(part, safe="")
 
 
+_NOTHING_EXPORTED = b'{"kind":"export","format":"agent-memory-export","version":1}\n' + b'{"kind":"end","counts":{}}\n'
+
+
+def _namespace(caller: Caller, _: str) -> Mapping[str, Any]:
+    return {} if caller.namespace is None else {"namespace": caller.namespace}
+
+
 def _scope(caller: Caller, _: str) -> Mapping[str, Any]:
     return caller.named
 
@@ -221,6 +228,22 @@ RECIPES: Mapping[tuple[str, str], Recipe] = {
             f"/v1/namespaces/{_quoted(caller.namespace or 'none')}/erase",
             query=lambda _c, _t: {"dry_run": "true"},
         )(client, caller, ""),
+        permission="admin",
+        shows_nothing=True,
+    ),
+    ("get", "/v1/users/{user_id}/export"): Recipe(
+        lambda client, caller, _: _request(
+            "GET", f"/v1/users/{_quoted(caller.user_id or 'nobody')}/export", query=_namespace
+        )(client, caller, ""),
+        # A caller whose credential names the user does not name one here; the export of everything shows its own.
+        shows_nothing=True,
+    ),
+    ("get", "/v1/export"): Recipe(_request("GET", "/v1/export", query=_scope)),
+    # What an import may write is bound by its lines; tests of imports have those.
+    ("post", "/v1/import"): Recipe(
+        lambda client, caller, _: client.post(
+            "/v1/import", params={"dry_run": "true"}, content=_NOTHING_EXPORTED, headers=dict(caller.headers)
+        ),
         permission="admin",
         shows_nothing=True,
     ),

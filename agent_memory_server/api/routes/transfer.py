@@ -1,0 +1,78 @@
+"""Taking data along: exports as lines of JSON, and taking them in."""
+
+from __future__ import annotations
+
+import io
+
+from agent_memory_server.api.answers import NO_STORE, Answer, StreamedAnswer, answer
+from agent_memory_server.api.operations import Call, Operation
+from agent_memory_server.api.schemas.transfer import (
+    EverythingQuery,
+    ExportedLine,
+    ExportQuery,
+    ImportQuery,
+    ImportResponse,
+    imported_wire,
+)
+from agent_memory_server.domain.identity import OutsideReach, Permission, ScopeSelector
+from agent_memory_server.errors import InvalidInput
+from agent_memory_server.services.exporting import ExportOptions
+
+NDJSON = "application/x-ndjson"
+
+
+async def export_user(call: Call) -> Answer:
+    """Everything that is held on a user, as lines of JSON: memories with their history, sessions with archived messages too, and
+    summary views. Streamed; the last line counts what came before it, so that an answer that was cut is known."""
+    query = call.query(ExportQuery)
+    user_id = call.path_id("user_id")
+    if not user_id.strip():
+        raise InvalidInput("must not be blank", field=("path", "user_id"), kind="blank")
+    return _exported(call, query, user_id)
+
+
+async def export_everything(call: Call) -> Answer:
+    """The same of everything that the credential reaches, or of one namespace."""
+    query = call.query(EverythingQuery)
+    return _exported(call, query, query.user_id)
+
+
+async def import_lines(call: Call) -> Answer:
+    """Take in an export: checked as a whole first, then written; what is there already is left as it is.
+
+    Importing the same export again changes nothing. One that is too large for a request (MAX_BODY_BYTES) is for
+    ``agent-memory import`` on the command line.
+    """
+    query = call.query(ImportQuery)
+    lines = await call.lines()
+    done = await call.app.importing.run(call.caller, io.BytesIO(lines), dry_run=query.dry_run)
+    return answer(imported_wire(done))
+
+
+def _exported(call: Call, query: ExportQuery, user_id: str | None) -> Answer:
+    try:
+        selector, is_beyond_reach = call.caller.selector(query.namespace, user_id), False
+    except OutsideReach:
+        selector, is_beyond_reach = ScopeSelector(call.caller.tenant, query.namespace, user_id), True
+    options = ExportOptions(vectors=query.vectors, history=query.history)
+    return StreamedAnswer(
+        pieces=call.app.exporting.lines(selector, options, is_beyond_reach=is_beyond_reach),
+        media_type=NDJSON.encode(),
+        headers=(*NO_STORE, (b"content-disposition", b'attachment; filename="agent-memory-export.ndjson"')),
+    )
+
+
+OPERATIONS = (
+    Operation(
+        method="GET", path="/v1/users/{user_id}/export", handler=export_user, permission=Permission.READ,
+        query=ExportQuery, answers=ExportedLine, media_type=NDJSON,
+    ),
+    Operation(
+        method="GET", path="/v1/export", handler=export_everything, permission=Permission.READ,
+        query=EverythingQuery, answers=ExportedLine, media_type=NDJSON,
+    ),
+    Operation(
+        method="POST", path="/v1/import", handler=import_lines, permission=Permission.ADMIN,
+        query=ImportQuery, takes_lines=True, answers=ImportResponse,
+    ),
+)  # fmt: skip

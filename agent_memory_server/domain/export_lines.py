@@ -1,0 +1,433 @@
+"""An export as lines of JSON (NDJSON): what each kind of record looks like in it, written and read back equal.
+
+The first line says format and version; the last one, ``end``, counts what came between, so that a file that was cut is known.
+A session's messages follow it. The tenant is not told: whoever imports has one. Times are ISO-8601 in UTC, vectors are base64 of
+little-endian 32-bit floats. Reading raises BadLine with what is wrong, never with what the line says.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import numpy as np
+
+from agent_memory_server.domain.identity import Scope, ScopeSelector
+from agent_memory_server.domain.limits import LIMITS
+from agent_memory_server.domain.operations import Embedded, OperationKind
+from agent_memory_server.domain.records import Memory, MemoryKey, MemoryType, Source
+from agent_memory_server.domain.sessions import Message, Session, Strategy, Summarization
+from agent_memory_server.domain.summary_views import Partition, SummaryView, ViewDraft, ViewSource
+from agent_memory_server.domain.transfer import (
+    MemoryRecord,
+    PartitionRecord,
+    SessionMessage,
+    SessionRecord,
+    ViewRecord,
+)
+
+FORMAT = "agent-memory-export"
+VERSION = 1
+_BY_STORE = frozenset({"scope", "embedding", "revision", "operation_id"})
+_DIMENSIONS_MAX = 65_536
+
+
+class BadLine(ValueError):
+    """A line that cannot be read as what it says it is; the message says why, for a person."""
+
+
+def memory_line(record: MemoryRecord, *, vectors: bool) -> dict[str, Any]:
+    line = {"kind": "memory", **_memory(record.memory), "origin": record.origin}
+    if record.is_copy:
+        line["is_copy"] = True
+    if record.compared:
+        line["compared"] = True
+    if vectors:
+        line["vectors"] = [_vector(each) for each in record.vectors]
+    return line
+
+
+def session_line(record: SessionRecord) -> dict[str, Any]:
+    session = record.session
+    return {
+        "kind": "session",
+        **_scope(session.scope),
+        "context": session.context,
+        "data": None if session.data is None else dict(session.data),
+        "tokens": session.tokens,
+        "strategy": {"name": session.strategy.name, "config": dict(session.strategy.config)},
+        "ttl_seconds": session.ttl_seconds,
+        "expires_at": _time(record.expires_at),
+        "created_at": _time(session.created_at),
+        "updated_at": _time(session.updated_at),
+        "last_accessed": _time(session.last_accessed),
+        "memories": [_memory(memory) for memory in session.memories],
+        "live": session.message_count,
+        "archived": session.archived_count,
+    }
+
+
+def message_line(each: SessionMessage) -> dict[str, Any]:
+    message = each.message
+    return {
+        "kind": "message",
+        "sequence": each.sequence,
+        "archived": each.archived,
+        "id": message.id,
+        "role": message.role,
+        "content": message.content,
+        "name": message.name,
+        "created_at": _time(message.created_at),
+        "persisted_at": _time(message.persisted_at),
+        "extracted": message.extracted,
+        "token_count": message.token_count,
+    }
+
+
+def view_line(record: ViewRecord) -> dict[str, Any]:
+    view, draft = record.view, record.view.draft
+    return {
+        "kind": "summary_view",
+        "id": view.id,
+        "namespace": view.owner.namespace,
+        "user_id": view.owner.user_id,
+        "created_at": _time(view.created_at),
+        "created_by": view.created_by,
+        "source": draft.source.value,
+        "name": draft.name,
+        "group_by": list(draft.group_by),
+        "filters": dict(draft.filters),
+        "time_window_days": draft.time_window_days,
+        "continuous": draft.continuous,
+        "prompt": draft.prompt,
+        "model_name": draft.model_name,
+    }
+
+
+def summary_line(record: PartitionRecord) -> dict[str, Any]:
+    partition = record.partition
+    return {
+        "kind": "summary",
+        "view_id": partition.view_id,
+        "group": dict(partition.group),
+        "summary": partition.summary,
+        "memory_count": partition.memory_count,
+        "computed_at": _time(partition.computed_at),
+        "fingerprint": partition.fingerprint,
+        "empty_reason": partition.empty_reason,
+        "sources": [[key.namespace, key.user_id, key.id] for key in record.sources or ()],
+    }
+
+
+# -- reading back -----------------------------------------------------------------------------------------------------
+
+
+class Reading:
+    """One line's fields, taken with their types; what is missing or wrong raises BadLine that names the field."""
+
+    def __init__(self, line: Mapping[str, Any]) -> None:
+        self._line = line
+
+    def text(self, name: str, *, length_max: int = LIMITS.id_length_max) -> str:
+        value = self._line.get(name)
+        if not isinstance(value, str) or not value:
+            raise BadLine(f"{name} must be a text that is not empty")
+        return self._checked(name, value, length_max)
+
+    def text_or_none(self, name: str, *, length_max: int = LIMITS.id_length_max) -> str | None:
+        value = self._line.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise BadLine(f"{name} must be a text")
+        return self._checked(name, value, length_max)
+
+    def _checked(self, name: str, value: str, length_max: int) -> str:
+        if len(value) > length_max:
+            raise BadLine(f"{name} has more than {length_max} characters")
+        if "\0" in value:
+            raise BadLine(f"{name} holds the NUL character")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise BadLine(f"{name} holds half a character (a lone surrogate)") from None
+        return value
+
+    def scope_part(self, name: str) -> str | None:
+        value = self.text_or_none(name)
+        if value is not None and not value.strip():
+            raise BadLine(f"{name} must not be blank; leave it out for none")
+        return value
+
+    def number(self, name: str, *, default: int = 0, least: int = 0, most: int = 2**62) -> int:
+        value = self._line.get(name, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise BadLine(f"{name} must be a whole number from {least} to {most}")
+        return value
+
+    def number_or_none(self, name: str, *, least: int = 0, most: int = 2**62) -> int | None:
+        return None if self._line.get(name) is None else self.number(name, least=least, most=most)
+
+    def share(self, name: str, default: float) -> float:
+        value = self._line.get(name, default)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0.0 <= value <= 1.0:
+            raise BadLine(f"{name} must be a number from 0 to 1")
+        return float(value)
+
+    def truth(self, name: str, *, default: bool = False) -> bool:
+        value = self._line.get(name, default)
+        if not isinstance(value, bool):
+            raise BadLine(f"{name} must be true or false")
+        return value
+
+    def time(self, name: str) -> datetime:
+        found = self.time_or_none(name)
+        if found is None:
+            raise BadLine(f"{name} must be a time such as 2026-01-31T12:00:00Z")
+        return found
+
+    def time_or_none(self, name: str) -> datetime | None:
+        value = self._line.get(name)
+        if value is None:
+            return None
+        try:
+            found = datetime.fromisoformat(value)
+            return (found.replace(tzinfo=UTC) if found.tzinfo is None else found).astimezone(UTC)
+        except (TypeError, ValueError, OverflowError):
+            raise BadLine(f"{name} must be a time such as 2026-01-31T12:00:00Z") from None
+
+    def texts(self, name: str, *, length_max: int = LIMITS.tag_length_max) -> tuple[str, ...]:
+        values = self._list(name)
+        if len(values) > LIMITS.tags_max or not all(isinstance(each, str) for each in values):
+            raise BadLine(f"{name} must be a list of at most {LIMITS.tags_max} texts")
+        found = tuple(self._checked(name, str(each), length_max) for each in values)
+        if any("," in each for each in found):
+            raise BadLine(f"{name} holds a value with a comma, which published clients refuse")
+        return found
+
+    def _list(self, name: str) -> list[object]:
+        value = self._line.get(name)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise BadLine(f"{name} must be a list")
+        return cast("list[object]", value)
+
+    def object_or_none(self, name: str) -> dict[str, Any] | None:
+        value = self._line.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise BadLine(f"{name} must be an object")
+        found = cast("dict[str, Any]", value)
+        if _depth_exceeds(found, LIMITS.json_depth_max):
+            raise BadLine(f"{name} is nested deeper than {LIMITS.json_depth_max} levels")
+        if len(json.dumps(found, ensure_ascii=False)) > LIMITS.json_bytes_max:
+            raise BadLine(f"{name} has more than {LIMITS.json_bytes_max} characters as JSON")
+        return found
+
+    def objects(self, name: str) -> list[Reading]:
+        values = self._list(name)
+        if not all(isinstance(each, dict) for each in values):
+            raise BadLine(f"{name} must be a list of objects")
+        return [Reading(cast("dict[str, Any]", each)) for each in values]
+
+    def one_of(self, name: str, make: Callable[[str], Any], default: str | None = None) -> Any:
+        value = self._line.get(name, default)
+        try:
+            return make(value)
+        except (ValueError, TypeError):
+            raise BadLine(f"{name} has a value that is not known here") from None
+
+
+def read_memory(line: Reading, tenant: str) -> MemoryRecord:
+    return MemoryRecord(
+        memory=_read_memory(line, tenant),
+        vectors=tuple(_read_vector(each) for each in line.objects("vectors")),
+        origin=line.one_of("origin", OperationKind, OperationKind.IMPORT.value).value,
+        is_copy=line.truth("is_copy"),
+        compared=line.truth("compared"),
+    )
+
+
+def read_session(line: Reading, tenant: str, *, epoch: str) -> SessionRecord:
+    scope = Scope(tenant, line.scope_part("namespace"), line.scope_part("user_id"), line.text("session_id"))
+    strategy = Reading(line.object_or_none("strategy") or {"name": "discrete"})
+    session = Session(
+        scope=scope,
+        messages=(),
+        memories=tuple(_read_memory(each, tenant) for each in line.objects("memories")),
+        data=line.object_or_none("data"),
+        context=line.text_or_none("context", length_max=LIMITS.message_length_max),
+        tokens=line.number("tokens"),
+        strategy=Strategy(name=strategy.text("name"), config=strategy.object_or_none("config") or {}),
+        ttl_seconds=line.number_or_none("ttl_seconds", least=1, most=LIMITS.ttl_seconds_max),
+        created_at=line.time("created_at"),
+        updated_at=line.time("updated_at"),
+        last_accessed=line.time("last_accessed"),
+        epoch=epoch,
+        revision=1,
+        message_count=line.number("live", most=LIMITS.messages_per_session_max),
+        archived_count=line.number("archived"),
+        summarization=Summarization.NONE,
+    )
+    return SessionRecord(session=session, expires_at=line.time_or_none("expires_at"))
+
+
+def read_message(line: Reading) -> SessionMessage:
+    message = Message(
+        id=line.text("id"),
+        role=line.text("role"),
+        content=line.text("content", length_max=LIMITS.message_length_max),
+        created_at=line.time("created_at"),
+        name=line.text_or_none("name"),
+        persisted_at=line.time_or_none("persisted_at"),
+        extracted=line.truth("extracted"),
+        token_count=line.number("token_count"),
+    )
+    return SessionMessage(sequence=line.number("sequence", least=1), archived=line.truth("archived"), message=message)
+
+
+def read_view(line: Reading, tenant: str) -> ViewRecord:
+    draft = ViewDraft(
+        source=line.one_of("source", ViewSource, ViewSource.LONG_TERM.value),
+        name=line.text_or_none("name"),
+        group_by=line.texts("group_by"),
+        filters=line.object_or_none("filters") or {},
+        time_window_days=line.number_or_none("time_window_days", least=1),
+        continuous=line.truth("continuous"),
+        prompt=line.text_or_none("prompt", length_max=LIMITS.view_prompt_length_max),
+        model_name=line.text_or_none("model_name"),
+    )
+    view = SummaryView(
+        id=line.text("id"),
+        owner=ScopeSelector(tenant, line.scope_part("namespace"), line.scope_part("user_id")),
+        draft=draft,
+        created_at=line.time("created_at"),
+        created_by=line.text("created_by"),
+    )
+    return ViewRecord(view=view)
+
+
+def read_summary(line: Reading, tenant: str) -> PartitionRecord:
+    partition = Partition(
+        view_id=line.text("view_id"),
+        group={name: str(value) for name, value in (line.object_or_none("group") or {}).items()},
+        summary=line.text_or_none("summary", length_max=LIMITS.message_length_max) or "",
+        memory_count=line.number("memory_count"),
+        computed_at=line.time("computed_at"),
+        fingerprint=line.text_or_none("fingerprint"),
+        empty_reason=line.text_or_none("empty_reason"),
+    )
+    sources: list[tuple[str | None, str | None, str]] = line.one_of("sources", _keys)
+    return PartitionRecord(
+        tenant=tenant,
+        partition=partition,
+        sources=tuple(MemoryKey(tenant, *each) for each in sources),
+    )
+
+
+def _depth_exceeds(value: object, most: int) -> bool:
+    level: list[object] = [value]
+    for _ in range(most + 1):
+        inside: list[object] = []
+        for each in level:
+            if isinstance(each, dict):
+                inside.extend(cast("dict[str, object]", each).values())
+            elif isinstance(each, list):
+                inside.extend(cast("list[object]", each))
+        if not inside:
+            return False
+        level = inside
+    return True
+
+
+def _keys(value: Any) -> list[tuple[str | None, str | None, str]]:
+    return [(namespace, user_id, str(memory_id)) for namespace, user_id, memory_id in value or ()]
+
+
+# -- pieces -----------------------------------------------------------------------------------------------------------
+
+
+def _scope(scope: Scope) -> dict[str, Any]:
+    return {"session_id": scope.session_id, "namespace": scope.namespace, "user_id": scope.user_id}
+
+
+def _memory(memory: Memory) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for spec in fields(Memory):
+        if spec.name in _BY_STORE:
+            continue
+        value = getattr(memory, spec.name)
+        if isinstance(value, datetime):
+            value = _time(value)
+        elif isinstance(value, tuple):
+            value = list(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        elif isinstance(value, Mapping):
+            value = dict(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        found[spec.name] = value
+    return {"id": found.pop("id"), **_scope(memory.scope), **found}
+
+
+def _read_memory(line: Reading, tenant: str) -> Memory:
+    scope = Scope(tenant, line.scope_part("namespace"), line.scope_part("user_id"), line.text_or_none("session_id"))
+    extracted_from = line.texts("extracted_from", length_max=LIMITS.id_length_max)
+    return Memory(
+        id=line.text("id"),
+        scope=scope,
+        text=line.text("text", length_max=LIMITS.text_length_max),
+        created_at=line.time("created_at"),
+        updated_at=line.time("updated_at"),
+        last_accessed=line.time("last_accessed"),
+        memory_type=line.one_of("memory_type", MemoryType),
+        topics=line.texts("topics"),
+        entities=line.texts("entities"),
+        name=line.text_or_none("name"),
+        access_count=line.number("access_count"),
+        pinned=line.truth("pinned"),
+        memory_hash=line.text_or_none("memory_hash") or "",
+        extracted=line.truth("extracted", default=True),
+        persisted_at=line.time_or_none("persisted_at"),
+        extracted_from=extracted_from or None,
+        event_date=line.time_or_none("event_date"),
+        extraction_strategy=line.text("extraction_strategy"),
+        extraction_strategy_config=line.object_or_none("extraction_strategy_config") or {},
+        metadata=line.object_or_none("metadata") or {},
+        source=line.one_of("source", Source, Source.USER.value),
+        author=line.text_or_none("author"),
+        trust=line.share("trust", 1.0),
+        derived_from=line.texts("derived_from", length_max=LIMITS.id_length_max),
+        superseded_by=line.text_or_none("superseded_by"),
+        valid_from=line.time_or_none("valid_from"),
+        valid_to=line.time_or_none("valid_to"),
+        expires_at=line.time_or_none("expires_at"),
+    )
+
+
+def _time(value: datetime | None) -> str | None:
+    return None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _vector(embedded: Embedded) -> dict[str, Any]:
+    held = None
+    if embedded.vector is not None:
+        held = base64.b64encode(np.ascontiguousarray(embedded.vector, dtype="<f4").tobytes()).decode()
+    return {"model": embedded.model, "kind": embedded.kind, "vector": held}
+
+
+def _read_vector(line: Reading) -> Embedded:
+    held = line.text_or_none("vector", length_max=8 * _DIMENSIONS_MAX)
+    vector = None
+    if held is not None:
+        try:
+            vector = np.frombuffer(base64.b64decode(held, validate=True), dtype="<f4").astype(np.float32)
+        except (binascii.Error, ValueError):
+            raise BadLine("vector must be base64 of 32-bit floats") from None
+        if not len(vector) or not np.isfinite(vector).all():
+            raise BadLine("vector must hold finite numbers")
+    return Embedded(model=line.text("model"), kind=line.text("kind"), vector=vector)

@@ -1,0 +1,191 @@
+"""Everything that is held can be taken along and taken in again, on any engine, and reads the same (open check 23)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent_memory_server.testing.running import RunningApp, running_app
+from tests.redis_server import RedisServer, running_redis
+
+ALICE = {"user_id": "alice", "namespace": "work"}
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Generator[RedisServer]:
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+async def target(request: pytest.FixtureRequest, redis: RedisServer, tmp_path: Path) -> AsyncGenerator[RunningApp]:
+    """An empty store of each engine, without background work."""
+    settings: dict[str, Any] = {}
+    if request.param == "redis":
+        with redis.client() as client:
+            client.execute_command("FLUSHALL")  # pyright: ignore[reportUnknownMemberType]
+        settings["redis_url"] = redis.url
+    async with running_app(data_dir=tmp_path / "target", background=False, **settings) as running:
+        yield running
+
+
+@pytest.fixture
+async def source(tmp_path: Path) -> AsyncGenerator[RunningApp]:
+    """A store that holds some of everything, of alice and of somebody else."""
+    async with running_app(data_dir=tmp_path / "source", extraction_debounce_seconds=0) as running:
+        await _fill(running)
+        yield running
+
+
+async def _fill(running: RunningApp) -> None:
+    client = running.client
+    memories = [
+        {"id": "m1", "text": "Alice likes tea. 茶 🍵", "topics": ["drinks"], "entities": ["Alice"], **ALICE},
+        {
+            "id": "m2",
+            "text": "Alice was in Rome.",
+            "memory_type": "episodic",
+            "event_date": "2025-05-01T00:00:00Z",
+            **ALICE,
+        },
+        {"id": "m3", "text": "Alice likes tea. 茶 🍵", "metadata": {"deep": [1, {"x": None}]}, "pinned": True, **ALICE},
+        {"id": "b1", "text": "Bob's secret.", "user_id": "bob"},
+    ]
+    assert (await client.post("/v1/long-term-memory/", json={"memories": memories})).status_code == 200
+    assert (
+        await client.patch("/v1/long-term-memory/m2", json={"text": "Alice was in Rome, twice."})
+    ).status_code == 200
+    for user, session in (("alice", "s1"), ("alice", "s/2"), ("bob", "s1")):
+        messages = [
+            {"id": f"{each}", "role": "user", "content": f"{user} says {each}", "created_at": "2026-01-01T00:00:00Z"}
+            for each in range(700 if session == "s1" and user == "alice" else 2)
+        ]
+        body = {
+            "messages": messages,
+            "user_id": user,
+            "namespace": "work",
+            "data": {"k": [1, "x"]},
+            "context": "so far",
+        }
+        path = f"/v1/working-memory/{session.replace('/', '%2F')}"
+        assert (await client.put(path, json=body)).status_code == 200
+    view = {"source": "long_term", "group_by": ["user_id"], "name": "all"}
+    assert (await client.post("/v1/summary-views", json=view)).status_code == 200
+    await running.idle()
+
+
+async def _export(running: RunningApp, path: str = "/v1/export", **query: Any) -> bytes:
+    answer = await running.client.get(path, params=query)
+    assert answer.status_code == 200, answer.text[:500]
+    assert answer.headers["content-type"].startswith("application/x-ndjson")
+    return answer.content
+
+
+async def _import(running: RunningApp, lines: bytes, **query: Any) -> dict[str, Any]:
+    answer = await running.client.post(
+        "/v1/import", content=lines, params=query, headers={"Content-Type": "application/x-ndjson"}
+    )
+    assert answer.status_code == 200, answer.text[:1000]
+    return answer.json()
+
+
+def _lines(export: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in export.splitlines()]
+
+
+def _content(export: bytes) -> list[str]:
+    """Everything but the head, the foot and the histories, in an order of its own; marks that background work sets are equal
+    where nothing was done since."""
+    kept = [line for line in _lines(export) if line["kind"] not in ("export", "end", "revision")]
+    return sorted(json.dumps(line, sort_keys=True) for line in kept)
+
+
+async def test_export_import_export_is_identical(source: RunningApp, target: RunningApp) -> None:
+    """With vectors, into either engine: the second export says the same as the first."""
+    first = await _export(source, vectors=True)
+    done = await _import(target, first)
+    assert done["kept"] == 0
+    assert done["written"] == done["found"]["memory"] + done["found"]["session"] + done["found"]["summary_view"]
+    second = await _export(target, vectors=True)
+    assert _content(second) == _content(first)
+    read = (await target.client.get("/v1/working-memory/s1", params=ALICE)).json()
+    assert len(read["messages"]) == 700
+    assert (read["data"], read["context"]) == ({"k": [1, "x"]}, "so far")
+    memory = (await target.client.get("/v1/long-term-memory/m3", params=ALICE)).json()
+    assert memory["metadata"] == {"deep": [1, {"x": None}]}
+    body = {"text": "tea", "search_mode": "hybrid", "user_id": {"eq": "alice"}}
+    assert (
+        (await target.client.post("/v1/long-term-memory/search", json=body))
+        .json()["memories"][0]["text"]
+        .startswith("Alice likes")
+    )
+
+
+async def test_an_import_can_be_repeated(source: RunningApp, target: RunningApp) -> None:
+    """The second time nothing is written; a dry run says beforehand what would be; what was deleted since comes back."""
+    lines = await _export(source)
+    planned = await _import(target, lines, dry_run=True)
+    assert (await _export(target)).count(b"\n") == 2
+    done = await _import(target, lines)
+    assert (planned["written"], planned["dry_run"]) == (done["written"], True)
+    before = _content(await _export(target))
+    again = await _import(target, lines)
+    assert (again["written"], again["kept"]) == (0, 0)
+    assert _content(await _export(target)) == before
+    await target.client.delete("/v1/long-term-memory", params={"memory_ids": "m2", **ALICE})
+    assert (await _import(target, lines))["written"] == 1
+    changed = await target.client.patch("/v1/long-term-memory/m2", json={"text": "Something else."})
+    assert changed.status_code == 200
+    assert (await _import(target, lines))["kept"] == 1
+    assert (await target.client.get("/v1/long-term-memory/m2", params=ALICE)).json()["text"] == "Something else."
+
+
+async def test_a_users_export_holds_everything_of_the_user_and_nothing_of_others(source: RunningApp) -> None:
+    """Every memory, also one that another stands for, its revisions, every session with every message."""
+    export = await _export(source, "/v1/users/alice/export")
+    lines = _lines(export)
+    assert b"Bob" not in export
+    assert b"bob" not in export
+    ids = {line["id"] for line in lines if line["kind"] == "memory" and line["extraction_strategy"] != "message"}
+    assert {"m1", "m2", "m3"} <= ids
+    assert {line["session_id"] for line in lines if line["kind"] == "session"} == {"s1", "s/2"}
+    assert sum(line["kind"] == "message" for line in lines) == 702
+    revisions = [line for line in lines if line["kind"] == "revision" and line["id"] == "m2"]
+    assert [each["operation"]["kind"] for each in revisions][:2] == ["create", "edit"]
+    assert revisions[1]["before"]["text"] == "Alice was in Rome."
+    counts = {kind: sum(line["kind"] == kind for line in lines) for kind in lines[-1]["counts"]}
+    assert lines[-1]["counts"] == counts
+    assert len(_lines(await _export(source, "/v1/users/nobody/export"))) == 2
+
+
+async def _refused(running: RunningApp, lines: bytes) -> str:
+    answer = await running.client.post("/v1/import", content=lines)
+    assert answer.status_code == 422, answer.text
+    assert (await _export(running)).count(b"\n") == 2, "something of a refused import was stored"
+    return answer.text
+
+
+async def test_a_file_that_is_not_whole_is_refused_whole(source: RunningApp, target: RunningApp) -> None:
+    """Cut in the middle, of another version, with a wrong line or a missing one: nothing is stored, the line is named."""
+    export = await _export(source, "/v1/users/alice/export")
+    lines = export.splitlines(keepends=True)
+    assert "cut" in await _refused(target, b"".join(lines[:-1]))
+    assert "no JSON" in await _refused(target, b"".join(lines[:3]) + lines[3][:20])
+    assert "missing" in await _refused(target, b"".join([*lines[:2], *lines[3:]]))
+    newer = lines[0].replace(b'"version":1', b'"version":99')
+    assert "version 1" in await _refused(target, newer + b"".join(lines[1:]))
+    assert "no export" in await _refused(target, b'{"kind":"memory"}\n')
+    assert "no export" in await _refused(target, b"\n\n")
+    broken = {**json.loads(lines[1]), "trust": 7}
+    said = await _refused(target, lines[0] + json.dumps(broken).encode() + b"\n" + b"".join(lines[2:]))
+    assert "line 2: trust" in said
+    assert "second export" in await _refused(target, lines[0] + lines[0])
+    assert "apart" in await _refused(
+        target,
+        lines[0]
+        + b'{"kind":"message","id":"x","role":"user","content":"y","sequence":1,"created_at":"2026-01-01T00:00:00Z"}\n',
+    )
