@@ -33,6 +33,19 @@ async def put(client: httpx.AsyncClient, session_id: str, **body: Any) -> dict[s
     return response.json()
 
 
+@pytest.mark.parametrize("count", [0, 500, 501, 1_000, 2_001])
+async def test_a_long_session_is_answered_whole_and_in_order(
+    client: httpx.AsyncClient, new_id: str, namespace: str, count: int
+) -> None:
+    """However many pieces it is read and written out in, and wherever they end."""
+    messages = [said(f"number {number}", id=f"m{number}") for number in range(count)]
+    stored = await put(client, new_id, messages=messages, namespace=namespace)
+    read = (await client.get(f"/v1/working-memory/{new_id}", params={"namespace": namespace})).json()
+    assert [each["content"] for each in stored["messages"]] == [each["content"] for each in messages]
+    assert [each["id"] for each in read["messages"]] == [each["id"] for each in messages]
+    assert list(read) == list(stored)
+
+
 async def test_a_put_answers_every_field_and_get_answers_the_same(
     client: httpx.AsyncClient, new_id: str, namespace: str
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -91,7 +91,12 @@ def check_match(row: SessionRow | None, if_match: Sequence[str] | None, *, if_no
 
 # One row holds them all: fetching each on its own would give up the interpreter lock as often, and wait for it again.
 _AS_ARRAY = "json_array(id, role, content, created_at, name, persisted_at, extracted, token_count, seq)"
-_LIVE = f"SELECT json_group_array({_AS_ARRAY} ORDER BY seq) FROM messages WHERE session = ? AND archived = 0"
+_READ_AT_ONCE = 1_000
+"""Messages that become Python objects in one go: meanwhile no other thread runs."""
+_LIVE = (
+    f"SELECT json_group_array({_AS_ARRAY} ORDER BY seq) FROM "
+    "(SELECT * FROM messages WHERE session = ? AND archived = 0 AND seq > ? ORDER BY seq LIMIT ?)"
+)
 _RECENT = (
     f"SELECT json_group_array({_AS_ARRAY} ORDER BY created_at, seq) FROM ("
     "SELECT * FROM messages WHERE session = ? AND archived = 0 ORDER BY created_at DESC, seq DESC LIMIT ?)"
@@ -112,14 +117,32 @@ def message_of(values: Sequence[Any]) -> Message:
 
 
 def live_messages(connected: Connected, session: int, *, recent: int | None = None) -> tuple[Message, ...]:
-    sql, values = (_LIVE, (session,)) if recent is None else (_RECENT, (session, max(0, recent)))
-    text = connected.value(sql, values)
-    return tuple([message_of(values) for values in orjson.loads(text)])
+    if recent is not None:
+        return tuple(
+            [message_of(values) for values in orjson.loads(connected.value(_RECENT, (session, max(0, recent))))]
+        )
+    found: list[Message] = []
+    for rows in _in_order(connected, _LIVE, session):
+        found += [message_of(values) for values in rows]
+    return tuple(found)
 
 
-_ROW = "json_array(id, role, content, created_at, name, persisted_at, extracted = 1)"
+def _in_order(connected: Connected, sql: str, session: int) -> Iterator[list[list[Any]]]:
+    """All live messages, some at a time. The last value of each row is its sequence."""
+    last = 0
+    while True:
+        rows: list[list[Any]] = orjson.loads(connected.value(sql, (session, last, _READ_AT_ONCE)))
+        if rows:
+            yield rows
+            last = rows[-1][-1]
+        if len(rows) < _READ_AT_ONCE:
+            return
+
+
+_ROW = "json_array(id, role, content, created_at, name, persisted_at, extracted = 1, seq)"
 _LIVE_ROWS = (
-    f"SELECT json_group_array({_ROW}) FROM (SELECT * FROM messages WHERE session = ? AND archived = 0 ORDER BY seq)"
+    f"SELECT json_group_array({_ROW}) FROM "
+    "(SELECT * FROM messages WHERE session = ? AND archived = 0 AND seq > ? ORDER BY seq LIMIT ?)"
 )
 _RECENT_ROWS = (
     f"SELECT json_group_array({_ROW} ORDER BY created_at, seq) FROM ("
@@ -128,14 +151,22 @@ _RECENT_ROWS = (
 
 
 def live_rows(connected: Connected, session: int, *, recent: int | None = None) -> list[MessageRow]:
-    """The live messages as ``ports.working_memory.MessageRow``; all times are converted at once, which costs a tenth."""
-    sql, values = (_LIVE_ROWS, (session,)) if recent is None else (_RECENT_ROWS, (session, max(0, recent)))
-    found: list[list[Any]] = orjson.loads(connected.value(sql, values))
-    created = _moments([row[3] for row in found])
-    persisted = iter(_moments([row[5] for row in found if row[5] is not None]))
+    """The live messages as ``ports.working_memory.MessageRow``."""
+    if recent is not None:
+        return _message_rows(orjson.loads(connected.value(_RECENT_ROWS, (session, max(0, recent)))))
+    found: list[MessageRow] = []
+    for rows in _in_order(connected, _LIVE_ROWS, session):
+        found += _message_rows(rows)
+    return found
+
+
+def _message_rows(rows: list[list[Any]]) -> list[MessageRow]:
+    """All times are converted at once, which costs a tenth."""
+    created = _moments([row[3] for row in rows])
+    persisted = iter(_moments([row[5] for row in rows if row[5] is not None]))
     return [
         (identity, role, content, at, name, None if stored is None else next(persisted), bool(extracted))
-        for (identity, role, content, _, name, stored, extracted), at in zip(found, created, strict=True)
+        for (identity, role, content, _, name, stored, extracted, _), at in zip(rows, created, strict=True)
     ]
 
 
