@@ -5,7 +5,7 @@ channel has one group of writes under way at a time and asks once for all of the
 meanwhile is the next group.
 
 A connection that breaks fails whatever waits on it, and the next call makes a new one. Who stops waiting leaves the answer to
-be read and dropped; when an answer is overdue, the connection is given up, since everything behind it is.
+be read and dropped; a connection that has gone silent is given up, since everything behind that answer is overdue too.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ class Channel:
         self._connecting = asyncio.Lock()
         self._connection: AbstractConnection | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._heard_at = 0.0
+        """When the last answer came."""
 
     async def send(self, commands: Sequence[Command]) -> list[Any]:
         """The answers, errors of Redis among them as values. Raises the client's errors when the connection breaks."""
@@ -91,7 +93,10 @@ class Channel:
         self._lose(exceptions.ConnectionError("another server takes the writes now"))
 
     def _drop_if_overdue(self, call: _Call) -> None:
-        if call in self._waiting or call in self._grouped:
+        """Give up a connection that says nothing any more. One that answers, late, is only busy: a new one would not be faster,
+        and everybody else who waits on it would fail."""
+        is_silent = asyncio.get_running_loop().time() - max(self._heard_at, call.asked) > self._limit_s / 2
+        if is_silent and (call in self._waiting or call in self._grouped):
             self._lose(exceptions.TimeoutError("an answer is overdue"))
 
     async def _connect(self) -> None:
@@ -150,6 +155,7 @@ class Channel:
                 call.done.set_result([*each.answers, confirmation])
 
     async def _read(self, connection: AbstractConnection) -> None:
+        loop = asyncio.get_running_loop()
         try:
             while self._connection is connection:
                 try:
@@ -158,6 +164,7 @@ class Channel:
                     answer = error
                 if not self._waiting:
                     raise exceptions.InvalidResponse("an answer that nobody asked for")
+                self._heard_at = loop.time()
                 call = self._waiting[0]
                 call.answers.append(answer)
                 if len(call.answers) == call.count:

@@ -21,6 +21,8 @@ from agent_memory_server.stores.redis.scope_cache import ScopeCache
 from agent_memory_server.stores.redis.snapshots import Snapshot
 from agent_memory_server.stores.values import token_digest
 
+FILTERED_ROWS_MAX = 2_000
+"""Larger selections are filtered by the index of Redis: here each record would be looked at."""
 _DECIDED_BY_RECORDS = frozenset(
     {
         "selector",
@@ -36,6 +38,8 @@ _DECIDED_BY_RECORDS = frozenset(
         "last_accessed",
         "event_date",
         "valid_at",
+        "sources",
+        "trust_min",
         "include_superseded",
     }
 )
@@ -60,7 +64,7 @@ class SearchedMemories(RedisMemories):
         if rest or not is_answerable(criteria):
             return self
         snapshot = await self._scopes.snapshot(selector)
-        if snapshot is None:
+        if snapshot is None or (not criteria.is_scope_only and len(snapshot.rows) > FILTERED_ROWS_MAX):
             return self
         return _MemoriesNow(self._link, self._index, self._token_key, snapshot, self._scopes, selector)
 

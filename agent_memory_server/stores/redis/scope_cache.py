@@ -27,7 +27,7 @@ ROWS_MAX = 10_000
 BYTES_MAX = 96 * 1024 * 1024
 """What all copies of a process may take together; the one that was not used for longest goes first."""
 _WEIGHED_EVERY = 64
-_READ_AT_ONCE = 2_000
+_READ_AT_ONCE = 1_000
 _SCOPE = Script("scope", writes=False)
 
 _Name = tuple[str, str]

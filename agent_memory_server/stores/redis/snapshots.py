@@ -105,6 +105,7 @@ class Snapshot:
         """Vector spaces that were read."""
         self.rows = sorted(rows, key=lambda row: row.handle)
         self.places = {row.handle: place for place, row in enumerate(self.rows)}
+        self._matched: tuple[MemoryFilter, datetime, NDArray[np.bool_]] | None = None
         self._matrices: dict[str, tuple[NDArray[np.intp], NDArray[np.float32]]] = {}
         self._expires = np.array([row.expires for row in self.rows], dtype=np.int64)
         self._soonest = int(self._expires.min()) if self.rows else _FOREVER
@@ -126,10 +127,15 @@ class Snapshot:
 
     def matching(self, criteria: MemoryFilter, now: datetime) -> NDArray[np.bool_]:
         """The rows that match the filter, whose owner this snapshot holds."""
+        if criteria.is_scope_only:
+            return self.unexpired(now)
+        if self._matched is not None and self._matched[0] is criteria and self._matched[1] is now:
+            # Every part of one search asks with the same filter.
+            return self._matched[2]
         standing = self.unexpired(now)
-        if not criteria.is_scope_only:
-            places = np.flatnonzero(standing)
-            standing[places] = [criteria.matches(self.rows[place].decoded(), now) for place in places.tolist()]
+        places = np.flatnonzero(standing)
+        standing[places] = [criteria.matches(self.rows[place].decoded(), now) for place in places.tolist()]
+        self._matched = (criteria, now, standing)
         return standing
 
     # -- the keyword side
@@ -195,10 +201,13 @@ class Snapshot:
         if found is None:
             places = [place for place, row in enumerate(self.rows) if space in row.vectors]
             vectors = [self.rows[place].vectors[space] for place in places]
-            matrix = np.stack(vectors) if vectors else np.empty((0, 0), dtype=np.float32)
-            for place, vector in zip(places, matrix, strict=True):
-                # One copy of each is enough.
-                self.rows[place].vectors[space] = vector
+            matrix = np.empty((0, 0), dtype=np.float32)
+            if vectors:
+                matrix = np.concatenate(vectors).reshape(len(vectors), -1)
+            for number, vector in enumerate(vectors):
+                if isinstance(vector.base, bytes):
+                    # As it came from Redis: one copy of each is enough.
+                    self.rows[places[number]].vectors[space] = matrix[number]
             found = self._matrices[space] = (np.array(places, dtype=np.intp), matrix)
         return found
 
