@@ -152,6 +152,9 @@ class World:
         view = {"name": party.canary, "source": "long_term", "group_by": ["session_id"], "prompt": party.canary}
         made = done(client.post("/v1/summary-views", json=view))
         done(client.post(f"/v1/summary-views/{made['id']}/run", json={"task_id": task}))
+        # Of a kind that nothing here does: nobody is ever called.
+        hook = {"url": "https://1.1.1.1/", "kinds": ["import"], "description": party.canary}
+        webhook = done(client.post("/v1/webhooks", json=hook))["id"]
         operation = done(client.get(f"/v1/long-term-memory/{memory}/history"))["revisions"][0]["operation_id"]
         for kind, identifier in (
             ("session", session),
@@ -159,6 +162,7 @@ class World:
             ("task", task),
             ("view", made["id"]),
             ("operation", operation),
+            ("webhook", webhook),
         ):
             self.targets[party.name, kind] = identifier
 

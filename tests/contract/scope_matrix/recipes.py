@@ -36,6 +36,8 @@ class Recipe:
     undo: Send | None = None
     permission: str | None = None
     shows_nothing: bool = False
+    names_its_user: bool = False
+    """The user stands in the path, so a caller whose credential fills it in sees nothing through it."""
 
     @property
     def needs(self) -> str:
@@ -235,8 +237,7 @@ RECIPES: Mapping[tuple[str, str], Recipe] = {
         lambda client, caller, _: _request(
             "GET", f"/v1/users/{_quoted(caller.user_id or 'nobody')}/export", query=_namespace
         )(client, caller, ""),
-        # A caller whose credential names the user does not name one here; the export of everything shows its own.
-        shows_nothing=True,
+        names_its_user=True,
     ),
     ("get", "/v1/export"): Recipe(_request("GET", "/v1/export", query=_scope)),
     # What an import may write is bound by its lines; tests of imports have those.
@@ -283,6 +284,16 @@ CREDENTIAL_RECIPES: Mapping[tuple[str, str], Recipe] = {
     ("get", "/v1/operations/{operation_id}"): Recipe(_request("GET", "/v1/operations/{id}"), target="operation"),
     ("post", "/v1/operations/{operation_id}/undo"): Recipe(
         _request("POST", "/v1/operations/{id}/undo"), target="operation", writes=True
+    ),
+    ("post", "/v1/webhooks"): Recipe(
+        _request("POST", "/v1/webhooks", body=lambda _c, _t: {"url": "nonsense"}), writes=True, permission="admin"
+    ),
+    ("get", "/v1/webhooks"): Recipe(_request("GET", "/v1/webhooks"), permission="admin"),
+    ("delete", "/v1/webhooks/{webhook_id}"): Recipe(
+        _request("DELETE", "/v1/webhooks/{id}"), target="webhook", writes=True, permission="admin"
+    ),
+    ("get", "/v1/webhooks/{webhook_id}/deliveries"): Recipe(
+        _request("GET", "/v1/webhooks/{id}/deliveries"), target="webhook", permission="admin", shows_nothing=True
     ),
     ("get", "/v1/tasks"): Recipe(_request("GET", "/v1/tasks", query=lambda _c, _t: {"limit": 100})),
     ("get", "/v1/tasks/{task_id}"): Recipe(_request("GET", "/v1/tasks/{id}"), target="task"),
