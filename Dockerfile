@@ -10,7 +10,7 @@ ARG DEBIAN_RELEASE=bookworm
 FROM python:${PYTHON_VERSION}-slim-${DEBIAN_RELEASE} AS build
 WORKDIR /source
 RUN python -m venv /opt/agent-memory
-COPY pyproject.toml README.md LICENSE NOTICE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE NOTICE ./
 COPY examples ./examples
 COPY agent_memory_server ./agent_memory_server
 # Which model providers are built in; "litellm", "bedrock" and "local" are the others.
