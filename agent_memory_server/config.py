@@ -250,6 +250,10 @@ class Settings(BaseSettings):
         description='JSON list of how long memories are kept, by namespace or type: `[{"name": "support", "namespace": '
         '"support", "memory_types": ["message"], "max_age_days": 90}]`. Applied every FORGETTING_EVERY_MINUTES.',
     )
+    webhook_allow_private_addresses: bool = Field(
+        default=False,
+        description="Let webhooks call addresses of this machine and network. Only where every administrator may.",
+    )
     undo_retention_days: Annotated[float, Field(ge=0, le=36_500)] = Field(
         default=30,
         description="For how long, in days, an operation can be undone, and the text of forgotten memories is kept for it.",
@@ -316,7 +320,12 @@ class Settings(BaseSettings):
     @field_validator("retention_policies", mode="before")
     @classmethod
     def _policies(cls, value: object) -> object:
-        return json.loads(value) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value) if value.strip() else ()
+        except ValueError as error:
+            raise ValueError(f"must be a JSON list of policies: {error}") from None
 
     @field_validator("log_level", mode="before")
     @classmethod

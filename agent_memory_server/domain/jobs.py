@@ -46,6 +46,8 @@ class IntentKind(StrEnum):
     """payload: erasure (the task's id), actor, namespace, user, requested_at. Everything of that scope is erased for good."""
     END_STATEMENTS = "end_statements"
     """payload: ids of new memories of one owner scope: a model says which earlier ones are not so any more."""
+    DELIVER_WEBHOOK = "deliver_webhook"
+    """payload: webhook (its id). What was committed behind its position is posted to it."""
     RUN_TASK = "run_task"
     """payload: task (the name of one of the public tasks), arguments. Asked for by name, by a person or by another program."""
 
@@ -57,6 +59,8 @@ class Lane(StrEnum):
     """Everything that a write causes: promotion, extraction, summaries of sessions, vectors."""
     SUMMARIES = "summaries"
     """Runs of summary views."""
+    WEBHOOKS = "webhooks"
+    """Telling others of changes: they may be slow."""
     TASKS = "tasks"
     """Tasks that were asked for by name."""
     UPKEEP = "upkeep"

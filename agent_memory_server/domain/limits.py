@@ -52,6 +52,8 @@ class Limits:
     """Of one MCP message over HTTP; MAX_BODY_BYTES counts where it is smaller."""
     mcp_streams_max: int = 1_000
     """Connections to /sse that are open at a time."""
+    webhooks_max: int = 100
+    """Of one tenant."""
     changes_since_max: int = 20_000
     """Memories that may have changed since the time that ``as_of`` names."""
     undo_memories_max: int = 100_000

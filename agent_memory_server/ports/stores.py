@@ -17,6 +17,7 @@ from agent_memory_server.ports.overviews import Overviews
 from agent_memory_server.ports.schedules import ScheduleStore
 from agent_memory_server.ports.summary_views import SummaryViewStore
 from agent_memory_server.ports.transfer import Holdings, Ledger
+from agent_memory_server.ports.webhooks import WebhookStore
 from agent_memory_server.ports.working_memory import WorkingMemoryStore
 
 
@@ -70,6 +71,7 @@ class Stores:
     schedules: ScheduleStore
     comparisons: ComparisonStore
     clock: ClockStore
+    webhooks: WebhookStore
     overviews: Overviews
     access_tokens: AccessTokenStore
     holdings: Holdings | None = None

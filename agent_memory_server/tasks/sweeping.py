@@ -31,6 +31,7 @@ async def sweep_for_ever(app: MemoryApp) -> None:
         for lane, work in app.lanes.items():
             group.create_task(_kept_going(work.run_for_ever), name=f"pending work: {lane.value}")
         group.create_task(_kept_going(app.schedules.run_for_ever), name="schedules")
+        group.create_task(_kept_going(lambda: _watched(app)), name="changes for webhooks")
         group.create_task(_kept_going(lambda: _announced(app)), name="presence")
         group.create_task(_kept_going(lambda: _reported(app)), name="report of pending work")
 
@@ -42,6 +43,14 @@ async def _kept_going(run: Callable[[], Awaitable[None]]) -> None:
             await run()
         except Exception:  # noqa: BLE001 - whatever it was, the work is in the store
             _log.exception("background work was interrupted by an error and begins anew")
+        await asyncio.sleep(RESTART_S)
+
+
+async def _watched(app: MemoryApp) -> None:
+    while True:
+        # A store that is down is waited for.
+        with contextlib.suppress(MemoryServerError):
+            await app.webhooks.watch()
         await asyncio.sleep(RESTART_S)
 
 

@@ -17,7 +17,7 @@ from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import ANONYMOUS, Scope
 from agent_memory_server.domain.jobs import Lane
 from agent_memory_server.domain.records import Memory, MemoryType
-from agent_memory_server.errors import NotUndoable
+from agent_memory_server.errors import InvalidInput, NotUndoable
 from agent_memory_server.ports.language_model import Purpose
 from agent_memory_server.services.memories import MemoryPatch
 from agent_memory_server.testing.language_model import ScriptedLanguageModel
@@ -182,3 +182,12 @@ async def retention_policies(folder: Path) -> None:
             assert (await app.memories.list(EVERYTHING)).total == left
             page = await app.history.operations(ANONYMOUS, newest_first=True, limit=1)
             assert ("policy notes" in page.operations[0].operation.reason) is (left == 3)
+
+
+async def webhook_allow_private_addresses(folder: Path) -> None:
+    """Off: an address of this machine is refused as a webhook's."""
+    for allowed in (True, False):
+        values = {"webhook_allow_private_addresses": allowed}
+        async with open_app(settings_of(folder / str(allowed), **values), now=Clock()) as app:
+            with contextlib.nullcontext() if allowed else pytest.raises(InvalidInput):
+                await app.webhooks.create(ANONYMOUS, url="http://127.0.0.1:9/hook")

@@ -20,6 +20,7 @@ from tests.contract.stores.overviews import OverviewsContract
 from tests.contract.stores.session_background import SessionBackgroundContract
 from tests.contract.stores.summary_views import ScheduleStoreContract, SummaryViewStoreContract
 from tests.contract.stores.upkeep_stores import AgesContract, ClockStoreContract, ComparisonStoreContract
+from tests.contract.stores.webhooks import WebhookStoreContract
 from tests.contract.stores.working_memory_store import WorkingMemoryStoreContract
 from tests.redis_server import RedisServer, running_redis
 
@@ -70,6 +71,10 @@ class TestJournal(JournalContract):
 
 
 class TestHistory(HistoryContract):
+    pass
+
+
+class TestWebhooks(WebhookStoreContract):
     pass
 
 

@@ -13,7 +13,7 @@ from agent_memory_server.api.schemas.working_memory import SessionScopeQuery
 from agent_memory_server.domain.history import UndoConflict, UndoStep
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.sessions import Message
-from agent_memory_server.ports.journal import JournalledOperation, Revision
+from agent_memory_server.ports.journal import JournalledOperation
 from agent_memory_server.services.history import Event, History, Listed, OperationPage, Told
 from agent_memory_server.services.undo import UndoReport
 from agent_memory_server.services.webhooks import event_document
@@ -192,17 +192,6 @@ def operations_wire(page: OperationPage) -> dict[str, Any]:
 def told_wire(told: Told) -> dict[str, Any]:
     """The fields of OperationResponse."""
     return event_document(told)
-
-
-def change_wire(revision: Revision) -> dict[str, Any]:
-    """The fields of ChangeRecord."""
-    key = revision.key
-    return {
-        "memory_id": key.id,
-        "namespace": key.namespace,
-        "user_id": key.user_id,
-        "effect": revision.effect.value,
-    }
 
 
 def history_wire(history: History) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from agent_memory_server.stores.redis.purging import purge_files
 from agent_memory_server.stores.redis.schedules import RedisSchedules
 from agent_memory_server.stores.redis.suitability import await_suitable, evicting, unlogged
 from agent_memory_server.stores.redis.summary_views import RedisSummaryViews
+from agent_memory_server.stores.redis.webhooks import RedisWebhooks
 from agent_memory_server.stores.redis.working_memory import RedisWorkingMemory
 from agent_memory_server.stores.values import micros
 
@@ -92,6 +93,7 @@ async def open_redis(
         schedules=RedisSchedules(link),
         comparisons=RedisComparisons(link, index),
         clock=RedisClock(link),
+        webhooks=RedisWebhooks(link),
         access_tokens=RedisAccessTokens(link),
         holdings=RedisHoldings(link, index),
         ledger=RedisLedger(link),

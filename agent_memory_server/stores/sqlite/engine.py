@@ -28,6 +28,7 @@ from agent_memory_server.stores.sqlite.purging import purge_file
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.schedules import SqliteSchedules
 from agent_memory_server.stores.sqlite.summary_views import SqliteSummaryViews
+from agent_memory_server.stores.sqlite.webhooks import SqliteWebhooks
 from agent_memory_server.stores.sqlite.working_memory import SqliteWorkingMemory
 from agent_memory_server.stores.sqlite.writing import Writer
 from agent_memory_server.stores.values import micros
@@ -66,6 +67,7 @@ async def open_sqlite(path: Path, *, now: Callable[[], datetime], reader_threads
         schedules=SqliteSchedules(readers, writer),
         comparisons=SqliteComparisons(readers, writer, packed),
         clock=SqliteClock(writer),
+        webhooks=SqliteWebhooks(readers, writer),
         overviews=SqliteOverviews(readers),
         access_tokens=SqliteAccessTokens(readers, writer),
         holdings=SqliteHoldings(readers, writer),
