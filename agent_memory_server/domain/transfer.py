@@ -308,11 +308,10 @@ class Digest:
 
 
 class Mark:
-    """What was carried of one record: digests of its state and of its content, and its key."""
+    """What was carried of one record, as the ledger keeps it: digests of its state and of its content, no names."""
 
     def __init__(self, record: Record) -> None:
         self._state, self._content = Digest(), Digest()
-        self._key = list(record.key)
         self.add(record)
 
     def add(self, part: Record | SessionMessage) -> None:
@@ -321,8 +320,7 @@ class Mark:
         self._content.add(part.content())
 
     def text(self) -> str:
-        """As the ledger keeps it."""
-        return f"{self._state.text()}.{self._content.text()}{json.dumps(self._key)}"
+        return f"{self._state.text()}.{self._content.text()}"
 
 
 def mark_of(record: Record, messages: Sequence[SessionMessage] = ()) -> str:
@@ -334,12 +332,12 @@ def mark_of(record: Record, messages: Sequence[SessionMessage] = ()) -> str:
 
 def content_of(mark: str) -> str:
     """The part of a mark that only clients change."""
-    return mark.partition("[")[0].partition(".")[2]
+    return mark.partition(".")[2]
 
 
-def key_of(mark: str) -> Key:
-    """The key of the record that a mark is of."""
-    return tuple(json.loads(mark[mark.index("[") :]))
+def ledger_name(ref: str) -> str:
+    """How the ledger names a record: a digest, so that nobody's id outlives an erasure in it."""
+    return hashlib.blake2b(ref.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
 
 
 def _plain(value: object) -> object:

@@ -104,7 +104,7 @@ class Holdings(Protocol):
 class Ledger(Protocol):
     """What of other stores was carried into this one: written after each portion, so that nothing is carried twice.
 
-    It also keeps what was deleted here since from coming back when the transfer is run again.
+    It also keeps what was deleted here since from coming back when the transfer is run again. ``names`` are digests.
     """
 
     async def state(self, transfer: str, /) -> Mapping[str, Any] | None:
@@ -113,15 +113,13 @@ class Ledger(Protocol):
 
     async def save(self, transfer: str, state: Mapping[str, Any], /) -> None: ...
 
-    async def marks(self, transfer: str, kind: str, refs: Sequence[str], /) -> Sequence[str | None]:
-        """What was carried of each record of the source, by its name there."""
+    async def marks(self, transfer: str, kind: str, names: Sequence[str], /) -> Sequence[str | None]:
+        """What was carried of each of these records of the source; None for what was not."""
         ...
 
     async def note(self, transfer: str, kind: str, marks: Mapping[str, str], /) -> None: ...
 
-    async def walk(self, transfer: str, kind: str, /, *, after: str | None, limit: int) -> Portion[tuple[str, str]]: ...
-
-    async def drop(self, transfer: str, kind: str, refs: Sequence[str], /) -> None: ...
+    async def drop(self, transfer: str, kind: str, names: Sequence[str], /) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +161,10 @@ class Source(Protocol):
 
     async def messages(self, record: SessionRecord, /, *, after: int, limit: int) -> Sequence[SessionMessage]:
         """Those of a session after the first ones."""
+        ...
+
+    def refs(self, kind: Kind, key: Key, /) -> Sequence[str]:
+        """The names that the record with this key usually has here."""
         ...
 
     async def present(self, kind: Kind, refs: Sequence[str], /) -> Sequence[bool]:

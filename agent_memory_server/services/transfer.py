@@ -20,7 +20,7 @@ from agent_memory_server.domain.transfer import (
     Record,
     SessionRecord,
     content_of,
-    key_of,
+    ledger_name,
     vector_state,
 )
 from agent_memory_server.ports.journal import Journal
@@ -138,14 +138,14 @@ class TransferService:
 
         settled = False
         for _ in range(PASSES_MAX):
-            before = sum(each.carried + each.updated + each.removed for each in tallies.values())
+            before = sum(each.carried + each.updated for each in tallies.values())
             for kind in kinds:
                 await self._walk(kind, tallies[kind], tell, once)
-            for kind in kinds if removes else ():
-                await self._remove(kind, tallies[kind])
-            if sum(each.carried + each.updated + each.removed for each in tallies.values()) == before:
+            if sum(each.carried + each.updated for each in tallies.values()) == before:
                 settled = True
                 break
+        for kind in kinds if removes else ():
+            await self._remove(kind, tallies[kind])
         return TransferReport(tallies=tallies, settled=settled)
 
     async def _walk(self, kind: Kind, tally: Tally, tell: Tell, quarantine: Quarantine) -> None:
@@ -173,7 +173,7 @@ class TransferService:
                 return
 
     async def _carry(self, kind: Kind, items: Sequence[Item], tally: Tally) -> None:
-        known = await self._ledger.marks(self._transfer, kind.value, [item.ref for item in items])
+        known = await self._known(kind, [item.ref for item in items])
         marks = [await self._mark(item) for item in items]
         due = [(item, mark, before) for item, mark, before in zip(items, marks, known, strict=True) if mark != before]
         if not due:
@@ -188,7 +188,7 @@ class TransferService:
             if verdict == "write":
                 writing.append((item, mark, standing))
             elif verdict == "note":
-                noted[item.ref] = mark
+                noted[ledger_name(item.ref)] = mark
             elif verdict == "gone":
                 tally.gone += 1
             else:
@@ -201,7 +201,7 @@ class TransferService:
                 if not done:
                     _keep(tally, item)
                     continue
-                noted[item.ref] = mark
+                noted[ledger_name(item.ref)] = mark
                 if standing is None:
                     tally.carried += 1
                 else:
@@ -232,6 +232,9 @@ class TransferService:
                 after = found[-1].sequence
         return mark.text()
 
+    async def _known(self, kind: Kind, refs: Sequence[str]) -> Sequence[str | None]:
+        return await self._ledger.marks(self._transfer, kind.value, [ledger_name(ref) for ref in refs])
+
     async def _remove(self, kind: Kind, tally: Tally) -> None:
         """Take out of the target what is gone in the source, unless it was changed in the target since."""
         if kind not in (Kind.MEMORIES, Kind.SESSIONS, Kind.SUMMARY_VIEWS) or tally.found == 0:
@@ -239,24 +242,31 @@ class TransferService:
             return
         after: str | None = None
         while True:
-            portion = await self._ledger.walk(self._transfer, kind.value, after=after, limit=self._batch)
-            refs = [ref for ref, _ in portion.records]
-            present = await self._source.present(kind, refs) if refs else ()
-            for (ref, mark), still in zip(portion.records, present, strict=True):
-                if still:
-                    continue
-                (standing,) = await self._target.read(kind, [key_of(mark)])
-                if standing is not None and content_of(await self._target.mark(standing)) == content_of(mark):
-                    await self._target.remove(kind, key_of(mark))
-                    tally.removed += 1
-                await self._ledger.drop(self._transfer, kind.value, [ref])
+            portion = await self._target.walk(kind, after=after, limit=self._batch)
+            records = [each.record for each in portion.records if isinstance(each, Item)]
+            named = [(record, ref) for record in records for ref in self._source.refs(kind, record.key)]
+            known = await self._known(kind, [ref for _, ref in named])
+            carried = [
+                (record, ref, mark) for (record, ref), mark in zip(named, known, strict=True) if mark is not None
+            ]
+            present = await self._source.present(kind, [ref for _, ref, _ in carried]) if carried else ()
+            for (record, ref, mark), still in zip(carried, present, strict=True):
+                if not still:
+                    tally.removed += await self._removed(kind, record, ref, mark)
             after = portion.next
             if after is None:
                 return
 
+    async def _removed(self, kind: Kind, record: Record, ref: str, mark: str) -> bool:
+        if content_of(await self._target.mark(record)) != content_of(mark):
+            return False
+        await self._target.remove(kind, record.key)
+        await self._ledger.drop(self._transfer, kind.value, [ledger_name(ref)])
+        return True
+
     async def are_carried(self, kind: Kind, items: Sequence[Item]) -> Sequence[bool]:
         """Which of these were carried in exactly their present state."""
-        known = await self._ledger.marks(self._transfer, kind.value, [item.ref for item in items])
+        known = await self._known(kind, [item.ref for item in items])
         return [
             before is not None and await self._mark(item) == before for item, before in zip(items, known, strict=True)
         ]
@@ -285,7 +295,7 @@ class TransferService:
         return VerificationReport(comparisons=comparisons)
 
     async def _compare(self, kind: Kind, items: Sequence[Item], comparison: Comparison) -> None:
-        known = await self._ledger.marks(self._transfer, kind.value, [item.ref for item in items])
+        known = await self._known(kind, [item.ref for item in items])
         there = await self._target.read(kind, [item.record.key for item in items])
         for item, before, standing in zip(items, known, there, strict=True):
             if standing is None:

@@ -102,6 +102,9 @@ class StoreSource:
 
     # -- what is still there
 
+    def refs(self, kind: Kind, key: Key, /) -> Sequence[str]:  # noqa: ARG002
+        return (ref_of(key),)
+
     async def present(self, kind: Kind, refs: Sequence[str], /) -> Sequence[bool]:
         return [record is not None for record in await self.read(kind, [key_of_ref(ref) for ref in refs])]
 

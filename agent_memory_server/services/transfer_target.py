@@ -28,7 +28,7 @@ from agent_memory_server.domain.transfer import (
 )
 from agent_memory_server.errors import StaleRevision
 from agent_memory_server.ports.stores import Stores
-from agent_memory_server.ports.transfer import Holdings, Item, Source
+from agent_memory_server.ports.transfer import Holdings, Item, Portion, Source, Unreadable
 from agent_memory_server.services.indexing import embedding_intent
 from agent_memory_server.services.transfer_source import MESSAGES_AT_ONCE, StoreSource, memory_key, scope_of
 
@@ -53,6 +53,9 @@ class Target:
 
     async def read(self, kind: Kind, keys: Sequence[Key], /) -> Sequence[Record | None]:
         return await self._reader.read(kind, keys)
+
+    async def walk(self, kind: Kind, /, *, after: str | None, limit: int) -> Portion[Item | Unreadable]:
+        return await self._reader.walk(kind, after=after, limit=limit)
 
     async def count(self, kind: Kind, /) -> int:
         return await self._reader.count(kind)

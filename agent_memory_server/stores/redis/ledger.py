@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agent_memory_server.ports.transfer import Portion
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Argument, Link
 from agent_memory_server.stores.redis.encoding import from_json
-from agent_memory_server.stores.redis.held_sessions import text_of
 from agent_memory_server.stores.values import to_json
 
 TRANSFERS = naming.PREFIX + "transfers"
@@ -31,10 +29,10 @@ class RedisLedger:
     async def save(self, transfer: str, state: Mapping[str, Any], /) -> None:
         await self._link.write("HSET", TRANSFERS, transfer, to_json(dict(state)))
 
-    async def marks(self, transfer: str, kind: str, refs: Sequence[str], /) -> Sequence[str | None]:
-        if not refs:
+    async def marks(self, transfer: str, kind: str, names: Sequence[str], /) -> Sequence[str | None]:
+        if not names:
             return []
-        held = await self._link.read("HMGET", _marks_key(transfer, kind), *refs)
+        held = await self._link.read("HMGET", _marks_key(transfer, kind), *names)
         return [None if mark is None else mark.decode() for mark in held]
 
     async def note(self, transfer: str, kind: str, marks: Mapping[str, str], /) -> None:
@@ -42,18 +40,6 @@ class RedisLedger:
             pairs: list[Argument] = [part for pair in marks.items() for part in pair]
             await self._link.write("HSET", _marks_key(transfer, kind), *pairs)
 
-    async def walk(self, transfer: str, kind: str, /, *, after: str | None, limit: int) -> Portion[tuple[str, str]]:
-        cursor, pairs = await self._link.read("HSCAN", _marks_key(transfer, kind), after or "0", "COUNT", limit)
-        found = {ref.decode(): mark.decode() for ref, mark in _paired(pairs)}
-        return Portion(list(found.items()), None if text_of(cursor) == "0" else text_of(cursor))
-
-    async def drop(self, transfer: str, kind: str, refs: Sequence[str], /) -> None:
-        if refs:
-            await self._link.write("HDEL", _marks_key(transfer, kind), *refs)
-
-
-def _paired(answer: Mapping[bytes, bytes] | Sequence[bytes]) -> list[tuple[bytes, bytes]]:
-    """The answer to HSCAN, whichever form the client gives it."""
-    if isinstance(answer, Mapping):
-        return list(answer.items())
-    return list(zip(answer[::2], answer[1::2], strict=True))
+    async def drop(self, transfer: str, kind: str, names: Sequence[str], /) -> None:
+        if names:
+            await self._link.write("HDEL", _marks_key(transfer, kind), *names)

@@ -14,9 +14,10 @@ from typing import Any, cast
 from redis import exceptions
 from redis.asyncio import Redis
 
+from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.jobs import TASK_LIFE
 from agent_memory_server.domain.summary_views import SummaryView
-from agent_memory_server.domain.transfer import Kind, SessionMessage, SessionRecord, TaskRecord
+from agent_memory_server.domain.transfer import Key, Kind, SessionMessage, SessionRecord, TaskRecord
 from agent_memory_server.ports.transfer import Item, Portion, Unreadable
 from agent_memory_server.stores.redis import failures
 from agent_memory_server.stores.redis.connections import Link
@@ -140,6 +141,14 @@ class ReferenceSource:
     ) -> Sequence[SessionMessage]:
         """A session comes whole, so there are no others."""
         return ()
+
+    def refs(self, kind: Kind, key: Key, /) -> Sequence[str]:
+        """Of the kinds that can be gone. A record under another key than the usual one is never taken for gone."""
+        if kind is Kind.MEMORIES:
+            return [f"{prefix}:{key[-1]}" for prefix in self._prefixes]
+        if kind is Kind.SESSIONS:
+            return (sessions.canonical_key(Scope("", *key[1:])),)
+        return (f"summary_view:{key[-1]}:config",) if kind is Kind.SUMMARY_VIEWS else ()
 
     async def present(self, kind: Kind, refs: Sequence[str], /) -> Sequence[bool]:  # noqa: ARG002
         try:

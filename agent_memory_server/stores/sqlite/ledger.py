@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agent_memory_server.ports.transfer import Portion
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.encoding import from_json
 from agent_memory_server.stores.sqlite.reading import Readers
@@ -31,16 +30,16 @@ class SqliteLedger:
             )
         )
 
-    async def marks(self, transfer: str, kind: str, refs: Sequence[str], /) -> Sequence[str | None]:
+    async def marks(self, transfer: str, kind: str, names: Sequence[str], /) -> Sequence[str | None]:
         def work(connected: Connected) -> list[str | None]:
             held = dict(
                 connected.rows(
                     "SELECT ref, mark FROM transfer_marks WHERE transfer = ? AND kind = ? "
                     "AND ref IN (SELECT value FROM json_each(?))",
-                    (transfer, kind, to_json(list(refs))),
+                    (transfer, kind, to_json(list(names))),
                 )
             )
-            return [held.get(ref) for ref in refs]
+            return [held.get(ref) for ref in names]
 
         return await self._readers.run(work)
 
@@ -52,20 +51,10 @@ class SqliteLedger:
             )
         )
 
-    async def walk(self, transfer: str, kind: str, /, *, after: str | None, limit: int) -> Portion[tuple[str, str]]:
-        rows = await self._readers.run(
-            lambda connected: connected.rows(
-                "SELECT ref, mark FROM transfer_marks WHERE transfer = ? AND kind = ? AND ref > ? ORDER BY ref LIMIT ?",
-                (transfer, kind, after or "", limit + 1),
-            )
-        )
-        shown = rows[:limit]
-        return Portion([(ref, mark) for ref, mark in shown], shown[-1][0] if len(rows) > limit else None)
-
-    async def drop(self, transfer: str, kind: str, refs: Sequence[str], /) -> None:
+    async def drop(self, transfer: str, kind: str, names: Sequence[str], /) -> None:
         await self._writer.run(
             lambda connected: connected.execute(
                 "DELETE FROM transfer_marks WHERE transfer = ? AND kind = ? AND ref IN (SELECT value FROM json_each(?))",
-                (transfer, kind, to_json(list(refs))),
+                (transfer, kind, to_json(list(names))),
             )
         )

@@ -5,7 +5,7 @@ CREATE TABLE transfers (
     state TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE transfer_marks (
-    -- ``ref`` is the record's name in the source, ``mark`` a digest of what was carried of it.
+    -- ``ref`` is a digest of the record's name in the source, ``mark`` one of what was carried of it.
     transfer TEXT NOT NULL,
     kind TEXT NOT NULL,
     ref TEXT NOT NULL,
