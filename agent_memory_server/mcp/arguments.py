@@ -85,13 +85,13 @@ def validated(model: type[BaseModel], given: Mapping[str, Any]) -> Any:
 
 
 def input_schema(model: type[BaseModel]) -> Schema:
-    """What a caller may send, without the titles that only repeat names."""
-    return _untitled(model.model_json_schema(mode="validation"))
+    """What a caller may send, without titles that only repeat names and defaults that say nothing."""
+    return _concise(model.model_json_schema(mode="validation"))
 
 
 def output_schema(model: type[BaseModel]) -> Schema:
     """What is answered."""
-    return _untitled(model.model_json_schema(mode="serialization", by_alias=True))
+    return _concise(model.model_json_schema(mode="serialization", by_alias=True))
 
 
 def _refuse_unknown(model: type[BaseModel], given: Mapping[str, Any]) -> None:
@@ -138,15 +138,15 @@ def _unpacked(value: object) -> object:
         return value
 
 
-def _untitled(schema: Any, *, names: bool = False) -> Any:
+def _concise(schema: Any, *, names: bool = False) -> Any:
     """``names``: the keys of this object are names of properties, of which one may be called "title"."""
     if isinstance(schema, list):
-        return [_untitled(each) for each in cast("list[Any]", schema)]
+        return [_concise(each) for each in cast("list[Any]", schema)]
     if not isinstance(schema, dict):
         return schema
     found = cast("Schema", schema)
     return {
-        key: _untitled(value, names=key in ("properties", "$defs") and not names)
+        key: _concise(value, names=key in ("properties", "$defs") and not names)
         for key, value in found.items()
-        if names or key != "title" or not isinstance(value, str)
+        if names or not (key == "title" or (key == "default" and value is None))
     }

@@ -233,6 +233,34 @@ async def test_forgetting_says_first_what_would_go(agent: Conversation) -> None:
     assert (listed["total"], len(listed["memories"])) == (1, 1)
 
 
+async def test_a_search_can_fill_a_budget_be_cut_and_look_back(app: MemoryApp, agent: Conversation) -> None:
+    """``max_tokens`` gives a context to read, ``min_score`` an honest empty page, ``as_of`` what was known then."""
+    memory_id = await agent.remembered("Ana drinks green tea")
+    page = await agent.done("search_long_term_memory", text="what does Ana drink?", max_tokens=200)
+    assert "Ana drinks green tea" in page["context"]["text"]
+    assert page["context"]["memory_ids"] == [memory_id]
+    assert await agent.found("the weather on Mars", min_score=1.0) == []
+    then = app.now().isoformat()
+    await agent.done("edit_long_term_memory", memory_id=memory_id, text="Ana drinks coffee")
+    assert await agent.found("drinks", as_of=then) == ["Ana drinks green tea"]
+    assert await agent.found("drinks") == ["Ana drinks coffee"]
+
+
+async def test_history_and_taking_back(agent: Conversation) -> None:
+    """An edit is seen in the history, planned to be undone unless told otherwise, undone, and seen again."""
+    memory_id = await agent.remembered("Ana drinks tea")
+    await agent.done("edit_long_term_memory", memory_id=memory_id, text="Ana drinks coffee")
+    revisions = (await agent.done("get_memory_history", memory_id=memory_id))["revisions"]
+    assert [each["kind"] for each in revisions] == ["create", "edit"]
+    newest = (await agent.done("list_operations", order="desc", limit=1))["operations"][0]
+    assert newest["id"] == revisions[1]["operation_id"]
+    await agent.done("undo_operation", operation_id=newest["id"])
+    assert await agent.found("Ana drinks") == ["Ana drinks coffee"]
+    await agent.done("undo_operation", operation_id=newest["id"], dry_run=False)
+    assert await agent.found("Ana drinks") == ["Ana drinks tea"]
+    assert "not found" in (await agent.refused("undo_operation", operation_id="absent")).lower()
+
+
 async def test_summary_views_and_their_tasks(agent: Conversation, app: MemoryApp) -> None:
     """Defined, run, read and deleted; the run is a task."""
     await agent.remembered("Ana drinks green tea every morning.", user_id="ana")

@@ -8,6 +8,7 @@ from agent_memory_server.mcp.tool import Tool
 from agent_memory_server.mcp.tools import (
     administration,
     clock,
+    history,
     hydration,
     memories,
     search,
@@ -27,6 +28,6 @@ _FULL: tuple[Tool, ...] = (
 TOOL_SETS: Mapping[str, Sequence[Tool]] = {
     "simple": verbs.TOOLS,
     "full": _FULL,
-    "admin": (*_FULL, *administration.TOOLS, *summary_views.TOOLS),
+    "admin": (*_FULL, *administration.TOOLS, *history.TOOLS, *summary_views.TOOLS),
 }
 """By MCP_TOOLS."""

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from agent_memory_server.api.schemas.memories import MemoryRecordResultsResponse, page_wire
 from agent_memory_server.api.schemas.search import NOTHING, SearchModeName, SearchRequest, to_criteria, to_query
-from agent_memory_server.api.schemas.values import Text, Weight
+from agent_memory_server.api.schemas.values import Text, Time, Weight
 from agent_memory_server.domain.identity import Permission
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.search import Page, SearchMode, SearchQuery
@@ -28,6 +28,12 @@ class Searching(SearchFilters):
     )
     limit: Annotated[int, Field(ge=1, le=LIMITS.page_max)] = 10
     offset: Annotated[int, Field(ge=0, le=LIMITS.offset_max)] = 0
+    min_score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
+        default=None, description="Only what scores at least this; nothing when nothing does."
+    )
+    min_trust: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
+        default=None, description="1: only what users and assistants said; tools and imports have 0.5."
+    )
     optimize_query: bool = Field(default=False, description="Let a language model rewrite the query first.")
     recency_boost: bool | None = Field(default=None, description="false: recent memories are not preferred.")
     recency_semantic_weight: Weight | None = None
@@ -42,6 +48,12 @@ class Searching(SearchFilters):
 class SearchArguments(Searching):
     text: Text | None = Field(description="What to find; null or empty lists what the filters leave, newest first.")
     extraction_strategy: Tagged = None
+    max_tokens: Annotated[int, Field(ge=1, le=LIMITS.search_tokens_max)] | None = Field(
+        default=None,
+        description="Instead of limit: fill so many tokens; `context` holds what fits, in order, with dates.",
+    )
+    valid_at: Time | None = Field(default=None, description="Only what was so at that time.")
+    as_of: Time | None = Field(default=None, description="Search what was known at that time.")
 
 
 _NOT_OF_A_SEARCH = frozenset({"optimize_query"})
@@ -69,9 +81,12 @@ async def search_long_term_memory(call: ToolCall, asked: SearchArguments) -> dic
     body = search_of(call, {name: getattr(asked, name) for name in asked.model_fields_set})
     query = query_of(body)
     criteria = to_criteria(body, call.caller)
-    page = NOTHING
-    if criteria is not None:
-        page = await app.optimized_search.search(criteria, query, optimize=asked.optimize_query)
+    if criteria is None:
+        return page_wire(NOTHING)
+    if asked.as_of is not None:
+        rewritten = await app.optimized_search.rewritten(query) if asked.optimize_query else query
+        return page_wire(await app.time_travel.search(criteria, rewritten, as_of=asked.as_of))
+    page = await app.optimized_search.search(criteria, query, optimize=asked.optimize_query)
     note_shown(call, query, page)
     return page_wire(page)
 
