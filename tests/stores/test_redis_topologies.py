@@ -4,6 +4,7 @@ to do where the address and the server do not fit."""
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -119,6 +120,31 @@ async def test_a_cluster_is_followed_through_a_failover(tmp_path: Path) -> None:
         await followed(stores, die)
         assert all(check.ok for check in await stores.engine.checks())
         await stores.engine.close()
+
+
+# -- backups ----------------------------------------------------------------------------------------------------------
+
+
+async def test_copies_of_a_snapshot_and_of_the_log_are_backups(tmp_path: Path) -> None:
+    """As the operations guide says: a Redis on either copy has everything, and its search index."""
+    places = [tmp_path / name for name in ("source", "snapshot", "log")]
+    for place in places:
+        place.mkdir()
+    names = {f"m{number}" for number in range(20)}
+    with running_redis(places[0], "--appendonly", "yes") as source:
+        stores = await open_redis(source.url, now=lambda: T0)
+        await store(stores, *names)
+        await stores.engine.close()
+        tell(source, "SAVE")
+        shutil.copy(places[0] / "dump.rdb", places[1])
+        tell(source, "CONFIG", "SET", "auto-aof-rewrite-percentage", "0")
+        shutil.copytree(places[0] / "appendonlydir", places[2] / "appendonlydir")
+    for place, options in ((places[1], ()), (places[2], ("--appendonly", "yes"))):
+        with running_redis(place, *options) as restored:
+            stores = await open_redis(restored.url, now=lambda: T0)
+            assert await stored(stores) == names
+            assert all(check.ok for check in await stores.engine.checks())
+            await stores.engine.close()
 
 
 # -- what does not fit ------------------------------------------------------------------------------------------------
