@@ -5,14 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from agent_memory_server.cli.running import OPERATOR, opened_app
 from agent_memory_server.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from agent_memory_server.app import MemoryApp
+    from agent_memory_server.importers.elsewhere import FileFact
+
+ELSEWHERE = ("mem0", "zep", "langgraph", "mcp-memory", "markdown", "chatgpt", "claude")
+IMPORTED_TRUST = 0.5
+"""Of what another system kept: nobody said it here."""
+_FACTS_AT_ONCE = 200
 
 
 @click.command(short_help="Write everything that is held as lines of JSON.")
@@ -29,16 +38,38 @@ def export(user_id: str | None, namespace: str | None, output: Path | None, vect
     asyncio.run(_export(user_id, namespace, output, vectors=vectors, history=not no_history))
 
 
-@click.command("import", short_help="Take in an export.")
+@click.command("import", short_help="Take in an export, or what another system holds.")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--from",
+    "form",
+    type=click.Choice(["agent-memory", *ELSEWHERE]),
+    default="agent-memory",
+    show_default=True,
+    help="Where the file is from.",
+)
+@click.option("-u", "--user-id", help="The user whose they become; for files from elsewhere.")
+@click.option("-n", "--namespace", help="The namespace that they go to; for files from elsewhere.")
 @click.option("--dry-run", is_flag=True, help="Check the file and count; change nothing.")
-def import_export(file: Path, dry_run: bool) -> None:
-    """Take in FILE, which agent-memory export (or the API) wrote.
+def import_export(file: Path, form: str, user_id: str | None, namespace: str | None, dry_run: bool) -> None:
+    """Take in FILE, which agent-memory export (or the API) wrote, or which another system did.
 
-    It is checked as a whole before anything is written. What is there already is left as it is, so that it can be run again, and
-    goes on where it was when it was stopped.
+    An export is checked as a whole before anything is written. What is there already is left as it is, so that it can be run
+    again, and goes on where it was when it was stopped.
+
+    From elsewhere: mem0 exports, episodes and facts of Zep and Graphiti, items of a LangGraph store, memory.json of the MCP
+    reference memory server, Markdown notes (a file or a folder), and conversations.json of ChatGPT and Claude. What comes from
+    there is marked as imported and trusted less than what users say here.
     """
-    asyncio.run(_import(file, dry_run=dry_run))
+    for option, value in (("--namespace", namespace), ("--user-id", user_id)):
+        if value is not None and not value.strip():
+            raise click.UsageError(f"{option} must not be blank")
+    if form == "agent-memory":
+        if user_id is not None or namespace is not None:
+            raise click.UsageError("an export says itself whose its records are: leave --user-id and --namespace out")
+        asyncio.run(_import(file, dry_run=dry_run))
+        return
+    asyncio.run(_import_elsewhere(file, form, user_id, namespace, dry_run=dry_run))
 
 
 async def _export(
@@ -90,3 +121,71 @@ async def _import(file: Path, *, dry_run: bool) -> None:
     click.echo(f"{done.written:,} {verb}, {done.unchanged:,} are there already, {done.kept:,} kept as they are.")
     if done.kept:
         click.echo("Kept: something else is there under the same id. Delete it first if the file's is the right one.")
+
+
+async def _import_elsewhere(
+    file: Path, form: str, user_id: str | None, namespace: str | None, *, dry_run: bool
+) -> None:
+    from agent_memory_server.cli.import_conversation import StoreDestination, import_into
+    from agent_memory_server.importers.conversations import Owner
+    from agent_memory_server.importers.elsewhere import read_elsewhere
+
+    found = read_elsewhere(file, form)
+    messages = sum(len(session.messages) for session in found.sessions)
+    click.echo(
+        f"In the file: {len(found.facts):,} facts, {messages:,} messages in {len(found.sessions):,} conversations."
+    )
+    if dry_run:
+        return
+    async with opened_app() as app:
+        written = await _remember(app, found.facts, user_id, namespace)
+        report = await import_into(
+            StoreDestination(app), found.sessions, Owner(namespace=namespace, user_id=user_id), quiet=True
+        )
+        await app.pending_work.run_due()
+    known = len(found.facts) - written + report.duplicates
+    click.echo(f"Imported {written:,} memories and {report.appended:,} messages; {known:,} were there already.")
+
+
+async def _remember(app: MemoryApp, facts: Sequence[FileFact], user_id: str | None, namespace: str | None) -> int:
+    """How many memories were not there yet. Whoever imports may say whose they are; else the file does."""
+    from agent_memory_server.domain.records import Memory, MemoryType, Source
+    from agent_memory_server.errors import NotFound
+
+    at = app.now()
+    written = 0
+    for start in range(0, len(facts), _FACTS_AT_ONCE):
+        new: list[Memory] = []
+        for fact in facts[start : start + _FACTS_AT_ONCE]:
+            owner = OPERATOR.owner(namespace or fact.namespace, user_id or fact.user_id)
+            try:
+                await app.memories.get(OPERATOR, memory_id=fact.id, namespace=owner.namespace, user_id=owner.user_id)
+                continue
+            except NotFound:
+                pass
+            created = fact.created_at or at
+            new.append(
+                Memory(
+                    id=fact.id,
+                    scope=owner,
+                    text=fact.text,
+                    created_at=created,
+                    updated_at=created,
+                    last_accessed=created,
+                    memory_type=MemoryType.EPISODIC if fact.is_episode else MemoryType.SEMANTIC,
+                    topics=fact.topics,
+                    entities=fact.entities,
+                    name=fact.name,
+                    event_date=fact.event_date,
+                    valid_from=fact.valid_from,
+                    valid_to=fact.valid_to,
+                    metadata=fact.metadata or {},
+                    extraction_strategy="imported",
+                    source=Source.IMPORTED,
+                    trust=IMPORTED_TRUST,
+                )
+            )
+        unique = {memory.key: memory for memory in new}
+        await app.memories.create(OPERATOR, list(unique.values()))
+        written += len(unique)
+    return written

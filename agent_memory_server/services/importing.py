@@ -37,6 +37,7 @@ from agent_memory_server.domain.transfer import (
     SessionMessage,
     SessionRecord,
     ViewRecord,
+    ledger_name,
 )
 from agent_memory_server.errors import BadRequest, InvalidInput
 from agent_memory_server.ports.stores import Stores
@@ -139,11 +140,14 @@ class ImportService:
     async def _finish(self, ledger: Ledger, source: FileSource) -> None:
         """Forget what was noted: a later import of the same file brings back what was deleted since."""
         for kind in source.kinds:
+            after: str | None = None
             while True:
-                noted = await ledger.walk(source.name, kind.value, after=None, limit=_FORGOTTEN_AT_ONCE)
-                if not noted.records:
+                portion = await source.walk(kind, after=after, limit=_FORGOTTEN_AT_ONCE)
+                names = [ledger_name(item.ref) for item in portion.records]
+                await ledger.drop(source.name, kind.value, names)
+                after = portion.next
+                if after is None:
                     break
-                await ledger.drop(source.name, kind.value, [ref for ref, _ in noted.records])
 
 
 def _imported(source: FileSource, report: TransferReport) -> Imported:

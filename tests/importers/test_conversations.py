@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from agent_memory_server.importers.conversations import SECONDS_PER_TURN, read_sessions
 from agent_memory_server.errors import InvalidInput
+from agent_memory_server.importers.conversations import SECONDS_PER_TURN, read_sessions
 
 
 def _file(folder: Path, content: Any, name: str = "talk.json") -> Path:
