@@ -18,8 +18,9 @@ from rich.table import Table
 
 from agent_memory_server.app import open_app
 from agent_memory_server.config import Settings
+from agent_memory_server.stores.opening import sqlite_path
 from benchmarks.processes import machine, resident_bytes
-from benchmarks.scale.growing import insert, search
+from benchmarks.scale.growing import BATCH, insert, search
 
 JSON = dict[str, Any]
 MIB = 1024 * 1024
@@ -29,20 +30,21 @@ MIB = 1024 * 1024
 @click.option(
     "--sizes", default="10000,100000", show_default=True, help="Numbers of memories to measure at, ascending."
 )
+@click.option("--stored", default=0, help="So many are in the store at STORAGE_URL already, from a run before.")
 @click.option(
     "--queries", default=200, show_default=True, help="Searches of one user's memories; a quarter of all memories."
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write all figures to this file.")
-def main(*, sizes: str, queries: int, json_file: Path | None) -> None:
+def main(*, sizes: str, stored: int, queries: int, json_file: Path | None) -> None:
     """How search, insert, memory and file size grow with the number of memories.
 
-    Data go to a temporary folder, or to STORAGE_URL, which should then be empty.
+    Data go to a temporary folder, or to STORAGE_URL, which should then be empty (or hold what ``--stored`` says).
     """
     progress = Console(stderr=True)
     ascending = sorted({int(each) for each in sizes.split(",")})
     with tempfile.TemporaryDirectory(prefix="scale-") as folder:
         steps = uvloop.run(
-            _measured(ascending, queries, Path(folder), lambda line: progress.print(f"[dim]{line}[/dim]"))
+            _measured(ascending, stored, queries, Path(folder), lambda line: progress.print(f"[dim]{line}[/dim]"))
         )
     found: JSON = {"machine": machine(), "queries": queries, "steps": steps}
     _show(found, Console())
@@ -50,13 +52,15 @@ def main(*, sizes: str, queries: int, json_file: Path | None) -> None:
         json_file.write_text(json.dumps(found, indent=2))
 
 
-async def _measured(sizes: list[int], queries: int, folder: Path, say: Callable[[str], None]) -> list[JSON]:
-    database = folder / "memory.db"
-    url = os.environ.get("STORAGE_URL") or f"sqlite:///{database}"
+async def _measured(
+    sizes: list[int], stored: int, queries: int, folder: Path, say: Callable[[str], None]
+) -> list[JSON]:
+    url = os.environ.get("STORAGE_URL") or f"sqlite:///{folder / 'memory.db'}"
+    database = sqlite_path(url) if url.startswith("sqlite:") else None
     steps: list[JSON] = []
     async with open_app(Settings(storage_url=url, data_dir=folder)) as app:
         opened = resident_bytes(os.getpid())
-        first = 0
+        first = stored
         for size in sizes:
             say(f"inserting up to {size:,} memories")
             begun = time.perf_counter()
@@ -77,8 +81,10 @@ async def _measured(sizes: list[int], queries: int, folder: Path, say: Callable[
     return steps
 
 
-def _file_bytes(database: Path) -> int | None:
+def _file_bytes(database: Path | None) -> int | None:
     """The database with its write-ahead log; None when the data are elsewhere."""
+    if database is None:
+        return None
     return sum(each.stat().st_size for each in database.parent.glob(f"{database.name}*")) or None
 
 
@@ -102,7 +108,7 @@ def _show(found: JSON, console: Console) -> None:
     table.add_row(
         "search all memories after a write, ms", *(f"{step['search']['after_write_ms']:.1f}" for step in steps)
     )
-    table.add_row("insert in batches of 100, memories/s", *(f"{step['insert']['per_s']:,.0f}" for step in steps))
+    table.add_row(f"insert in commits of {BATCH:,}, memories/s", *(f"{step['insert']['per_s']:,.0f}" for step in steps))
     table.add_row(
         "insert one, durable: p50 / p95 ms",
         *(f"{step['insert']['one']['p50_ms']:.2f} / {step['insert']['one']['p95_ms']:.2f}" for step in steps),

@@ -15,7 +15,8 @@ from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.search import SearchMode, SearchQuery
 from benchmarks import texts
 
-BATCH = 100
+BATCH = 1_000
+"""As many as one request may bring: one durable commit each."""
 USER_MEMORIES = 100
 _BLOCK = 10_000
 _FIRST_DAY = datetime(2025, 1, 1, tzinfo=UTC)
@@ -33,7 +34,7 @@ class Timed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inserted:
-    """``per_s`` in batches of a hundred; ``one`` is a single memory, durable when it returns."""
+    """``per_s`` in batches of ``BATCH``; ``one`` is a single memory, durable when it returns."""
 
     per_s: float
     one: Timed
