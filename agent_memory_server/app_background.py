@@ -38,10 +38,10 @@ def session_handlers(
     """What is done about everything that a write asks for."""
 
     async def promote(intent: ClaimedIntent) -> None:
-        await promotion.promote(_session_scope(intent))
+        await promotion.promote(_session_scope(intent), author=intent.payload.get("author"))
 
     async def extract(intent: ClaimedIntent) -> None:
-        await extraction.run(_session_scope(intent))
+        await extraction.run(_session_scope(intent), author=intent.payload.get("author"))
 
     async def summarize(intent: ClaimedIntent) -> None:
         await summarization.run(_session_scope(intent), window=intent.payload.get("window"))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 
 from agent_memory_server.domain.identity import ScopeSelector
-from agent_memory_server.domain.records import Memory
+from agent_memory_server.domain.records import Memory, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +102,10 @@ class MemoryFilter:
     """Only what was so at that time: it began by then (``valid_from``, else ``event_date``) and had not ended (``valid_to``)."""
     unchanged_since: int | None = None
     """Only what did not change since that ``Journal.point``. Engines alone can tell: ``matches`` does not look at it."""
+    sources: frozenset[Source] | None = None
+    """Only memories of one of these."""
+    trust_min: float | None = None
+    """Only memories that are trusted at least so much."""
     include_superseded: bool = False
 
     @property
@@ -152,6 +156,10 @@ class MemoryFilter:
         yield from (name for name, each, value in times if each is not None and not each.matches(value))
         if self.valid_at is not None and not is_valid(memory, self.valid_at):
             yield "valid_at"
+        if self.sources is not None and memory.source not in self.sources:
+            yield "sources"
+        if self.trust_min is not None and memory.trust < self.trust_min:
+            yield "min_trust"
 
 
 _OWNER = ("selector", "namespace", "user_id", "include_superseded")

@@ -29,6 +29,15 @@ class Source(StrEnum):
     DERIVED = "derived"
 
 
+UNTRUSTED = 0.5
+"""Trust of what came from a tool or from elsewhere: a web page or a document may say anything."""
+
+
+def trust_of(source: Source) -> float:
+    """The most that a memory of this source is trusted."""
+    return UNTRUSTED if source in (Source.TOOL, Source.IMPORTED) else 1.0
+
+
 class EmbeddingStatus(StrEnum):
     """READY: a vector of the current model is stored. PENDING: one is to come. NONE: the text has nothing to embed."""
 

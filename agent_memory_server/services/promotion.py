@@ -16,7 +16,7 @@ from datetime import datetime
 
 from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.operations import Committed, Effect, Operation, OperationKind
-from agent_memory_server.domain.records import MESSAGE_STRATEGY, Memory, MemoryType, Source, derived_id
+from agent_memory_server.domain.records import MESSAGE_STRATEGY, Memory, MemoryType, Source, derived_id, trust_of
 from agent_memory_server.domain.sessions import Message, Session, SessionGuard
 from agent_memory_server.ports.memories import MemoryStore
 from agent_memory_server.ports.working_memory import WorkingMemoryStore
@@ -52,36 +52,42 @@ class PromotionService:
         self._now = now
         self._new_id = new_id
 
-    async def promote(self, scope: Scope) -> int:
-        """Promote what is not promoted yet; returns how many memories were written. A missing session is no work."""
+    async def promote(self, scope: Scope, *, author: str | None = None) -> int:
+        """Promote what is not promoted yet; returns how many memories were written. A missing session is no work.
+
+        ``author``: the subject of whoever wrote what asked for this.
+        """
         session = await self._sessions.load(scope, now=self._now(), recent_messages=1)
         if session is None:
             return 0
         guard = SessionGuard(scope=scope, epoch=session.epoch)
-        written = await self._promote_structured(session, guard)
+        written = await self._promote_structured(session, guard, author or _ACTOR)
         if self._index_messages:
-            written += await self._promote_messages(session, guard)
+            written += await self._promote_messages(session, guard, author or _ACTOR)
         return written
 
-    async def _promote_structured(self, session: Session, guard: SessionGuard) -> int:
+    async def _promote_structured(self, session: Session, guard: SessionGuard, author: str) -> int:
         at = self._now()
         waiting = [memory for memory in session.memories if memory.persisted_at is None]
         if not waiting:
             return 0
-        inherited = [replace(_inheriting(memory, session), persisted_at=at, extracted=True) for memory in waiting]
+        inherited = [
+            replace(_inheriting(memory, session), persisted_at=at, extracted=True, author=author) for memory in waiting
+        ]
         if not (await self._commit(inherited, guard, at, deduplicate=True)).applied:
             return 0
         await self._sessions.mark_promoted(guard, message_ids=(), memory_ids=[memory.id for memory in waiting], at=at)
         return len(inherited)
 
-    async def _promote_messages(self, session: Session, guard: SessionGuard) -> int:
+    async def _promote_messages(self, session: Session, guard: SessionGuard, author: str) -> int:
         written = 0
         while True:
             at = self._now()
             batch = await self._sessions.unpromoted(guard, now=at, limit=_MESSAGE_BATCH)
             if not batch:
                 return written
-            if not await self._commit_messages([message_memory(each, session.scope, at) for each in batch], guard, at):
+            memories = [replace(message_memory(each, session.scope, at), author=author) for each in batch]
+            if not await self._commit_messages(memories, guard, at):
                 return written
             await self._sessions.mark_promoted(
                 guard, message_ids=[message.id for message in batch], memory_ids=(), at=at
@@ -149,6 +155,7 @@ def _pause_s(spent_s: float) -> float:
 
 def message_memory(message: Message, scope: Scope, at: datetime) -> Memory:
     """The searchable record of one message: its id and time, the session's owner, its words, and who spoke if that is named."""
+    source = _SOURCES.get(message.role.lower(), Source.ASSISTANT)
     return Memory(
         id=message.id,
         scope=scope,
@@ -163,8 +170,8 @@ def message_memory(message: Message, scope: Scope, at: datetime) -> Memory:
         extracted_from=(message.id,),
         extraction_strategy=MESSAGE_STRATEGY,
         metadata={"role": message.role},
-        source=_SOURCES.get(message.role, Source.ASSISTANT),
-        author=_ACTOR,
+        source=source,
+        trust=trust_of(source),
     )
 
 
@@ -182,5 +189,4 @@ def _inheriting(memory: Memory, session: Session) -> Memory:
         scope=scope,
         extraction_strategy=session.strategy.name,
         extraction_strategy_config=session.strategy.config,
-        author=_ACTOR,
     )

@@ -198,7 +198,7 @@ class WorkingMemoryService:
             epoch=self._new_id(),
             if_match=precondition.if_match,
             if_none_match=precondition.if_none_match,
-            intents=self._intents(scope, at, has_messages=bool(messages), has_memories=bool(draft.memories)),
+            intents=self._intents(caller, scope, at, has_messages=bool(messages), has_memories=bool(draft.memories)),
         )
         live_tokens = sum(message.token_count for message in session.messages)
         if await self._summary_requested(scope, live_tokens, window):
@@ -227,7 +227,7 @@ class WorkingMemoryService:
             epoch=self._new_id(),
             live_max=LIMITS.messages_per_session_max,
             if_match=precondition.if_match,
-            intents=self._intents(scope, at, has_messages=True, has_memories=False),
+            intents=self._intents(caller, scope, at, has_messages=True, has_memories=False),
         )
         await self._summary_requested(scope, appended.live_tokens, window)
         self._wake()
@@ -384,16 +384,20 @@ class WorkingMemoryService:
             checked.append(replace(message, token_count=self._tokenizer.count(f"{message.role}: {message.content}")))
         return tuple(checked)
 
-    def _intents(self, scope: Scope, at: datetime, *, has_messages: bool, has_memories: bool) -> tuple[Intent, ...]:
+    def _intents(
+        self, caller: Principal, scope: Scope, at: datetime, *, has_messages: bool, has_memories: bool
+    ) -> tuple[Intent, ...]:
         """What the background has to do after this write, recorded in the same commit."""
         if not self._policy.promotes:
             return ()
         intents: list[Intent] = []
         if has_memories or (has_messages and self._policy.indexes_messages):
-            intents.append(_session_intent(IntentKind.PROMOTE_WORKING_MEMORY, scope))
+            intents.append(_session_intent(IntentKind.PROMOTE_WORKING_MEMORY, scope, author=caller.subject))
         if has_messages and self._policy.extracts:
             quiet_at = at + timedelta(seconds=self._policy.extraction_debounce_s)
-            intents.append(_session_intent(IntentKind.RUN_DELAYED_EXTRACTION, scope, not_before=quiet_at))
+            intents.append(
+                _session_intent(IntentKind.RUN_DELAYED_EXTRACTION, scope, not_before=quiet_at, author=caller.subject)
+            )
         return tuple(intents)
 
     async def _summary_requested(self, scope: Scope, live_tokens: int, window: Window) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from agent_memory_server import prompts
 from agent_memory_server.domain.identity import Scope
-from agent_memory_server.domain.records import Memory, MemoryKey, MemoryType, Source, derived_id
+from agent_memory_server.domain.records import Memory, MemoryKey, MemoryType, Source, derived_id, trust_of
 from agent_memory_server.domain.sessions import Message, Strategy
 from agent_memory_server.domain.strategies import ExtractedDraft, StrategyName
 from agent_memory_server.domain.tags import clean_tags
@@ -23,8 +23,6 @@ from agent_memory_server.services.extraction.batches import ExtractionBatch, Ext
 ACTOR = "task:run_delayed_extraction"
 SUMMARY_VERSION = "thread-summary-v1"
 SUMMARY_TOPIC = "thread-summary"
-UNTRUSTED = 0.5
-"""Trust of what came from a tool: a web page or a document may say anything."""
 _TOOLS = frozenset({"tool", "function"})
 _SOURCE_IDS_KEPT = 256
 
@@ -179,5 +177,5 @@ def _fingerprint(before: object, messages: Sequence[Message]) -> str:
 def _provenance(messages: Sequence[Message]) -> tuple[Source, float]:
     """Whose words they are; one message from a tool makes the whole statement as little trusted as the tool."""
     if any(message.role.lower() in _TOOLS for message in messages):
-        return Source.TOOL, UNTRUSTED
+        return Source.TOOL, trust_of(Source.TOOL)
     return (Source.ASSISTANT if all(is_assistants(message) for message in messages) else Source.USER), 1.0

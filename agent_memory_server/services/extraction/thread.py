@@ -40,6 +40,7 @@ UNUSABLE_MESSAGES_MAX = 3
 class _Run:
     session: Session
     guard: SessionGuard
+    author: str
     written: int = 0
     gone: bool = False
     """The session was deleted meanwhile: nothing may be written any more."""
@@ -68,16 +69,17 @@ class ThreadExtractionService:
         self._now = now
         self._new_id = new_id
 
-    async def run(self, scope: Scope) -> int:
+    async def run(self, scope: Scope, *, author: str | None = None) -> int:
         """Extract from every message that was not extracted yet; returns how many memories were written.
 
         Raises ModelUnavailable; what was committed before stays, and the rest is found again by the next run. Messages that
         arrive while the last batch is worked on have an intent of their own, which waits for the session to be quiet.
+        ``author``: the subject of whoever wrote what asked for this.
         """
         session = await self._sessions.load(scope, now=self._now(), recent_messages=1)
         if session is None:
             return 0
-        run = _Run(session, SessionGuard(scope=scope, epoch=session.epoch))
+        run = _Run(session, SessionGuard(scope=scope, epoch=session.epoch), author or ACTOR)
         while not run.gone:
             limit = NEW_MESSAGES_MAX + len(run.unusable)
             backlog = await self._sessions.unextracted(
@@ -124,7 +126,8 @@ class ThreadExtractionService:
             summary=previous.text if previous else session.context or "",
             now=self._now(),
         )
-        records = await extracted(self._extractor, batch, previous)
+        found = await extracted(self._extractor, batch, previous)
+        records = [replace(record, author=run.author) for record in found]
         run.gone = not await self._commit(run.guard, records, messages)
         if not run.gone:
             run.written += len(records)

@@ -26,7 +26,7 @@ from agent_memory_server.stores.redis.scopes import pairs_of
 from agent_memory_server.stores.values import to_json
 
 _TAGS = ("s", "mid", "tok", "sp", "ses", "typ", "str", "hsh", "ns", "usr", "top", "ent")
-_NUMBERS = ("created", "la", "event", "expires", "beg", "end", "chg")
+_NUMBERS = ("created", "la", "event", "expires", "beg", "end", "chg", "src", "trs")
 _SORTED_NUMBERS = ("created", "la")
 _BUILD_WAIT_S = 3.0
 """How long a call waits for an index that is being built before it says so."""

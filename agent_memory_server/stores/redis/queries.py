@@ -11,10 +11,10 @@ from datetime import datetime
 
 from agent_memory_server.domain.filters import MemoryFilter, TextFilter, TimeFilter
 from agent_memory_server.domain.identity import ScopeSelector
-from agent_memory_server.domain.records import Memory
+from agent_memory_server.domain.records import Memory, Source
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.index import Index, records_of
-from agent_memory_server.stores.redis.rows import ANY, PLAIN_FIELDS, memory_of_fields
+from agent_memory_server.stores.redis.rows import ANY, PLAIN_FIELDS, memory_of_fields, source_number
 from agent_memory_server.stores.redis.scopes import owners
 from agent_memory_server.stores.values import micros
 
@@ -113,9 +113,25 @@ async def query_of(index: Index, criteria: MemoryFilter, now: datetime) -> Query
     if criteria.valid_at is not None:
         at = micros(criteria.valid_at)
         clauses += [f"-@beg:[({at} +inf]", f"-@end:[-inf {at}]"]
+    clauses += _provenance_clauses(criteria)
     if criteria.unchanged_since is not None:
         clauses.append(f"-@chg:[({criteria.unchanged_since} +inf]")
     return Query(f"({' '.join(clauses)})", selector, rest)
+
+
+def _provenance_clauses(criteria: MemoryFilter) -> list[str]:
+    """Where it came from and how far it is trusted. A memory without these fields is a user's own, fully trusted words."""
+    clauses: list[str] = []
+    if criteria.sources is not None:
+        if Source.USER in criteria.sources:
+            left_out = (source_number(each) for each in Source if each not in criteria.sources)
+            clauses += [f"-@src:[{number} {number}]" for number in left_out]
+        else:
+            allowed = [source_number(each) for each in Source if each in criteria.sources]
+            clauses.append(f"({' | '.join(f'@src:[{number} {number}]' for number in allowed or (-1,))})")
+    if criteria.trust_min is not None:
+        clauses.append(f"-@trs:[-inf ({criteria.trust_min!r}]")
+    return clauses
 
 
 async def _prefixed(index: Index, criteria: MemoryFilter, now: datetime) -> dict[str, set[str]]:

@@ -153,6 +153,11 @@ def narrowing(criteria: MemoryFilter, now: datetime, *, tenant_id: int, scope_id
     found.extend(time_condition(column, wanted) for column, wanted in times if wanted is not None)
     if criteria.valid_at is not None:
         found.append(_valid_at(micros(criteria.valid_at)))
+    if criteria.sources is not None:
+        allowed = tuple(sorted(each.value for each in criteria.sources))
+        found.append(Condition(f"coalesce(m.extra ->> 'source', 'user') IN ({_marks(allowed)})", allowed))
+    if criteria.trust_min is not None:
+        found.append(Condition("coalesce(m.extra ->> 'trust', 1.0) >= ?", (criteria.trust_min,)))
     if criteria.unchanged_since is not None:
         found.append(_unchanged(criteria.unchanged_since, scope_id=scope_id))
     return Condition.all_of(*found)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 
 from agent_memory_server.domain.filters import MemoryFilter, TextFilter, TimeFilter
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Supersede
-from agent_memory_server.domain.records import Memory, MemoryType
+from agent_memory_server.domain.records import Memory, MemoryType, Source
 from agent_memory_server.ports.stores import Stores
 from tests.contract.stores.making import T0, memory, operation, put
 
@@ -34,6 +35,7 @@ PARTS = (
     "\ue000",
 )
 TIMES = tuple(T0 + timedelta(microseconds=number) for number in range(-2, 3))
+TRUSTS = (1.0, 0.5, 0.3)
 ROUNDS = 400
 
 
@@ -60,6 +62,8 @@ def _memories(random: np.random.Generator) -> list[Memory]:
             last_accessed=TIMES[random.integers(5)],
             event_date=None if random.random() < 0.3 else TIMES[random.integers(5)],
             expires_at=None if random.random() < 0.8 else TIMES[random.integers(5)],
+            source=list(Source)[random.integers(5)],
+            trust=TRUSTS[random.integers(3)],
         )
         for number in range(120)
     ]
@@ -107,7 +111,9 @@ def _filter(random: np.random.Generator) -> MemoryFilter:
         "memory_hash",
     )
     chosen = random.permutation([*texts, "created_at", "last_accessed", "event_date"])[: random.integers(0, 4)]
-    fields = {str(name): _text_filter(random) if name in texts else _time_filter(random) for name in chosen}
+    fields: dict[str, Any] = {
+        str(name): _text_filter(random) if name in texts else _time_filter(random) for name in chosen
+    }
     if "memory_type" in fields and random.random() < 0.7:
         fields["memory_type"] = TextFilter(eq=str(list(MemoryType)[random.integers(3)]))
     selector = ScopeSelector(
@@ -115,6 +121,10 @@ def _filter(random: np.random.Generator) -> MemoryFilter:
         PARTS[random.integers(len(PARTS))] if random.random() < 0.2 else None,
         PARTS[random.integers(5)] if random.random() < 0.2 else None,
     )
+    if random.random() < 0.2:
+        fields["sources"] = frozenset(each for each in Source if random.random() < 0.4)
+    if random.random() < 0.2:
+        fields["trust_min"] = (0.0, 0.3, 0.4, 0.5, 1.0)[random.integers(5)]
     return replace(MemoryFilter(selector=selector, include_superseded=bool(random.random() < 0.3)), **fields)
 
 
