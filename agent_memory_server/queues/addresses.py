@@ -1,7 +1,7 @@
 """The URL by which Docket reaches the Redis that a setting of ours names.
 
-Docket knows one server, Sentinels, and a cluster by one of its nodes: of several nodes that ours may name, the first that answers is
-taken. What Docket cannot do at all is a ConfigurationError.
+Docket knows one server, Sentinels, and a cluster by one of its nodes: of several nodes that ours may name, the first that
+answers is taken. What Docket cannot do at all is a ConfigurationError.
 """
 
 from __future__ import annotations

@@ -203,7 +203,8 @@ def connection_options(address: Address, finder: Finder) -> Mapping[str, Any]:
 
 def node_client(address: Address, host: Host, *, limit_s: float = _ASK_LIMIT_S) -> Redis:
     """A client for one node of a cluster, for what has to look at every node. ``limit_s``: how long one answer may take."""
-    return Redis(host=host[0], port=host[1], **{**_node_options(address), "socket_timeout": limit_s})
+    options: dict[str, Any] = {**_node_options(address), "socket_timeout": limit_s}
+    return Redis(host=host[0], port=host[1], **options)
 
 
 def _waiting_options() -> dict[str, Any]:
