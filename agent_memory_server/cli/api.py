@@ -111,7 +111,7 @@ def banner(settings: Settings, app: MemoryApp, url: str) -> str:
         "",
         f"  API    {url}",
         *([f"  MCP    {url}/mcp"] if settings.mcp_in_api else ()),
-        f"  Docs   {url}/docs",
+        f"  Docs   {url}/docs{'' if app.docs_public else ' (with a credential; DOCS_PUBLIC=true shows it to everybody)'}",
         f"  Data   {app.storage}",
         f"  Model  {app.embedding_model} finds memories by meaning",
         *_access(settings),
