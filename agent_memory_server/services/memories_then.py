@@ -23,6 +23,8 @@ from agent_memory_server.services.embedding import text_to_embed
 CURSOR_PREFIX = "then-"
 _REMEMBERED_MAX = 4_096
 """Earlier states whose vectors and index terms are kept for the next question about them."""
+FEW = 1_000
+"""Records that changed since: so many are taken out of what a read finds, more are left out by the engine."""
 _ENDING_CHARACTERS = 4
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -62,6 +64,9 @@ class MemoriesThen:
         self.criteria = replace(criteria, unchanged_since=point)
         """The filter with which these memories are to be asked for."""
         self._hidden = frozenset(each.handle for each in changed if each.handle is not None)
+        self._plain = criteria if len(self._hidden) <= FEW else None
+        """The filter without the point, when what changed is few enough to be taken out of what a read finds: engines answer
+        that in their fastest way."""
         states = [each.memory for each in changed if each.memory is not None and criteria.matches(each.memory, as_of)]
         states.sort(key=_in_listing)
         self._states = {f"then:{number}": memory for number, memory in enumerate(states)}
@@ -111,9 +116,7 @@ class MemoriesThen:
         limit: int,
         distance_max: float | None = None,
     ) -> VectorCandidates:
-        near = await self._store.nearest(
-            criteria, vector=vector, model=model, now=now, limit=limit, distance_max=distance_max
-        )
+        near = await self._near(criteria, vector=vector, model=model, now=now, limit=limit, distance_max=distance_max)
         vectors = await self._remembered.vectors(self._states)
         if not vectors:
             return near
@@ -135,10 +138,58 @@ class MemoriesThen:
             total=near.total + len(vectors),
         )
 
+    async def _near(
+        self,
+        criteria: MemoryFilter,
+        *,
+        vector: Vector,
+        model: str,
+        now: datetime,
+        limit: int,
+        distance_max: float | None,
+    ) -> VectorCandidates:
+        """Of what did not change."""
+        if self._plain is None:
+            return await self._store.nearest(
+                criteria, vector=vector, model=model, now=now, limit=limit, distance_max=distance_max
+            )
+        found = await self._store.nearest(
+            self._plain,
+            vector=vector,
+            model=model,
+            now=now,
+            limit=limit + len(self._hidden),
+            distance_max=distance_max,
+        )
+        kept = [place for place, handle in enumerate(found.handles) if handle not in self._hidden][:limit]
+        today = await self._store.vectors(list(self._hidden), model=model)
+        records = await self._store.get_many(list(today))
+        counted = sum(self._plain.matches(each, now) for each in records.values())
+        return VectorCandidates(
+            handles=[found.handles[place] for place in kept],
+            distances=found.distances[kept],
+            total=found.total - counted,
+        )
+
+    async def _held(
+        self, criteria: MemoryFilter, *, tokens: Sequence[str], now: datetime, limit: int
+    ) -> KeywordCandidates:
+        """Of what did not change."""
+        if self._plain is None:
+            return await self._store.holding(criteria, tokens=tokens, now=now, limit=limit)
+        found = await self._store.holding(self._plain, tokens=tokens, now=now, limit=limit + len(self._hidden))
+        kept = [place for place, handle in enumerate(found.handles) if handle not in self._hidden][:limit]
+        return replace(
+            found,
+            handles=[found.handles[place] for place in kept],
+            counts=found.counts[kept],
+            lengths=found.lengths[kept],
+        )
+
     async def holding(
         self, criteria: MemoryFilter, /, *, tokens: Sequence[str], now: datetime, limit: int
     ) -> KeywordCandidates:
-        held = await self._store.holding(criteria, tokens=tokens, now=now, limit=limit)
+        held = await self._held(criteria, tokens=tokens, now=now, limit=limit)
         if not self._states:
             return held
         terms = {handle: self._remembered.tokens(memory) for handle, memory in self._states.items()}
@@ -161,6 +212,10 @@ class MemoriesThen:
         found.update(await self._remembered.vectors(wanted))
         return found
 
+    async def token_vectors(self, handles: Sequence[Handle], /, *, model: str) -> Mapping[Handle, bytes]:
+        """Of those that did not change; the others are judged without."""
+        return await self._store.token_vectors(self._living(handles), model=model)
+
     async def neighbours(self, handles: Sequence[Handle], /, *, span: int) -> Mapping[Handle, Sequence[Handle]]:
         """Of those that did not change; what changed among the neighbours is left out."""
         around = await self._store.neighbours(self._living(handles), span=span)
@@ -169,7 +224,7 @@ class MemoriesThen:
     async def pool(self, criteria: MemoryFilter, handles: Sequence[Handle], /, *, span: int, now: datetime) -> Pool:
         """As the store's. What changed stands alone: who was beside it then is not known."""
         living = [handle for handle in self._living(handles) if handle not in self._hidden]
-        found = await self._store.pool(criteria, living, span=span, now=now)
+        found = await self._store.pool(self._plain or criteria, living, span=span, now=now)
         states = {handle: memory for handle in handles if (memory := self._state(handle)) is not None}
         passages: dict[Handle, Passage] = {
             handle: passage for handle, passage in found.passages.items() if handle not in self._hidden

@@ -21,9 +21,11 @@ from agent_memory_server.ports.stores import Stores
 from agent_memory_server.services.indexing import Indexer
 from agent_memory_server.services.search import SearchService
 from agent_memory_server.services.search_explanation import ExplainedPage, SearchExplanationService
+from agent_memory_server.services.time_travel import TimeTravelService
 from agent_memory_server.stores.redis import open_redis
 from agent_memory_server.stores.sqlite import open_sqlite
 from agent_memory_server.testing.embedder import HashEmbedder
+from agent_memory_server.tokenizers.opening import EstimatingTokenizer
 from tests.redis_server import running_redis
 from tests.services.test_search import NOW, RANKED, memory, said
 
@@ -158,6 +160,23 @@ def test_words_are_compared_one_by_one_where_the_embedder_can(engines: Engines, 
     assert all(part.name != "senses" or part.value >= 0 for each in found.explanations for part in each.parts)
     assert [part.name for part in found.explanations[0].parts][-1] == "senses"
     assert found.page.hits[0].memory.id in {"paint", "m0"}
+
+
+@pytest.mark.parametrize("name", ["sqlite", "redis"])
+def test_an_earlier_time_is_searched_word_by_word_too(engines: Engines, name: str) -> None:
+    """As of now nothing changed since, so the answer is that of a plain search."""
+    stores, embedder = engines.by_name[name]
+    travel = TimeTravelService(
+        journal=stores.journal,
+        store=stores.memories,
+        embedder=embedder,
+        tokenizer=EstimatingTokenizer(),
+        now=lambda: NOW,
+    )
+    query = SearchQuery(text="painting near Porto", mode=SearchMode.HYBRID, limit=30)
+    then = engines.run.run(travel.search(MINE, query, as_of=NOW))
+    plain = engines.explained(name, query, MINE).page
+    assert [hit.memory.id for hit in then.hits] == [hit.memory.id for hit in plain.hits]
 
 
 @pytest.mark.parametrize("name", ["sqlite", "redis"])
