@@ -53,8 +53,9 @@ format: $(VENV)/.dev ## Format and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-docs: $(INSTALLED) ## Write the generated pages of docs/reference anew
+docs: $(VENV)/.dev ## Write the generated pages of docs/reference anew, and build the site into site/
 	@$(BIN)/python -m docs.generate
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 demo: $(INSTALLED) ## A real conversation in, five questions out
 	@$(BIN)/python -m examples.demo
