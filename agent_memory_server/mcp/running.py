@@ -30,6 +30,7 @@ Caller = Callable[[], Awaitable[Principal]]
 
 LOCAL = Principal(subject="local")
 """Who calls over stdio without a token: whoever can open the store may do everything in it."""
+_BACKGROUND_AFTER_S = 0.5
 _SERVER = "agent_memory_server.mcp.server"
 
 
@@ -87,6 +88,7 @@ async def _exchange(app: MemoryApp, options: Options, caller: Caller, begin: asy
 
     server = open_server(TOOL_SETS[options.tools], calling, simple=options.tools == "simple")
     async with stdio_server() as (incoming, outgoing):
-        begin.set()
+        # The client is greeted first: loading what the background needs would take the processor from it.
+        asyncio.get_running_loop().call_later(_BACKGROUND_AFTER_S, begin.set)
         await server.run(incoming, outgoing, server.create_initialization_options())
     await afterwards.finish()
