@@ -72,6 +72,14 @@ def test_auth_floods_a_server_that_goes_on_answering(tmp_path: Path) -> None:
         assert set(flood["answers"]) <= {"401", "429", "503"}
 
 
+def test_history_costs_little_and_is_found(tmp_path: Path) -> None:
+    """The journal's share of a write, histories among many operations, and searches of now and of then."""
+    found = _run(tmp_path, "benchmarks.history", "--memories", "300", "--operations", "5000", "--rounds", "20")
+    assert found["history_ms"] < 50
+    assert all(0 < cost["journal_ms"] < cost["statements_ms"] for cost in found["writes"].values())
+    assert all(found["searches"][mode]["times"] < 30 for mode in ("semantic", "hybrid"))
+
+
 def test_thresholds_judges_every_installed_model(tmp_path: Path) -> None:
     """The rules part most look-alikes and few paraphrases, and the thresholds in use find most duplicates."""
     found = _run(tmp_path, "benchmarks.thresholds", "--model", "wordllama")
@@ -123,3 +131,12 @@ def test_mcp_measures_each_way_of_a_call(tmp_path: Path) -> None:
         assert set(ways) == {"service", "tool", "http", "http, newest"}
         assert all(figures["wall_ms"] >= 0 for figures in ways.values())
     assert found["stdio_start_s"][0] > 0
+
+
+def test_migrate_carries_and_copies_everything(tmp_path: Path) -> None:
+    """Each command ends well, and the time and the memory that it took are known."""
+    found = _run(tmp_path, "benchmarks.migrate", "--quick")
+    assert [run["memories"] for run in found["runs"]] == [200] * 4
+    for run in found["runs"]:
+        assert run["per_s"] > 0, run["title"]
+        assert run["peak_mib"] < 400, run["title"]

@@ -26,6 +26,7 @@ EXPECTED = {
     ("quickstart.md", 3): "## Long term memories",
     ("use-the-python-client.md", 0): "Ana drinks green tea",
     ("back-up-the-embedded-store.md", 0): "ok",
+    ("move-to-another-engine.md", 0): "Done.",
     ("secure-it.md", 0): '"user_id":"ana"',
     ("connect-your-agent.md", 0): "Ana is allergic to peanuts",
 }
@@ -36,6 +37,7 @@ PAGES = (
     ROOT / "docs" / "quickstart.md",
     ROOT / "docs" / "howto" / "use-the-python-client.md",
     ROOT / "docs" / "howto" / "back-up-the-embedded-store.md",
+    ROOT / "docs" / "howto" / "move-to-another-engine.md",
     ROOT / "docs" / "howto" / "secure-it.md",
     ROOT / "docs" / "howto" / "connect-your-agent.md",
 )

@@ -169,11 +169,33 @@ class ReferenceSource:
             answers |= await _values_at(node, [key for key in keys if key not in answers])
         return [answers.get(key) for key in keys]
 
+    async def _hashes(self, keys: Sequence[bytes]) -> list[Raw | None]:
+        """As ``_raw``, in a third of the commands: nearly everything under a prefix of memories is a hash without an end."""
+        found: dict[bytes, Raw] = {}
+        others: list[bytes] = []
+        for node in await self._nodes():
+            pipeline = node.pipeline(transaction=False)
+            for key in keys:
+                pipeline.execute_command("HGETALL", key)  # pyright: ignore[reportUnknownMemberType]
+            answers: list[Any] = await pipeline.execute(raise_on_error=False) if keys else []
+            for key, answer in zip(keys, answers, strict=True):
+                if isinstance(answer, exceptions.MovedError):
+                    continue
+                if isinstance(answer, exceptions.ResponseError):
+                    others.append(key)
+                elif isinstance(answer, Exception):
+                    raise answer
+                elif answer:
+                    found[key] = ("hash", answer, -1)
+        found |= {key: raw for key, raw in zip(others, await self._raw(others), strict=True) if raw is not None}
+        return [found.get(key) for key in keys]
+
     async def _items(self, kind: Kind, keys: Sequence[bytes]) -> list[Item | Unreadable]:
         packed = [prefix.encode() for prefix in self._prefixes]
         wanted = [key for key in keys if kind_of(key, packed) in (kind, Kind.TASKS if kind is Kind.WORK else kind)]
         found: list[Item | Unreadable] = []
-        for key, raw in zip(wanted, await self._raw(wanted), strict=True):
+        held = await (self._hashes(wanted) if kind is Kind.MEMORIES else self._raw(wanted))
+        for key, raw in zip(wanted, held, strict=True):
             if raw is None:
                 continue
             ref = key.decode("utf-8", "surrogateescape")
@@ -231,8 +253,9 @@ class ReferenceSource:
         canonical = sessions.canonical_key(scope)
         if canonical != ref and await self._is_same_session(canonical, record):
             raise CannotRead(f"{canonical} holds the session of the same name, namespace and user")
-        pending = f"extraction_pending:{scope.session_id}".encode()
-        waits = (await self._raw([pending]))[0] is not None
+        waits = False
+        if not all(each.message.extracted for each in messages):
+            waits = (await self._raw([f"extraction_pending:{scope.session_id}".encode()]))[0] is not None
         intents = sessions.intents_of(record, messages, extraction_is_pending=waits)
         return Item(ref, record, messages, intents=intents, notes=tuple(notes.found))
 
