@@ -63,6 +63,7 @@ class Channel:
         self._connecting = asyncio.Lock()
         self._connection: AbstractConnection | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._releasing: set[asyncio.Task[None]] = set()
         self._heard_at = 0.0
         """When the last answer came."""
 
@@ -86,7 +87,7 @@ class Channel:
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._releasing, return_exceptions=True)
 
     def drop(self) -> None:
         """Give the connection up: it leads to a server that no longer is the right one."""
@@ -184,7 +185,9 @@ class Channel:
         self._outgoing = []
         for call in failing:
             _fail(call, error)
-        self._tasks.append(asyncio.create_task(self._released(connection), name="redis-release"))
+        releasing = asyncio.create_task(self._released(connection), name="redis-release")
+        self._releasing.add(releasing)
+        releasing.add_done_callback(self._releasing.discard)
 
     async def _released(self, connection: AbstractConnection) -> None:
         connection.socket_timeout = self._limit_s
