@@ -112,6 +112,13 @@ class RedisServer:
         """As a crash does it."""
         self._signal(signal.SIGKILL)
 
+    def freeze(self) -> None:
+        """It hangs, with all its connections, until ``thaw`` or ``kill``."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
     def stop(self) -> None:
         self._signal(signal.SIGTERM)
 

@@ -69,7 +69,8 @@ class Link:
         """How often a connection was made: what was known of the server may have changed with it."""
         self.remembered = Remembered()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._finder = open_finder(self.address)
+        self._finder = open_finder(self.address, changed=self._leave)
+        self._leaving: asyncio.Task[None] | None = None
         self._pool = BlockingConnectionPool(
             max_connections=CONNECTIONS_MAX,
             timeout=LIMIT_S,
@@ -194,11 +195,15 @@ class Link:
         try:
             return await self._sent_once(commands, durable=durable, channel=channel or self._commands)
         except _ELSEWHERE:
-            # Connections that are open lead to the same server. Those of the pool in use find out themselves.
-            for each in (self._commands, self._searches, self._durable):
-                each.drop()
-            await self._pool.disconnect(inuse_connections=False)
+            self._leave()
             return await self._sent_once(commands, durable=durable, channel=channel or self._commands)
+
+    def _leave(self) -> None:
+        """Another server takes the writes: what is open leads to one that may still answer, with what it had."""
+        for each in (self._commands, self._searches, self._durable):
+            each.drop()
+        # Connections of the pool that are in use find out themselves.
+        self._leaving = asyncio.create_task(self._pool.disconnect(inuse_connections=False), name="redis-leave")
 
     async def _sent_once(self, commands: Sequence[Command], *, durable: bool, channel: Channel) -> list[Any]:
         waits = durable and self.strict

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
 from redis import exceptions
@@ -62,9 +62,11 @@ class _Fixed:
 class _Asking:
     """Somebody is asked, by one caller for all who want to know at the same time."""
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
         self._lock = asyncio.Lock()
         self._known: Host | None = None
+        self._last: Host | None = None
         self._asked_at = float("-inf")
 
     async def primary(self) -> Host:
@@ -73,6 +75,9 @@ class _Asking:
                 self._known = None
                 self._known = await self._ask()
                 self._asked_at = time.monotonic()
+                before, self._last = self._last, self._known
+                if before not in (None, self._known):
+                    self._changed()
             return self._known
 
     async def _ask(self) -> Host:
@@ -82,8 +87,8 @@ class _Asking:
 class _ClusterFinder(_Asking):
     """The owner of our one slot, as the first node says that answers; nodes learnt later are asked too."""
 
-    def __init__(self, address: Address) -> None:
-        super().__init__()
+    def __init__(self, address: Address, changed: Callable[[], None]) -> None:
+        super().__init__(changed)
         self._options = _node_options(address)
         self._nodes = address.hosts
         self._slot: int = key_slot(naming.PREFIX.encode())
@@ -127,8 +132,8 @@ class _ClusterFinder(_Asking):
 class _SentinelFinder(_Asking):
     """The master as the first Sentinel says that answers and sees it alive."""
 
-    def __init__(self, address: Address) -> None:
-        super().__init__()
+    def __init__(self, address: Address, changed: Callable[[], None]) -> None:
+        super().__init__(changed)
         self._service = address.service
         named = {"username": address.sentinel_username, "password": address.sentinel_password}
         options = {name: value for name, value in named.items() if value is not None}
@@ -155,11 +160,12 @@ class _SentinelFinder(_Asking):
                 await client.aclose()
 
 
-def open_finder(address: Address) -> Finder:
+def open_finder(address: Address, *, changed: Callable[[], None]) -> Finder:
+    """``changed`` is called when the answer differs from the last one: connections that are open lead elsewhere."""
     if address.topology is Topology.CLUSTER:
-        return _ClusterFinder(address)
+        return _ClusterFinder(address, changed)
     if address.topology is Topology.SENTINEL:
-        return _SentinelFinder(address)
+        return _SentinelFinder(address, changed)
     return _Fixed(address.hosts[0])
 
 
