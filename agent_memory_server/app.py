@@ -29,6 +29,7 @@ from agent_memory_server.queues.in_process import InProcessQueue
 from agent_memory_server.services.access_tokens import AccessTokenService
 from agent_memory_server.services.authentication import Authentication
 from agent_memory_server.services.compaction import CompactionService
+from agent_memory_server.services.doctor import DoctorService
 from agent_memory_server.services.erasure import ErasureService
 from agent_memory_server.services.events import EventFeed
 from agent_memory_server.services.exporting import ExportService
@@ -45,6 +46,7 @@ from agent_memory_server.services.overviews import OverviewService
 from agent_memory_server.services.pending_work import PendingWorkService
 from agent_memory_server.services.presence import WorkerPresence
 from agent_memory_server.services.query_optimization import OptimizedSearchService
+from agent_memory_server.services.quotas import ModelTokenQuota
 from agent_memory_server.services.readiness import ReadinessService
 from agent_memory_server.services.reindexing import ReindexingService
 from agent_memory_server.services.schedules import ScheduleService
@@ -77,6 +79,7 @@ class MemoryApp:
     optimized_search: OptimizedSearchService
     extraction: ExtractionOnRequestService
     hydration: HydrationService
+    doctor: DoctorService
     erasure: ErasureService
     exporting: ExportService
     importing: ImportService
@@ -187,7 +190,12 @@ async def open_app(
         reranker = reranker or await open_reranker(settings.reranker_model)
         here = InProcessQueue()
         model_usage = UsageAccount()
-        gate = open_gate(settings, stack, language_model, Asking(model_usage, sleep))
+        gate = open_gate(
+            settings,
+            stack,
+            language_model,
+            Asking(model_usage, sleep, ModelTokenQuota(settings.rate_limit_model_tokens_per_hour)),
+        )
         services = Services(
             settings=settings,
             stores=stores,
@@ -209,6 +217,8 @@ async def open_app(
 def _app(services: Services, model_usage: UsageAccount) -> MemoryApp:
     """What the transports see of the services."""
     settings, stores = services.settings, services.stores
+    presence = WorkerPresence(leases=stores.leases, holder=services.new_id(), now=services.now)
+    readiness = ReadinessService(engine=stores.engine, embedding_model=services.embedder.model)
     return MemoryApp(
         authentication=services.authentication,
         access_tokens=services.access_tokens,
@@ -219,6 +229,7 @@ def _app(services: Services, model_usage: UsageAccount) -> MemoryApp:
         optimized_search=services.optimized_search,
         extraction=services.extraction_on_request,
         hydration=services.hydration,
+        doctor=_doctor(services, presence, readiness),
         erasure=services.erasure,
         exporting=services.exporting,
         importing=services.importing,
@@ -238,11 +249,11 @@ def _app(services: Services, model_usage: UsageAccount) -> MemoryApp:
         lanes=services.lanes,
         named_tasks=services.named_tasks,
         outbox=stores.outbox,
-        presence=WorkerPresence(leases=stores.leases, holder=services.new_id(), now=services.now),
+        presence=presence,
         task_timeout_s=services.task_timeout_s,
         jobs=services.jobs,
         overviews=services.overviews,
-        readiness=ReadinessService(engine=stores.engine, embedding_model=services.embedder.model),
+        readiness=readiness,
         model_usage=model_usage,
         long_term_memory=settings.long_term_memory,
         local_mode=services.gate is None,
@@ -253,4 +264,17 @@ def _app(services: Services, model_usage: UsageAccount) -> MemoryApp:
         search_mode_default=SearchMode(settings.search_mode_default),
         now=services.now,
         new_id=services.new_id,
+    )
+
+
+def _doctor(services: Services, presence: WorkerPresence, readiness: ReadinessService) -> DoctorService:
+    return DoctorService(
+        readiness=readiness,
+        memories=services.stores.memories,
+        outbox=services.stores.outbox,
+        presence=presence,
+        access_tokens=services.stores.access_tokens,
+        model=services.embedder.model,
+        authenticates=services.authentication.is_on,
+        now=services.now,
     )

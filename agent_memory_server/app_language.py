@@ -23,6 +23,7 @@ from agent_memory_server.services.language import IN_REQUEST, GatePolicy, Langua
 from agent_memory_server.services.partition_summaries import ExtractivePartitions, ModelPartitions
 from agent_memory_server.services.pending_work import Handler
 from agent_memory_server.services.query_optimization import QueryOptimizer
+from agent_memory_server.services.quotas import ModelTokenQuota
 from agent_memory_server.services.summarization import ExtractiveSummarizer, ModelSummarizer, Summarizer
 
 
@@ -69,6 +70,7 @@ class Asking:
 
     usage: UsageAccount
     sleep: Callable[[float], Awaitable[None]]
+    quota: ModelTokenQuota
 
 
 def open_gate(
@@ -104,5 +106,6 @@ def _gate(model: LanguageModel, names: ModelNames, stack: contextlib.AsyncExitSt
         choice=ModelChoice(generation=names.generation, fast=names.fast),
         policy=GatePolicy(),
         sleep=asking.sleep,
+        quota=asking.quota,
         account=asking.usage.add,
     )

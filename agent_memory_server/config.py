@@ -143,6 +143,11 @@ class Settings(BaseSettings):
         description="Requests that one credential may make in a minute, of each server process; more are answered with 429. "
         "Unset: no limit.",
     )
+    rate_limit_model_tokens_per_hour: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Tokens of language models that one credential may use in an hour, of each process: requests beyond are "
+        "answered with 429, and its background work waits. Unset: no limit.",
+    )
     docs_public: bool = Field(
         default=False, description="With authentication on: show /docs, /redoc and /openapi.json without a credential."
     )
@@ -165,6 +170,7 @@ class Settings(BaseSettings):
         description="simple: remember, recall, forget. full: the ten tools of the reference server. admin: those, and sessions, "
         "listings, forgetting, tasks, summary views.",
     )
+    metrics: bool = Field(default=True, description="The API's process answers Prometheus at /metrics.")
     console: bool = Field(default=True, description="The API's process serves the console, its pages for people, at /.")
     mcp_in_api: bool = Field(default=True, description="The REST server also serves MCP at /mcp and /{namespace}/mcp.")
     default_mcp_namespace: Annotated[str, Field(max_length=LIMITS.id_length_max)] | None = Field(

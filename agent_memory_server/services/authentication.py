@@ -12,7 +12,7 @@ from agent_memory_server.errors import NotAuthenticated, NotPermitted
 from agent_memory_server.ports.signed_tokens import SignedTokens
 from agent_memory_server.services.access_tokens import AccessTokenService
 from agent_memory_server.services.audit import Audit
-from agent_memory_server.services.quotas import RequestQuota
+from agent_memory_server.services.quotas import RequestQuota, on_account_of
 
 CREDENTIAL_LENGTH_MAX = 16 * 1024
 """Of a bearer token in characters; a longer one is refused unread."""
@@ -65,6 +65,7 @@ class Authentication:
                 self._audit.authentication_failed(error.detail)
                 raise
         self._quota.admit(caller)
+        on_account_of(caller.tenant, caller.subject)
         return caller
 
     def require(self, caller: Principal, permission: Permission, *, action: str) -> None:

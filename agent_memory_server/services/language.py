@@ -18,6 +18,7 @@ import structlog
 from agent_memory_server.domain.model_answers import json_object
 from agent_memory_server.errors import BadRequest, ModelAnswerUnusable, ModelUnavailable
 from agent_memory_server.ports.language_model import Finish, LanguageModel, ModelCall, ModelReply, Purpose
+from agent_memory_server.services.quotas import ModelTokenQuota
 
 Answer = TypeVar("Answer")
 
@@ -80,7 +81,9 @@ class LanguageGate:
         policy: GatePolicy,
         sleep: Callable[[float], Awaitable[None]],
         account: Callable[[Usage], None],
+        quota: ModelTokenQuota | None = None,
     ) -> None:
+        self._quota = quota or ModelTokenQuota(None)
         self._model = model
         self._choice = choice
         self._policy = policy
@@ -97,7 +100,12 @@ class LanguageGate:
     def with_policy(self, policy: GatePolicy) -> LanguageGate:
         """The same models and accounting with other bounds."""
         return LanguageGate(
-            model=self._model, choice=self._choice, policy=policy, sleep=self._sleep, account=self._account
+            model=self._model,
+            choice=self._choice,
+            policy=policy,
+            sleep=self._sleep,
+            account=self._account,
+            quota=self._quota,
         )
 
     async def ask(
@@ -114,8 +122,10 @@ class LanguageGate:
     ) -> Answer:
         """Ask for an object of ``schema`` and return what ``parse`` makes of it (which raises ValueError when it is wrong).
 
-        Raises ModelUnavailable after the last attempt; ModelAnswerUnusable when answers came but none could be used.
+        Raises ModelUnavailable after the last attempt; ModelAnswerUnusable when answers came but none could be used;
+        TooManyRequests when whoever it is asked for has used up its tokens.
         """
+        self._quota.check()
         if len(content) > self._policy.content_length_max:
             raise ModelUnavailable(
                 f"the question is longer than {self._policy.content_length_max} characters", retryable=False
@@ -163,6 +173,8 @@ class LanguageGate:
         except TimeoutError as error:
             raise ModelUnavailable(f"the model did not answer within {self._policy.timeout_s:g} seconds") from error
         finally:
+            if reply is not None:
+                self._quota.charge(reply.input_tokens + reply.output_tokens)
             self._account(
                 Usage(
                     purpose=purpose,

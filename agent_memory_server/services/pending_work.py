@@ -18,8 +18,9 @@ import structlog
 
 from agent_memory_server.domain.identity import OutsideReach, Principal
 from agent_memory_server.domain.jobs import ClaimedIntent, PendingWork
-from agent_memory_server.errors import MemoryServerError, ModelAnswerUnusable
+from agent_memory_server.errors import MemoryServerError, ModelAnswerUnusable, TooManyRequests
 from agent_memory_server.ports.outbox import Outbox
+from agent_memory_server.services.quotas import on_account_of
 
 Handler = Callable[[ClaimedIntent], Awaitable[Mapping[str, Any] | None]]
 """Does what one intent asks for; may return a report, which is kept with the tasks that follow it."""
@@ -33,6 +34,8 @@ UNUSABLE_ATTEMPTS_MAX = 8
 RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 300.0
 SWEEP_S = 2.0
+_BACKGROUND = "background"
+"""On whose account models are asked for what no credential has caused: upkeep of a tenant."""
 """Longest wait before looking again: what another process left is found within this time."""
 INTERRUPTED = "every attempt was interrupted: the process died, or was stopped, while it worked on this"
 TOGETHER_S = 0.02
@@ -160,6 +163,7 @@ class PendingWorkService:
         if intent.attempts >= ATTEMPTS_MAX:
             await self._outbox.fail(intent, reason=INTERRUPTED, retry_at=None)
             return 0
+        on_account_of(intent.tenant, str(intent.payload.get("author") or _BACKGROUND))
         try:
             async with asyncio.timeout(self._timeout_s):
                 result = await self._handlers[intent.kind](intent)
@@ -175,7 +179,10 @@ class PendingWorkService:
         reason = _reason(error)
         attempts_max = UNUSABLE_ATTEMPTS_MAX if isinstance(error, ModelAnswerUnusable) else ATTEMPTS_MAX
         if attempts < attempts_max and not isinstance(error, self._permanent):
-            retry_at = self._now() + timedelta(seconds=min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** (attempts - 1)))
+            wait_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** (attempts - 1))
+            if isinstance(error, TooManyRequests):
+                wait_s = max(wait_s, error.retry_after_s)
+            retry_at = self._now() + timedelta(seconds=wait_s)
         _log.warning(
             "pending work failed",
             kind=intent.kind,

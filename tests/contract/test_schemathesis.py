@@ -7,6 +7,7 @@ With authentication on: no operation works without a credential that its descrip
 # (schemathesis declares its generic classes without arguments)
 from __future__ import annotations
 
+import json
 from collections.abc import Generator
 from typing import Any
 
@@ -37,6 +38,13 @@ CHECKS = [
 ENDLESS = {"/v1/events"}
 """Streams that go on until somebody leaves: tests/api/test_events.py knows when."""
 EVERYTHING = Party("everything", "T1")
+
+
+@schemathesis.serializer("application/x-ndjson")
+def as_lines(_: Any, value: Any) -> bytes:
+    """A body of lines, each of them JSON: a list is its lines, and anything else is one."""
+    lines = value if isinstance(value, list) else [value]
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 from agent_memory_server.domain.identity import Principal
 from agent_memory_server.errors import TooManyRequests
-from agent_memory_server.services.quotas import CALLERS_MAX, RequestQuota
+from agent_memory_server.services.quotas import CALLERS_MAX, ModelTokenQuota, RequestQuota, on_account_of
 
 
 def refused(quota: RequestQuota, caller: Principal) -> int:
@@ -46,3 +46,20 @@ def test_without_a_limit_everything_passes(callers: int) -> None:
     quota = RequestQuota(None)
     for number in range(1_000):
         quota.admit(Principal(subject=str(number % callers)))
+
+
+def test_model_tokens_may_be_overdrawn_once() -> None:
+    """What an answer costs is known afterwards: then its caller waits until the debt is paid, and others do not."""
+    seconds = [0.0]
+    quota = ModelTokenQuota(3_600, clock_s=lambda: seconds[0])
+    on_account_of("acme", "a")
+    quota.check()
+    quota.charge(3_610)
+    with pytest.raises(TooManyRequests) as refused:
+        quota.check()
+    assert refused.value.retry_after_s == 11
+    on_account_of("acme", "b")
+    quota.check()
+    on_account_of("acme", "a")
+    seconds[0] += 11
+    quota.check()

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jwt
 import pytest
 
 from agent_memory_server.app import open_app
 from agent_memory_server.domain.identity import ANONYMOUS, Principal
 from agent_memory_server.errors import ConfigurationError, NotAuthenticated
+from agent_memory_server.ports.language_model import Purpose
+from agent_memory_server.testing.language_model import ScriptedLanguageModel
 from agent_memory_server.testing.running import running_app
 from tests.setting_proofs.running import refused, settings_of
 from tests.token_issuer import AUDIENCE, TokenIssuer, ec_key, running_issuer
@@ -139,3 +142,21 @@ async def rate_limit_requests_per_minute(folder: Path) -> None:
         assert 1 <= int(answers[-1].headers["retry-after"]) <= 20
         assert (await client.get(path, headers={"X-API-Key": other})).status_code == 200
         assert (await client.get("/v1/health")).status_code == 200
+
+
+async def rate_limit_model_tokens_per_hour(folder: Path) -> None:
+    """What a caller's requests cost is counted; when it is used up they are told when to come back, and others go on."""
+    del folder
+    model = ScriptedLanguageModel()
+    model.answer_with(lambda call: {"query": "tea"} if call.purpose is Purpose.QUERY else None)
+    options: dict[str, Any] = {"auth_mode": "token", "rate_limit_model_tokens_per_hour": 1, "background": False}
+    async with running_app(language_model=model, **options) as running:
+        one, other = [(await running.app.access_tokens.add(description="d", actor="test"))[0] for _ in range(2)]
+
+        async def searched(key: str, *, optimize: bool = True) -> httpx.Response:
+            path = f"/v1/long-term-memory/search?optimize_query={str(optimize).lower()}"
+            return await running.client.post(path, json={"text": "what about tea"}, headers={"X-API-Key": key})
+
+        assert [(await searched(key)).status_code for key in (one, one, other)] == [200, 429, 200]
+        assert int((await searched(one)).headers["retry-after"]) >= 1
+        assert (await searched(one, optimize=False)).status_code == 200
