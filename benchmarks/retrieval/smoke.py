@@ -2,7 +2,7 @@
 
 Short facts, notes of a few sentences and chats with an assistant, each with a query in other words than its answer
 (``benchmarks/data/retrieval_smoke.jsonl``). The weights are fitted to conversations; here hybrid must not lose to keyword
-search on any kind. Exits with 1 when it does.
+search on any kind. Exits with 1 when it does. An argument names another embedding model, as EMBEDDING_MODEL does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from agent_memory_server.domain.operations import Operation, OperationKind
 from agent_memory_server.domain.recency import RecencyWeights
 from agent_memory_server.domain.records import Memory, MemoryType
 from agent_memory_server.domain.search import SearchMode, SearchQuery
-from agent_memory_server.embeddings.wordllama import WordLlamaEmbedder
+from agent_memory_server.embeddings.opening import BUNDLED, open_embedder
 from agent_memory_server.ports.embedder import Embedder
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.services.indexing import Indexer
@@ -37,7 +37,7 @@ Line = dict[str, Any]
 Figures = dict[str, dict[SearchMode, dict[str, float]]]
 
 
-async def measured() -> Figures:
+async def measured(model: str = BUNDLED) -> Figures:
     """By kind and mode; each kind is a user of its own, and ``all`` is one user with everything."""
     lines: list[Line] = [json.loads(line) for line in DATA.read_text(encoding="utf-8").splitlines()]
     kinds = {kind: [line for line in lines if line["kind"] == kind] for kind in dict.fromkeys(x["kind"] for x in lines)}
@@ -45,7 +45,7 @@ async def measured() -> Figures:
     found: Figures = {}
     with tempfile.TemporaryDirectory(prefix="smoke-") as folder:
         stores = await open_sqlite(Path(folder) / "smoke.db", now=lambda: now)
-        embedder = WordLlamaEmbedder.load()
+        embedder = await open_embedder(model)
         service = SearchService(store=stores.memories, embedder=embedder, now=lambda: now)
         try:
             for kind, own in {**kinds, "all": lines}.items():
@@ -91,7 +91,7 @@ async def _asked(service: SearchService, user: str, lines: Sequence[Line], mode:
 
 
 def main() -> None:
-    found = asyncio.run(measured())
+    found = asyncio.run(measured(*sys.argv[1:2]))
     print(f"| kind | mode | {' | '.join(SHOWN)} |\n|{'---|' * (2 + len(SHOWN))}")
     lost = False
     for kind, by_mode in found.items():
