@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from agent_memory_server.api.answers import Answer, answer
 from agent_memory_server.api.operations import Call, Operation
-from agent_memory_server.api.schemas.compaction import CompactQuery, CompactResponse, compacted_wire, plan_wire
+from agent_memory_server.api.schemas.compaction import (
+    MODEL_WAIT_S,
+    CompactQuery,
+    CompactResponse,
+    compacted_wire,
+    plan_wire,
+)
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import OutsideReach, Permission
 from agent_memory_server.services.compaction_reports import Compacted, CompactionPlan
-
-MODEL_WAIT_S = 15.0
-"""How long a request waits for language models to decide about near duplicates; a task does the rest."""
 
 
 async def compact(call: Call) -> Answer:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from agent_memory_server.api.answers import Answer, answer
 from agent_memory_server.api.operations import Call, Operation
-from agent_memory_server.api.schemas.forgetting import ForgetQuery, ForgetRequest, ForgetResponse
+from agent_memory_server.api.schemas.forgetting import ForgetQuery, ForgetRequest, ForgetResponse, forgotten_wire
 from agent_memory_server.domain.filters import MemoryFilter, TextFilter
 from agent_memory_server.domain.identity import OutsideReach, Permission
 from agent_memory_server.services.forgetting import Forgotten
@@ -46,19 +44,6 @@ async def forget(call: Call) -> Answer:
 def _means_it(call: Call, query: ForgetQuery) -> bool:
     """Whether an absent ``dry_run`` stands for False: agent-memory-client for Python sends it only when it is True."""
     return "dry_run" not in query.model_fields_set and (call.header(b"user-agent") or "").startswith(_PYTHON_CLIENT)
-
-
-def forgotten_wire(forgotten: Forgotten) -> dict[str, Any]:
-    """The fields of ForgetResponse."""
-    return {
-        "scanned": forgotten.scanned,
-        "deleted": forgotten.deleted,
-        "deleted_ids": forgotten.deleted_ids,
-        "dry_run": forgotten.dry_run,
-        "held_back": forgotten.held_back,
-        "reason": forgotten.reason,
-        "run_id": forgotten.run,
-    }
 
 
 OPERATIONS = (

@@ -18,6 +18,7 @@ from agent_memory_server.api.schemas.memories import (
     MemoryRecord,
     MemoryTypeName,
     memory_wire,
+    patch_of,
     to_memory,
 )
 from agent_memory_server.api.schemas.values import Body, Id, ScopeName, Time
@@ -26,8 +27,6 @@ from agent_memory_server.domain.filters import MemoryFilter, TextFilter
 from agent_memory_server.domain.identity import OutsideReach, Permission
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.records import MemoryType
-from agent_memory_server.errors import InvalidInput
-from agent_memory_server.services.memories import MemoryPatch
 
 
 class CreateQuery(Body):
@@ -143,22 +142,6 @@ async def edit_memory(call: Call) -> Answer:
 
 def _in_namespace(memory: Any, namespace: str) -> Any:
     return memory.model_copy(update={"namespace": namespace})
-
-
-def patch_of(body: EditMemoryRecordRequest) -> MemoryPatch:
-    """What a PATCH asks for. Raises InvalidInput when a field is both set and cleared."""
-    clear = frozenset(body.clear or ())
-    given = {name: getattr(body, name) for name in body.model_fields_set - {"clear", "supersede", "ttl_seconds"}}
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    both = sorted(clear & changes.keys())
-    if both:
-        raise InvalidInput(f"{', '.join(both)} cannot be both set and cleared", field=("body", "clear"))
-    for name in ("topics", "entities"):
-        if name in changes:
-            changes[name] = tuple(changes[name])
-    if "memory_type" in changes:
-        changes["memory_type"] = MemoryType(changes["memory_type"])
-    return MemoryPatch(changes=changes, clear=clear, supersedes=body.supersede or False, ttl_seconds=body.ttl_seconds)
 
 
 _MEMORY = "/v1/long-term-memory/{memory_id}"

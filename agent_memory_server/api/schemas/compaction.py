@@ -10,6 +10,9 @@ from agent_memory_server.api.schemas.values import Body
 from agent_memory_server.api.schemas.working_memory import SessionScopeQuery
 from agent_memory_server.services.compaction_reports import Compacted, CompactionPlan, PlannedGroup
 
+MODEL_WAIT_S = 15.0
+"""How long a request waits for language models to decide about near duplicates; a task does the rest."""
+
 
 class CompactQuery(SessionScopeQuery):
     dry_run: bool = Field(default=False, description="Change nothing and answer with the plan.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from agent_memory_server.api.schemas.values import Body, Count, Id, ScopeName
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.records import MemoryType
 from agent_memory_server.domain.retention import ForgettingPolicy
+from agent_memory_server.services.forgetting import Forgotten
 
 Days = Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)]
 
@@ -63,3 +64,16 @@ class ForgetResponse(Body):
     held_back: int = Field(description="Too old by a clock that is in doubt: these stay for now.")
     reason: str | None = Field(description="Why something was held back.")
     run_id: str | None = Field(description="What to undo to bring back what went; null when nothing did.")
+
+
+def forgotten_wire(forgotten: Forgotten) -> dict[str, Any]:
+    """The fields of ForgetResponse."""
+    return {
+        "scanned": forgotten.scanned,
+        "deleted": forgotten.deleted,
+        "deleted_ids": forgotten.deleted_ids,
+        "dry_run": forgotten.dry_run,
+        "held_back": forgotten.held_back,
+        "reason": forgotten.reason,
+        "run_id": forgotten.run,
+    }

@@ -26,6 +26,7 @@ from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.records import Memory, MemoryType, Source, trust_of
 from agent_memory_server.domain.search import Hit, Page
 from agent_memory_server.errors import InvalidInput
+from agent_memory_server.services.memories import MemoryPatch
 
 MemoryTypeName = Literal["episodic", "semantic", "message"]
 Flag = Literal["t", "f"]
@@ -265,6 +266,22 @@ def _expiry(fields: MemoryFields, at: datetime, index: int) -> datetime | None:
             "lies in the past: the memory would never be shown", field=("body", "memories", index, "expires_at")
         )
     return fields.expires_at
+
+
+def patch_of(body: EditMemoryRecordRequest) -> MemoryPatch:
+    """What a PATCH asks for. Raises InvalidInput when a field is both set and cleared."""
+    clear = frozenset(body.clear or ())
+    given = {name: getattr(body, name) for name in body.model_fields_set - {"clear", "supersede", "ttl_seconds"}}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    both = sorted(clear & changes.keys())
+    if both:
+        raise InvalidInput(f"{', '.join(both)} cannot be both set and cleared", field=("body", "clear"))
+    for name in ("topics", "entities"):
+        if name in changes:
+            changes[name] = tuple(changes[name])
+    if "memory_type" in changes:
+        changes["memory_type"] = MemoryType(changes["memory_type"])
+    return MemoryPatch(changes=changes, clear=clear, supersedes=body.supersede or False, ttl_seconds=body.ttl_seconds)
 
 
 def memory_wire(memory: Memory) -> dict[str, Any]:

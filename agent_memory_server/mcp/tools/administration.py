@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from agent_memory_server.api.routes.forgetting import forgotten_wire
-from agent_memory_server.api.schemas.forgetting import Days, ForgetResponse
+from agent_memory_server.api.schemas.forgetting import Days, ForgetResponse, forgotten_wire
 from agent_memory_server.api.schemas.memories import AckResponse, MemoryListResponse, MemoryTypeName, memory_wire
 from agent_memory_server.api.schemas.tasks import TaskListResponse, TaskResponse, TaskStatusName, task_wire
 from agent_memory_server.api.schemas.values import Count, Id, ScopeName

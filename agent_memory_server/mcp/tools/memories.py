@@ -7,9 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
-from agent_memory_server.api.routes.compaction import MODEL_WAIT_S
-from agent_memory_server.api.routes.memories import patch_of
-from agent_memory_server.api.schemas.compaction import CompactResponse, compacted_wire
+from agent_memory_server.api.schemas.compaction import MODEL_WAIT_S, CompactResponse, compacted_wire
 from agent_memory_server.api.schemas.memories import (
     AckResponse,
     CreatedResponse,
@@ -17,6 +15,7 @@ from agent_memory_server.api.schemas.memories import (
     MemoryRecord,
     MemoryTypeName,
     memory_wire,
+    patch_of,
     to_memory,
 )
 from agent_memory_server.api.schemas.values import Id, ScopeName, Tags, Text, Time
