@@ -8,7 +8,7 @@ import numpy as np
 
 from agent_memory_server.domain.operations import Delete, Supersede
 from agent_memory_server.stores.sqlite import open_sqlite
-from agent_memory_server.stores.sqlite.packed_vectors import PackedVectors
+from agent_memory_server.stores.sqlite.packed_vectors import PackedCopy, PackedVectors
 from agent_memory_server.stores.sqlite.reading import Readers
 from tests.contract.stores.making import T0, memory, operation, put, unit_vectors
 
@@ -45,3 +45,46 @@ async def test_the_copy_follows_every_change(tmp_path: Path) -> None:
     assert await stores.memories.without_vector(model="test-model", limit=9)
     await readers.close()
     await stores.engine.close()
+
+
+def rows(first: int, end: int, *, sequence: int = 0) -> PackedCopy:
+    """Vectors of the handles from ``first`` to ``end``, each telling its handle."""
+    handles = np.arange(first, end, dtype=np.int64)
+    codes = np.repeat(handles[:, None] % 100, 8, axis=1).astype(np.int8)
+    return PackedCopy(handles, handles % 2 == 0, codes, handles.astype(np.float32), sequence=sequence)
+
+
+def grown(copy: PackedCopy, first: int, end: int) -> PackedCopy:
+    return copy.changed(np.arange(first, end, dtype=np.int64), rows(first, end, sequence=end))
+
+
+def assert_is(copy: PackedCopy, wanted: PackedCopy) -> None:
+    for name in ("handles", "live", "codes", "scales"):
+        np.testing.assert_array_equal(getattr(copy, name), getattr(wanted, name))
+
+
+def test_what_is_added_is_not_paid_for_by_what_is_there() -> None:
+    """A copy that grows stays where it is most of the time, and whoever holds an earlier one sees no change."""
+    first = grown(rows(0, 5_000), 5_000, 5_001)
+    second = grown(first, 5_001, 5_010)
+    assert np.shares_memory(first.codes, second.codes)
+    assert_is(first, rows(0, 5_001))
+    assert_is(second, rows(0, 5_010))
+    copied, copy = 0, second
+    for handle in range(5_010, 9_000):
+        longer = grown(copy, handle, handle + 1)
+        copied += not np.shares_memory(copy.codes, longer.codes)
+        copy = longer
+    assert_is(copy, rows(0, 9_000))
+    assert copied < 8
+
+
+def test_two_that_grow_from_one_do_not_meet() -> None:
+    """A reader may be behind another one: each has its own rows."""
+    base = grown(rows(0, 10), 10, 12)
+    one, other = grown(base, 12, 15), base.changed(np.array([13]), rows(13, 14))
+    assert_is(one, rows(0, 15))
+    assert other.handles.tolist() == [*range(12), 13]
+    without = one.changed(np.array([3, 14]), rows(0, 0))
+    assert without.handles.tolist() == [0, 1, 2, *range(4, 14)]
+    assert_is(grown(rows(0, 0), 0, 3), rows(0, 3))

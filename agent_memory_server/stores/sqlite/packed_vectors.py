@@ -21,6 +21,8 @@ RESCORED_MORE = 100
 BYTES_MAX = 512 * 1024 * 1024
 """All copies together; the least recently used go first. A million vectors of 256 dimensions take 270 MB."""
 _CHUNK = 20_000
+_SPARE_MIN = 1_024
+"""Rows of room behind a copy that has grown; with an eighth of it, growing row by row copies it a few times, not each time."""
 _ROWS_AT_ONCE = 2_048
 """Rows that are widened and multiplied together: what fits the processor's cache."""
 _JOINED = "json_group_array(handle), json_group_array(live), CAST(group_concat(CAST(vector AS TEXT), '') AS BLOB)"
@@ -37,12 +39,15 @@ class PackedCopy:
         scales: NDArray[np.float32],
         *,
         sequence: int,
+        room: _Room | None = None,
     ) -> None:
+        """``room``: where more rows can be added behind these, which are its first."""
         self.handles = handles
         self.live = live
         self.codes = codes
         self.scales = scales
         self.sequence = sequence
+        self.room = room
 
     @property
     def size_bytes(self) -> int:
@@ -75,7 +80,9 @@ class PackedCopy:
         return self.handles[np.argpartition(-scores, wanted - 1)[:wanted]]
 
     def changed(self, handles: NDArray[np.int64], fresh: PackedCopy) -> PackedCopy:
-        """The copy without these handles, and with the fresh rows."""
+        """The copy without these handles, and with the fresh rows. What was only added costs no more than itself."""
+        if not len(self.handles) or not len(handles) or int(handles.min()) > int(self.handles[-1]):
+            return self._extended(fresh)
         kept = ~np.isin(self.handles, handles)
         return _sorted(
             np.concatenate([self.handles[kept], fresh.handles]),
@@ -84,6 +91,40 @@ class PackedCopy:
             np.concatenate([self.scales[kept], fresh.scales]),
             sequence=fresh.sequence,
         )
+
+    def _extended(self, fresh: PackedCopy) -> PackedCopy:
+        """With rows whose handles come after all of these."""
+        size = len(self.handles) + len(fresh.handles)
+        room = self.room
+        # Another copy may have been extended in the same place already.
+        if room is None or room.used != len(self.handles) or size > len(room.handles):
+            room = _Room(self, capacity=size + max(_SPARE_MIN, size // 8))
+        return room.extended(fresh)
+
+
+class _Room:
+    """Arrays longer than what they hold. Copies share them: each sees its own first rows, which never change."""
+
+    def __init__(self, copy: PackedCopy, *, capacity: int) -> None:
+        self.used = len(copy.handles)
+        self.handles = np.empty(capacity, dtype=np.int64)
+        self.live = np.empty(capacity, dtype=np.bool_)
+        self.codes = np.empty((capacity, copy.codes.shape[1]), dtype=np.int8)
+        self.scales = np.empty(capacity, dtype=np.float32)
+        self._put(slice(0, self.used), copy)
+
+    def extended(self, fresh: PackedCopy) -> PackedCopy:
+        """The rows so far and these; the caller has seen to the room."""
+        end = self.used + len(fresh.handles)
+        self._put(slice(self.used, end), fresh)
+        self.used = end
+        return PackedCopy(
+            self.handles[:end], self.live[:end], self.codes[:end], self.scales[:end], sequence=fresh.sequence, room=self
+        )
+
+    def _put(self, rows: slice, copy: PackedCopy) -> None:
+        self.handles[rows], self.live[rows] = copy.handles, copy.live
+        self.codes[rows], self.scales[rows] = copy.codes, copy.scales
 
 
 def _sorted(
@@ -182,7 +223,7 @@ def _updated(connected: Connected, copy: PackedCopy, key: tuple[int, int, int]) 
     )
     changed = np.array(orjson.loads(text), dtype=np.int64)
     if not len(changed):
-        return PackedCopy(copy.handles, copy.live, copy.codes, copy.scales, sequence=newest)
+        return PackedCopy(copy.handles, copy.live, copy.codes, copy.scales, sequence=newest, room=copy.room)
     row = connected.one(
         f"SELECT {_JOINED} FROM (SELECT v.handle, v.live, v.vector FROM json_each(?) AS h JOIN vectors AS v "
         "ON v.handle = h.value AND v.space_id = ? AND v.tenant_id = ? AND length(v.vector) = ? ORDER BY v.handle)",
