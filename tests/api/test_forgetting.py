@@ -33,6 +33,8 @@ async def test_a_dry_run_is_the_default_and_removes_nothing(client: httpx.AsyncC
     for dry_run in (None, "true", "false"):
         params = {"namespace": namespace, **({} if dry_run is None else {"dry_run": dry_run})}
         forgotten = (await client.post(FORGET, params=params, json=body)).json()
+        # What did something can be taken back by the id of its run.
+        assert (forgotten.pop("run_id") is None) is (dry_run != "false")
         assert forgotten == {
             "scanned": 4,
             "deleted": 1,
