@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.retrieval.datasets import read_samples
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -93,13 +95,41 @@ def test_thresholds_judges_every_installed_model(tmp_path: Path) -> None:
 
 
 def test_retrieval_asks_over_the_api(tmp_path: Path) -> None:
-    """The shipped conversation goes in both ways, every question is asked of every system, and evidence is found."""
+    """The shipped conversation goes in both ways, every question is asked of every system, and evidence is found; another server
+    gives byte-identical rankings."""
     found = _run(tmp_path, "benchmarks.retrieval", "examples/conversation.json", "--again")
     assert [len(run["systems"]) for run in found["runs"]] == [4, 4]
     for run in found["runs"]:
         assert run["systems"]["hybrid"]["questions"] == found["data"]["questions"] > 0
         assert run["systems"]["hybrid"]["figures"]["R@10"] > 0.5
         assert run["again"]["hybrid"]["figures"].keys() == run["systems"]["hybrid"]["figures"].keys()
+        assert run["systems"]["hybrid"]["min_score"][0]["R@10"] > 0.5
+        assert run["embedding_model"].startswith("wordllama")
+    once_more = _run(tmp_path, "benchmarks.retrieval", "examples/conversation.json", "--only", "hybrid", "--way", "b")
+    first, second = (each["runs"][0]["systems"]["hybrid"]["rankings_sha256"] for each in (found, once_more))
+    assert first == second
+    assert found["data"]["sha256"] == once_more["data"]["sha256"]
+
+
+def test_longmemeval_files_are_read(tmp_path: Path) -> None:
+    """Turns that are marked are evidence, dates are kept, and a question that has no answer is asked apart."""
+    turns = [
+        {"role": "user", "content": "I moved to Lisbon in March.", "has_answer": True},
+        {"role": "assistant", "content": "How nice! Which quarter?"},
+    ]
+    common = {"question_type": "single-session-user", "haystack_dates": ["2023/05/20 (Sat) 02:21"]}
+    items = [
+        {"question_id": "q1", "question": "Where do I live?", "haystack_sessions": [turns], **common},
+        {"question_id": "q2_abs", "question": "What is my cat called?", "haystack_sessions": [turns], **common},
+    ]
+    data = tmp_path / "longmemeval.json"
+    data.write_text(json.dumps(items))
+    with_answer, without = read_samples(data)
+    (asked,) = with_answer.questions
+    assert (asked.category, asked.evidence) == ("single-session-user", {"q1-1-1"})
+    assert (without.questions, list(without.unanswerable)) == ((), ["What is my cat called?"])
+    (session,) = with_answer.sessions
+    assert [str(message.created_at)[:16] for message in session.messages] == ["2023-05-20 02:21"] * 2
 
 
 def test_hybrid_does_not_lose_on_other_kinds_of_text() -> None:
