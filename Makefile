@@ -9,7 +9,7 @@ EXTRAS := $(if $(strip $(KEYED)),[$(subst openai anthropic,openai$(comma)anthrop
 INSTALLED := $(VENV)/.run$(if $(OPENAI_API_KEY)$(OPENAI_API_BASE),-openai)$(if $(ANTHROPIC_API_KEY),-anthropic)
 .DEFAULT_GOAL := help
 
-.PHONY: help run test check demo demo-strategies docs format clean bench-startup bench-auth bench-serving bench-scale bench-soak bench-migrate bench-retrieval fit-retrieval bench-background bench-mcp bench-thresholds
+.PHONY: help run test check demo demo-strategies docs format clean bench-startup bench-auth bench-serving bench-scale bench-soak bench-migrate bench-retrieval fit-retrieval bench-background bench-mcp bench-history bench-thresholds
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -86,6 +86,9 @@ bench-background: $(VENV)/.dev ## Compaction of 10k and 100k memories; messages 
 
 bench-mcp: $(VENV)/.dev ## What an MCP tool call costs beside its service call
 	@$(BIN)/python -m benchmarks.mcp
+
+bench-history: $(VENV)/.dev ## What the journal costs, history among a million operations, looking back
+	@$(BIN)/python -m benchmarks.history
 
 bench-thresholds: $(VENV)/.dev ## How well distances tell paraphrases from look-alikes
 	@$(BIN)/python -m benchmarks.thresholds

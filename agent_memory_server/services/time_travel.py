@@ -21,10 +21,10 @@ from agent_memory_server.domain.search import Page, SearchQuery
 from agent_memory_server.errors import AmbiguousScope, InvalidInput, NotFound
 from agent_memory_server.ports.embedder import Embedder
 from agent_memory_server.ports.journal import Journal
-from agent_memory_server.ports.memories import Listing, MemoryStore
+from agent_memory_server.ports.memories import Listing, MemoryStore, ReadsTogether
 from agent_memory_server.ports.tokenizer import Tokenizer
 from agent_memory_server.services.context_filling import ContextFilling
-from agent_memory_server.services.memories_then import CURSOR_PREFIX, MemoriesThen, Remembered
+from agent_memory_server.services.memories_then import CURSOR_PREFIX, FEW, MemoriesThen, Remembered
 from agent_memory_server.services.search import SearchService
 
 
@@ -114,7 +114,10 @@ class TimeTravelService:
             raise InvalidInput(
                 f"more than {LIMITS.changes_since_max} memories changed since then: name a user or a namespace"
             )
-        return MemoriesThen(self._store, self._remembered, criteria, point, changed, as_of)
+        store = self._store
+        if len(changed) <= FEW and isinstance(store, ReadsTogether):
+            store = await store.as_of_now(criteria)
+        return MemoriesThen(store, self._remembered, criteria, point, changed, as_of)
 
 
 def _offset(cursor: str | None) -> int:
