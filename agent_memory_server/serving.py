@@ -15,6 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from agent_memory_server.api.dependencies import Runtime
+from agent_memory_server.api.metrics import Metrics
 from agent_memory_server.api.routes.readiness import OPERATIONS as HEALTH
 from agent_memory_server.api.server import Beside, MemoryApi, create_api
 from agent_memory_server.app import MemoryApp
@@ -124,6 +125,8 @@ def beside_of(settings: Settings, host: str) -> Sequence[Callable[[Runtime], Bes
     if settings.mcp_in_api:
         options = options_of(settings, host=host)
         beside.append(lambda runtime: McpEndpoint(runtime, options))
+    if settings.metrics:
+        beside.append(Metrics)
     if settings.console:
         facts = ConsoleFacts(is_open_on_purpose=settings.allow_unauthenticated, settings=settings_in_force(settings))
         beside.append(lambda runtime: Console(runtime, facts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -59,6 +59,8 @@ class Runtime:
         self.body_bytes_max = body_bytes_max
         self.afterwards = Afterwards()
         self.opened = app
+        self.observe: Callable[[str, str, int, float], None] | None = None
+        """Told of every answered request: method, route template, status, seconds."""
 
     @property
     def app(self) -> MemoryApp:

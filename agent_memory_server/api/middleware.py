@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -22,6 +23,9 @@ from agent_memory_server.domain.identity import STRANGER, Permission
 
 DRAIN_S = 2.0
 """How long the rest of a refused body is thrown away before the connection is closed, so that the client sees the answer."""
+
+OTHER = "other"
+"""The route, in metrics, of what is served beside the API, and of paths that are none."""
 
 _SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -52,6 +56,7 @@ class Gateway:
         scope["trace"] = trace
         outgoing = _Outgoing(send, trace)
         tokens = structlog.contextvars.bind_contextvars(trace_id=trace.trace_id)
+        began = time.perf_counter()
         try:
             self._check_length(headers.get(b"content-length"))
             await self._answer(scope, receive, outgoing)
@@ -61,6 +66,9 @@ class Gateway:
             await self._refuse(error, trace, receive, outgoing)
         finally:
             structlog.contextvars.reset_contextvars(**tokens)
+            if self._runtime.observe is not None and outgoing.status:
+                route = scope.get("route_template", OTHER)
+                self._runtime.observe(scope["method"], route, outgoing.status, time.perf_counter() - began)
 
     async def _answer(self, scope: Scope, receive: Receive, outgoing: _Outgoing) -> None:
         method: str = scope["method"]
@@ -73,6 +81,7 @@ class Gateway:
         if found.operation is None:
             raise HTTPException(405, headers={"Allow": ", ".join(found.allowed)})
         operation = found.operation
+        scope["route_template"] = operation.path
         caller = STRANGER
         if operation.permission is not None:
             caller = await caller_of(scope, self._runtime.app, operation.permission, action=operation.name)
@@ -98,16 +107,18 @@ class Gateway:
 class _Outgoing:
     """``send`` that adds the headers which every answer carries."""
 
-    __slots__ = ("_send", "_trace", "started")
+    __slots__ = ("_send", "_trace", "started", "status")
 
     def __init__(self, send: Send, trace: Trace) -> None:
         self._send = send
         self._trace = trace
         self.started = False
+        self.status = 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
+            self.status = message["status"]
             message["headers"] = [
                 *message.get("headers", ()),
                 (b"x-request-id", self._trace.trace_id.encode()),

@@ -15,9 +15,10 @@ import click
 from agent_memory_server.cli.api import api
 from agent_memory_server.cli.copy import copy
 from agent_memory_server.cli.delete import delete
+from agent_memory_server.cli.doctor import doctor
 from agent_memory_server.cli.erase import erase, purge, verify_receipt
-from agent_memory_server.cli.history import history
 from agent_memory_server.cli.export import export, import_export
+from agent_memory_server.cli.history import history
 from agent_memory_server.cli.import_conversation import import_conversation
 from agent_memory_server.cli.mcp import mcp
 from agent_memory_server.cli.migrate_memories import migrate_memories
@@ -62,6 +63,7 @@ for command in (
     api,
     mcp,
     search,
+    doctor,
     delete,
     history,
     operations,

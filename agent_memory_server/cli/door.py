@@ -41,7 +41,7 @@ async def pass_through(settings: Settings, options: DoorOptions, wanted: Wanted)
     """Do what was asked for; False when it is not complete, which was said then."""
     from agent_memory_server.domain.transfer import Kind
     from agent_memory_server.logs import configure_logging
-    from agent_memory_server.migrations import look_through_door, open_door
+    from agent_memory_server.migrations import look_through_door, open_door, refuse_unfinished
 
     configure_logging("WARNING" if settings.log_level == "INFO" else settings.log_level)
     kinds = tuple(wanted.kinds or Kind)
@@ -49,6 +49,8 @@ async def pass_through(settings: Settings, options: DoorOptions, wanted: Wanted)
         async with look_through_door(settings, options) as door:
             told = await _looked(door, kinds, options, wanted)
     else:
+        if wanted.prune:
+            await refuse_unfinished(settings, options)
         async with open_door(settings, options, kinds=kinds) as door:
             told = (
                 await _pruned(door, wanted)
@@ -148,6 +150,9 @@ async def _carried(door: Door, wanted: Wanted, *, whole: bool) -> dict[str, Any]
             # Once old keys were removed, an absent one says nothing any more.
             removes="pruned_at" not in transfer.state,
         )
+    if done.carried_anything:
+        # What was compared before does not speak for it.
+        await transfer.note(verified_at=None)
     held = await _handled_queue(door, wanted, report)
     report.close()
     is_done = done.settled and not held
@@ -216,7 +221,7 @@ async def _pruned(door: Door, wanted: Wanted) -> dict[str, Any]:
 
     transfer = door.transfer
     assert transfer is not None
-    if "verified_at" not in transfer.state:
+    if transfer.state.get("verified_at") is None:
         raise ConfigurationError(
             "--prune removes nothing before a run with --verify has passed: run agent-memory migrate-memories --verify first."
         )

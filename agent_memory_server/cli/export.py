@@ -115,6 +115,9 @@ async def _import(file: Path, *, dry_run: bool) -> None:
     with stream:
         async with opened_app() as app:
             done = await app.importing.run(OPERATOR, stream, dry_run=dry_run)
+            if not dry_run:
+                # So that what was imported can be found by meaning when the command ends, whether a server runs or not.
+                await app.pending_work.run_due()
     found = ", ".join(f"{count:,} {kind.replace('_', ' ')} lines" for kind, count in sorted(done.found.items()))
     click.echo(f"In the file: {found or 'nothing'}.")
     verb = "would be written" if dry_run else "written"

@@ -11,6 +11,7 @@ import pytest
 
 from agent_memory_server.app import open_app
 from agent_memory_server.errors import ConfigurationError
+from agent_memory_server.testing.running import running_app
 from tests.redis_server import running_redis
 from tests.server_process import ServerProcess
 from tests.setting_proofs.running import refused, settings_of
@@ -100,3 +101,20 @@ def log_level(folder: Path) -> None:
         with ServerProcess(folder / level, environment={"LOG_LEVEL": level}) as server:
             server.stop()
             assert ('"event": "serving"' in server.log) is logged
+
+
+async def console(folder: Path) -> None:
+    """Off: there is no page at /."""
+    del folder
+    for on, status in ((True, 200), (False, 404)):
+        async with running_app(background=False, console=on) as running:
+            page = await running.client.get("/", headers={"Host": "127.0.0.1"})
+            assert page.status_code == status
+
+
+async def metrics(folder: Path) -> None:
+    """Off: there is nothing at /metrics."""
+    del folder
+    for on, status in ((True, 200), (False, 404)):
+        async with running_app(background=False, metrics=on) as running:
+            assert (await running.client.get("/metrics")).status_code == status
