@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from agent_memory_server.services.embedding import text_to_embed
 CURSOR_PREFIX = "then-"
 _REMEMBERED_MAX = 4_096
 """Earlier states whose vectors and index terms are kept for the next question about them."""
+_REMEMBERED_S = 60.0
 FEW = 1_000
 """Records that changed since: so many are taken out of what a read finds, more are left out by the engine."""
 _ENDING_CHARACTERS = 4
@@ -245,12 +247,24 @@ class MemoriesThen:
 
 
 class Remembered:
-    """Index terms and vectors of earlier states, which no store holds any more: made once, as long as there is room."""
+    """Index terms and vectors of earlier states, which no store holds any more: made once for a series of questions.
+
+    All of it is let go after a minute, so that what somebody deletes for good does not live on here.
+    """
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
+        self._begun_at = float("-inf")
         self._tokens: dict[tuple[object, ...], Mapping[str, int]] = {}
         self._vectors: dict[str, Vector | None] = {}
+
+    def renew(self) -> None:
+        """To be called before each question."""
+        now = time.monotonic()
+        if now - self._begun_at > _REMEMBERED_S:
+            self._begun_at = now
+            self._tokens.clear()
+            self._vectors.clear()
 
     def tokens(self, memory: Memory) -> Mapping[str, int]:
         parts = (memory.text, memory.name, memory.topics, memory.entities)

@@ -114,6 +114,7 @@ class TimeTravelService:
             raise InvalidInput(
                 f"more than {LIMITS.changes_since_max} memories changed since then: name a user or a namespace"
             )
+        self._remembered.renew()
         store = self._store
         if len(changed) <= FEW and isinstance(store, ReadsTogether):
             store = await store.as_of_now(criteria)
