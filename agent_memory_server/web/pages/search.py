@@ -76,7 +76,7 @@ def _asked(visit: Visit) -> dict[str, Any]:
     mode = visit.asked("mode") or SearchMode.HYBRID.value
     if mode not in {each.value for each in SearchMode}:
         raise BadRequest(f"mode must be one of {', '.join(SearchMode)}")
-    has_form = visit.asked("text") is not None
+    has_form = visit.asked("form") is not None
     return {
         "text": visit.asked("text"),
         "mode": mode,
