@@ -15,6 +15,8 @@ from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.errors import NotAuthenticated
 
 SCOPE_PREFIX = "memory:"
+SUBJECT_PREFIX = "oauth2:"
+"""Whoever the issuer names can never pass for an access token, a task or the operator in journals and quotas."""
 _SCOPE_CLAIMS = ("scope", "scp", "permissions")
 _SPACES = re.compile(r"[ \t\r\n]+")
 
@@ -33,7 +35,7 @@ def principal_from(claims: Mapping[str, Any], mapping: ClaimsMapping) -> Princip
     """The caller that these claims describe. Raises NotAuthenticated when one that is needed is missing or no text."""
     tenant = _claimed(claims, mapping.tenant)
     return Principal(
-        subject=_claimed(claims, "sub") or "",
+        subject=f"{SUBJECT_PREFIX}{_claimed(claims, 'sub')}",
         tenant=DEFAULT_TENANT if tenant is None else tenant,
         namespace=_claimed(claims, mapping.namespace),
         user_id=_claimed(claims, mapping.user_id),

@@ -58,7 +58,7 @@ async def oauth2_issuer_url(folder: Path) -> None:
     with running_issuer() as issuer, running_issuer() as other:
         found = await _caller(folder, issuer.token(), **_oauth2(issuer))
         assert found is not None
-        assert found.subject == "alice"
+        assert found.subject == "oauth2:alice"
         assert await _caller(folder, other.token(), **_oauth2(issuer)) is None
     with pytest.raises(ConfigurationError, match="OAUTH2_ISSUER_URL"):
         await _caller(folder, None, auth_mode="oauth2", oauth2_audience=AUDIENCE)
