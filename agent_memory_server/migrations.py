@@ -117,6 +117,16 @@ def door_urls(settings: Settings, options: DoorOptions) -> tuple[str, str]:
     return from_url, to_url
 
 
+async def refuse_unfinished(settings: Settings, options: DoorOptions) -> None:
+    """Nothing may be removed before everything was carried over. Raises ConfigurationError."""
+    _, to_url = door_urls(settings, options)
+    if await occupant_of(to_url, queue_name=settings.docket_name) is not Occupant.OURS:
+        raise ConfigurationError(
+            "--prune removes nothing before everything was carried over and compared: run agent-memory migrate-memories --verify "
+            "first. Nothing was removed."
+        )
+
+
 async def is_needed(settings: Settings, options: DoorOptions) -> bool:
     """Whether there is data of the reference server at all; asked for by name, it has to be there."""
     if options.from_url is not None or options.to_url is not None:

@@ -7,10 +7,15 @@ in the target since it was carried is left as it is there: running a transfer ag
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+import structlog
 
 from agent_memory_server.domain.operations import Effect
 from agent_memory_server.domain.transfer import (
@@ -23,15 +28,21 @@ from agent_memory_server.domain.transfer import (
     ledger_name,
     vector_state,
 )
+from agent_memory_server.errors import StoreCorrupt, StoreUnavailable
 from agent_memory_server.ports.journal import Journal
 from agent_memory_server.ports.transfer import Item, Ledger, Source, Unreadable
 from agent_memory_server.services.transfer_source import MESSAGES_AT_ONCE, memory_key
-from agent_memory_server.services.transfer_target import Target
+from agent_memory_server.services.transfer_target import Target, takes_several_writes
 
+Result = TypeVar("Result")
 BATCH = 200
 PASSES_MAX = 3
 """Walks over the source: what is written there during one is carried by the next."""
 _EXAMPLES = 5
+_WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+"""Between attempts, while a store restarts, loads, or builds its index."""
+_WRITING = "writing"
+"""Stands in the ledger for a session of many messages until all of them are there: what a crash leaves is written again."""
 
 Tell = Callable[[Kind, int], None]
 """Called with how many records of a kind were worked through so far in this walk."""
@@ -58,12 +69,24 @@ class Tally:
     examples: list[str] = field(default_factory=list[str])
     """Names of some that were kept."""
 
+    def add(self, part: Tally) -> None:
+        """What became of one portion."""
+        self.carried += part.carried
+        self.updated += part.updated
+        self.kept += part.kept
+        self.gone += part.gone
+        self.examples = [*self.examples, *part.examples][:_EXAMPLES]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferReport:
     tallies: dict[Kind, Tally]
     settled: bool
     """The last walk found nothing new. False: the source is written to, and another run will find more."""
+
+    @property
+    def carried_anything(self) -> bool:
+        return any(each.carried or each.updated for each in self.tallies.values())
 
 
 @dataclass(slots=True)
@@ -81,6 +104,14 @@ class Comparison:
     problems: int = 0
     examples: list[str] = field(default_factory=list[str])
 
+    def add(self, part: Comparison) -> None:
+        """How one portion compares."""
+        self.equal += part.equal
+        self.changed += part.changed
+        self.gone += part.gone
+        self.problems += part.problems
+        self.examples = [*self.examples, *part.examples][:_EXAMPLES]
+
     def problem(self, said: str) -> None:
         self.problems += 1
         if len(self.examples) < _EXAMPLES:
@@ -96,6 +127,9 @@ class VerificationReport:
         return all(each.problems == 0 for each in self.comparisons.values())
 
 
+_log = structlog.stdlib.get_logger(__name__)
+
+
 class TransferService:
     """One transfer, named ``transfer`` in the target's ledger."""
 
@@ -109,7 +143,9 @@ class TransferService:
         transfer: str,
         now: Callable[[], datetime],
         batch: int = BATCH,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self._sleep = sleep
         self._source = source
         self._target = target
         self._ledger = ledger
@@ -155,7 +191,7 @@ class TransferService:
         after: str | None = None
         done = 0
         while True:
-            portion = await self._source.walk(kind, after=after, limit=self._batch)
+            portion = await self._patiently(partial(self._source.walk, kind, after=after, limit=self._batch))
             items: list[Item] = []
             for each in portion.records:
                 if isinstance(each, Unreadable):
@@ -165,19 +201,20 @@ class TransferService:
                     tally.notes.update(each.notes)
             tally.found += len(items)
             if items:
-                await self._carry(kind, items, tally)
+                tally.add(await self._patiently(partial(self._carry, kind, items)))
             done += len(portion.records)
             tell(kind, done)
             after = portion.next
             if after is None:
                 return
 
-    async def _carry(self, kind: Kind, items: Sequence[Item], tally: Tally) -> None:
+    async def _carry(self, kind: Kind, items: Sequence[Item]) -> Tally:
+        tally = Tally()
         known = await self._known(kind, [item.ref for item in items])
         marks = [await self._mark(item) for item in items]
         due = [(item, mark, before) for item, mark, before in zip(items, marks, known, strict=True) if mark != before]
         if not due:
-            return
+            return tally
         there = await self._target.read(kind, [item.record.key for item, _, _ in due])
         noted: dict[str, str] = {}
         writing: list[tuple[Item, str, Record | None]] = []
@@ -194,6 +231,8 @@ class TransferService:
             else:
                 _keep(tally, item)
         if writing:
+            many = [ledger_name(item.ref) for item, _, _ in writing if takes_several_writes(item)]
+            await self._ledger.note(self._transfer, kind.value, dict.fromkeys(many, _WRITING))
             written = await self._target.put(
                 kind, [item for item, _, _ in writing], [standing for _, _, standing in writing]
             )
@@ -207,9 +246,24 @@ class TransferService:
                 else:
                     tally.updated += 1
         await self._ledger.note(self._transfer, kind.value, noted)
+        return tally
+
+    async def _patiently(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        """Do it again after a wait when a store is away for a moment: everything here can be repeated."""
+        for wait_s in _WAITS_S:
+            try:
+                return await work()
+            except StoreCorrupt:
+                raise
+            except StoreUnavailable as error:
+                _log.warning("a store does not answer: waiting", reason=error.detail, wait_s=wait_s)
+                await self._sleep(wait_s)
+        return await work()
 
     async def _verdict(self, mark: str, before: str | None, standing: Record | None) -> str:
         """What is to be done about a record that the ledger does not know in this state."""
+        if before == _WRITING:
+            return "write"
         if standing is None:
             return "write" if before is None else "gone"
         content = content_of(await self._target.mark(standing))
@@ -242,7 +296,7 @@ class TransferService:
             return
         after: str | None = None
         while True:
-            portion = await self._target.walk(kind, after=after, limit=self._batch)
+            portion = await self._patiently(partial(self._target.walk, kind, after=after, limit=self._batch))
             records = [each.record for each in portion.records if isinstance(each, Item)]
             named = [(record, ref) for record in records for ref in self._source.refs(kind, record.key)]
             known = await self._known(kind, [ref for _, ref in named])
@@ -281,12 +335,12 @@ class TransferService:
             after: str | None = None
             done = 0
             while True:
-                portion = await self._source.walk(kind, after=after, limit=self._batch)
+                portion = await self._patiently(partial(self._source.walk, kind, after=after, limit=self._batch))
                 items = [each for each in portion.records if isinstance(each, Item)]
                 comparison.source += len(items)
                 comparison.unreadable += len(portion.records) - len(items)
                 if items:
-                    await self._compare(kind, items, comparison)
+                    comparison.add(await self._patiently(partial(self._compare, kind, items)))
                 done += len(portion.records)
                 tell(kind, done)
                 after = portion.next
@@ -294,7 +348,8 @@ class TransferService:
                     break
         return VerificationReport(comparisons=comparisons)
 
-    async def _compare(self, kind: Kind, items: Sequence[Item], comparison: Comparison) -> None:
+    async def _compare(self, kind: Kind, items: Sequence[Item]) -> Comparison:
+        comparison = Comparison()
         known = await self._known(kind, [item.ref for item in items])
         there = await self._target.read(kind, [item.record.key for item in items])
         for item, before, standing in zip(items, known, there, strict=True):
@@ -322,6 +377,7 @@ class TransferService:
                 comparison.changed += 1
             else:
                 comparison.problem(f"{item.ref}: its content differs")
+        return comparison
 
     async def _was_deleted(self, kind: Kind, item: Item) -> bool:
         """Whether what was carried and is absent is known to have been deleted; sessions and the like leave no journal."""

@@ -140,11 +140,14 @@ class Target:
     async def _put_session(self, item: Item) -> bool:
         record = item.record
         assert isinstance(record, SessionRecord)
-        await self._holdings.put_session(record, item.messages)
+        scope = record.session.scope
+        await self._holdings.put_session(record, item.messages[:MESSAGES_AT_ONCE])
+        for first in range(MESSAGES_AT_ONCE, len(item.messages), MESSAGES_AT_ONCE):
+            await self._holdings.add_messages(scope, item.messages[first : first + MESSAGES_AT_ONCE])
         if item.more:
             after = item.messages[-1].sequence
             while found := await self._source.messages(record, after=after, limit=MESSAGES_AT_ONCE):
-                await self._holdings.add_messages(record.session.scope, found)
+                await self._holdings.add_messages(scope, found)
                 after = found[-1].sequence
         if item.intents:
             await self._stores.outbox.request(item.intents, at=self._now())
@@ -211,6 +214,11 @@ class Target:
         elif kind is Kind.SUMMARY_VIEWS:
             selector = ScopeSelector(key[0] or "")
             await self._stores.summary_views.delete(selector, view_id=key[1] or "", at=at)
+
+
+def takes_several_writes(item: Item) -> bool:
+    """Whether a crash can leave a part of it."""
+    return item.more or len(item.messages) > MESSAGES_AT_ONCE
 
 
 def _put(record: MemoryRecord, before: Record | None) -> Put:

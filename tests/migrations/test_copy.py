@@ -28,7 +28,7 @@ from agent_memory_server.domain.operations import Embedded, Intent, OperationKin
 from agent_memory_server.domain.sessions import SessionDraft, SessionGuard, Strategy
 from agent_memory_server.domain.summary_views import Partition, SummaryView, ViewDraft, ViewSource
 from agent_memory_server.domain.tokens import index_tokens
-from agent_memory_server.domain.transfer import Kind, SessionRecord, mark_of
+from agent_memory_server.domain.transfer import Kind, SessionRecord, ledger_name, mark_of
 from agent_memory_server.errors import ConfigurationError
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.ports.transfer import Item
@@ -266,6 +266,29 @@ async def test_what_changed_meanwhile_follows(
     assert (Kind.MEMORIES, json.dumps([DEFAULT_TENANT, "work", "alice", "m8"])) not in found
 
 
+async def test_a_session_that_was_half_written_is_written_again(file: str, tmp_path: Path) -> None:
+    """A crash between the messages of a long session leaves a part, which is not taken for somebody else's session."""
+    to_url = f"sqlite:///{tmp_path / 'copy.db'}"
+    stores = await open_stores(file, now=now)
+    assert stores.holdings is not None
+    record = await stores.holdings.session(replace(MINE, session_id="session 0"), now=NOW)
+    await stores.engine.close()
+    assert record is not None
+    async with open_copy(file, to_url, now=now) as transfer:
+        await transfer.note(begun_at=NOW.isoformat())
+        name = ledger_name(json.dumps(list(record.key)))
+        await transfer.ledger.note(transfer.name, Kind.SESSIONS.value, {name: "writing"})
+    stores = await open_stores(to_url, now=now)
+    assert stores.holdings is not None
+    await stores.holdings.put_session(record, ())
+    await stores.engine.close()
+    told = await copied(file, to_url)
+    assert told["done"]
+    assert await held_by(to_url) == await held_by(file) | {
+        name: mark for name, mark in (await held_by(to_url)).items() if "embed_memories" in name[1]
+    }
+
+
 async def test_a_copy_that_differs_is_not_called_done(file: str, tmp_path: Path) -> None:
     """What was lost in the target, and what was changed behind its back, is found."""
     to_url = f"sqlite:///{tmp_path / 'copy.db'}"
@@ -335,6 +358,21 @@ async def test_tokens_of_another_key_are_not_carried(file: str, tmp_path: Path) 
     assert "access tokens were not copied" in outcome.output
     assert outcome.exit_code == 0
     assert not [name for name in await held_by(to_url) if name[0] is Kind.TOKENS]
+
+
+async def test_a_redis_that_restarts_is_waited_for(file: str, tmp_path: Path) -> None:
+    """An outage of some seconds is no reason to begin again: nothing is lost or counted twice."""
+    with running_redis(tmp_path, "--appendonly", "yes", "--appendfsync", "always") as server:
+        async with open_copy(file, server.url, now=now, batch=5) as transfer:
+            running = asyncio.create_task(carried(transfer, verify=True, as_json=True))
+            with server.client() as client:
+                begun = lambda: command(client, "KEYS", "{ams}:m:*")  # noqa: E731
+                await asyncio.to_thread(wait_until, begun, "nothing was copied", 30)
+            server.kill()
+            await asyncio.to_thread(server.start)
+            told = await running
+    assert told["done"]
+    assert told["transfer"]["kinds"]["memories"]["carried"] >= 77
 
 
 def test_killed_in_the_middle_it_goes_on(target: redis.Redis, server: RedisServer, tmp_path: Path) -> None:

@@ -126,6 +126,9 @@ async def test_an_emptied_redis_takes_nothing_along(filled: redis.Redis, migrati
 
 async def test_pruning_removes_what_was_carried_and_nothing_else(filled: redis.Redis, migration: Migration) -> None:
     """Not before a comparison has passed; unreadable records, changed ones and other applications' keys stay."""
+    with pytest.raises(ConfigurationError, match="--verify"):
+        await migration.said(prune=True)
+    assert not keys_of(filled, ours=True)
     await migration.said()
     with pytest.raises(ConfigurationError, match="--verify"):
         await migration.said(prune=True)
