@@ -17,8 +17,8 @@ from agent_memory_server.api.routes import (
     search,
     summary_views,
     tasks,
-    webhooks,
     transfer,
+    webhooks,
     working_memory,
 )
 
