@@ -47,6 +47,7 @@ REFERENCE_PREFIXES = (b"memory_idx", b"working_memory:", b"auth_token:", b"auth_
 REFERENCE_INDEXES = (b"memory_records", b"working_memory_idx")
 
 
+@lru_cache(maxsize=16_384)
 def digest(*parts: str | None) -> str:
     """24 hex digits that stand for these parts: unambiguous, and None differs from every text."""
     hashed = hashlib.blake2b(digest_size=12)
@@ -59,7 +60,6 @@ def digest(*parts: str | None) -> str:
     return hashed.hexdigest()
 
 
-@lru_cache(maxsize=1_024)
 def tenant_digest(tenant: str) -> str:
     return digest(tenant)[:16]
 
@@ -69,7 +69,6 @@ def in_tenant(tenant: str, *parts: str) -> str:
     return f"{PREFIX}{tenant_digest(tenant)}:{':'.join(parts)}"
 
 
-@lru_cache(maxsize=4_096)
 def owner_digest(namespace: str | None, user_id: str | None) -> str:
     return digest(namespace, user_id)
 
