@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ CURSOR_PREFIX = "then-"
 _REMEMBERED_MAX = 4_096
 """Earlier states whose vectors and index terms are kept for the next question about them."""
 _REMEMBERED_S = 60.0
+_EMBEDDED_AT_ONCE = 200
 FEW = 1_000
 """Records that changed since: so many are taken out of what a read finds, more are left out by the engine."""
 _ENDING_CHARACTERS = 4
@@ -194,7 +196,7 @@ class MemoriesThen:
         held = await self._held(criteria, tokens=tokens, now=now, limit=limit)
         if not self._states:
             return held
-        terms = {handle: self._remembered.tokens(memory) for handle, memory in self._states.items()}
+        terms = self._terms() if len(self._states) <= FEW else await asyncio.to_thread(self._terms)
         beside = {handle: counts for handle, counts in terms.items() if any(token in counts for token in held.tokens)}
         counts = np.array(
             [[each.get(token, 0) for token in held.tokens] for each in beside.values()], dtype=np.int32
@@ -207,6 +209,9 @@ class MemoriesThen:
             lengths=np.concatenate([held.lengths, lengths])[:limit],
             statistics=_together(held.statistics, list(terms.values())),
         )
+
+    def _terms(self) -> Mapping[str, Mapping[str, int]]:
+        return {handle: self._remembered.tokens(memory) for handle, memory in self._states.items()}
 
     async def vectors(self, handles: Sequence[Handle], /, *, model: str) -> Mapping[Handle, Vector]:
         found = dict(await self._store.vectors(self._living(handles), model=model))
@@ -281,7 +286,12 @@ class Remembered:
         known = {text: self._vectors[text] for text in texts.values() if text in self._vectors}
         missing = [text for text in dict.fromkeys(texts.values()) if text not in known]
         if missing:
-            made = dict(zip(missing, await self._embedder.embed(missing), strict=True))
+            made: dict[str, Vector | None] = {}
+            for first in range(0, len(missing), _EMBEDDED_AT_ONCE):
+                some = missing[first : first + _EMBEDDED_AT_ONCE]
+                made.update(zip(some, await self._embedder.embed(some), strict=True))
+                # A local model works on the event loop: others get their turn in between.
+                await asyncio.sleep(0)
             known |= made
             if len(self._vectors) + len(made) > _REMEMBERED_MAX:
                 self._vectors.clear()

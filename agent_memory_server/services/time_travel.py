@@ -9,6 +9,7 @@ embedding model. What was deleted for good was never there.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -118,7 +119,10 @@ class TimeTravelService:
         store = self._store
         if len(changed) <= FEW and isinstance(store, ReadsTogether):
             store = await store.as_of_now(criteria)
-        return MemoriesThen(store, self._remembered, criteria, point, changed, as_of)
+        if len(changed) <= FEW:
+            return MemoriesThen(store, self._remembered, criteria, point, changed, as_of)
+        # Not on the event loop, where requests wait.
+        return await asyncio.to_thread(MemoriesThen, store, self._remembered, criteria, point, changed, as_of)
 
 
 def _offset(cursor: str | None) -> int:

@@ -14,10 +14,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agent_memory_server.domain.filters import MemoryFilter, is_valid
+from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.search import SearchMode, SearchQuery
 from agent_memory_server.errors import NotFound
 from agent_memory_server.ports.stores import Stores
+from agent_memory_server.services.memories_then import FEW
 from agent_memory_server.stores.redis import open_redis
 from tests.redis_server import running_redis
 from tests.services.compacting import Clock
@@ -119,6 +121,34 @@ def test_what_the_store_knew_is_what_it_was(engine: Engine, steps: list[Step]) -
                 await check(past, state, at, user, None)
                 await check(past, state, at, user, at - timedelta(minutes=2))
         await check_by_id(past)
+
+    engine.run(scenario)
+
+
+def test_a_past_since_which_much_changed(engine: Engine) -> None:
+    """More than a read takes out by itself: the engine leaves them out, and the answers are the same."""
+
+    async def scenario(past: Past) -> None:
+        for number in range(4):
+            await past.take(("create", number, number))
+        at, state = past.states[-1]
+        scope = Scope(past.caller.tenant, None, "alice")
+        made = [
+            Memory(
+                id=f"later{number}",
+                scope=scope,
+                text=f"{TEXTS[0]} {number}",
+                created_at=at,
+                updated_at=at,
+                last_accessed=at,
+            )
+            for number in range(FEW + 1)
+        ]
+        for some in (made[:600], made[600:]):
+            await past.world.memories.create(past.caller, some, deduplicate=False)
+        await past.remember()
+        for user in (None, "alice"):
+            await check(past, state, at, user, None)
 
     engine.run(scenario)
 

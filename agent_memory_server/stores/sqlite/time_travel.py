@@ -41,6 +41,9 @@ def earlier(
     connected: Connected, selector: ScopeSelector, sequence: int, *, memory_id: str | None, limit: int
 ) -> list[Earlier]:
     """The port's ``earlier``: of each memory the state before its first revision after the sequence."""
+    if memory_id is None:
+        # Thousands of earlier states may have to be decoded.
+        connected.leave_event_loop()
     selection = selected(connected, selector)
     if selection is None:
         return []
