@@ -35,6 +35,11 @@ from benchmarks.serving.servers import LoadGenerator, bare_server, memory_server
 @click.option(
     "--quick", is_flag=True, help="A few hundred memories and one very short round: does everything still run?"
 )
+@click.option(
+    "--beside",
+    type=click.Path(path_type=Path, exists=True),
+    help="A file that --json wrote, of another engine: its rates and processor times stand beside these.",
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write all figures to this file.")
 def main(
     *,
@@ -45,6 +50,7 @@ def main(
     only: str,
     engine_name: str | None,
     quick: bool,
+    beside: Path | None,
     json_file: Path | None,
 ) -> None:
     """Requests per second and latency of a real server process over loopback.
@@ -74,7 +80,7 @@ def main(
                 say=lambda line: progress.print(f"[dim]{line}[/dim]"),
             )
     found = document(size, outcome)
-    show(found, console)
+    show(found, console, beside=None if beside is None else json.loads(beside.read_text()))
     if json_file is not None:
         json_file.write_text(json.dumps(found, indent=2))
     failed = sum(each["errors"] for each in (*found["scenarios"], found["big_session"] or {"errors": 0}))

@@ -106,7 +106,8 @@ def run(
     loaded_bytes = engine.used_bytes()
     _load_sessions(plan, generator)
     background_s += server.wait_for_background()
-    measured = [Rounds(scenario=each) for each in SCENARIOS if each.workload.startswith(tuple(size.only.split(",")))]
+    wanted = tuple(size.only.split(","))
+    measured = [Rounds(scenario=each.on(engine.name)) for each in SCENARIOS if each.workload.startswith(wanted)]
     outcome = Outcome(
         ready_s=server.ready_s,
         load=load,

@@ -41,14 +41,15 @@ def document(size: Size, outcome: Outcome) -> JSON:
     }
 
 
-def show(found: JSON, console: Console) -> None:
+def show(found: JSON, console: Console, *, beside: JSON | None = None) -> None:
+    """Print the tables; ``beside`` is the document of another run."""
     size, where = found["size"], found["machine"]
     console.print(
         f"\n[bold]Serving on {found['engine']}[/bold]: {size['memories']:,} memories, {size['users']:,} users, medians of "
         f"{size['rounds']} rounds of {size['seconds']:g} s; {where['processors']} processors, Python {where['python']}, "
         f"{where['system']}"
     )
-    console.print(_scenarios_table(found))
+    console.print(_scenarios_table(found, beside))
     if found["big_session"]:
         console.print(_big_session_line(found["big_session"]))
     console.print(
@@ -129,7 +130,8 @@ def _big_session(size: Size, outcome: Outcome) -> JSON | None:
     }
 
 
-def _scenarios_table(found: JSON) -> Table:
+def _scenarios_table(found: JSON, beside: JSON | None) -> Table:
+    others = {} if beside is None else {(each["title"], each["clients"]): each for each in beside["scenarios"]}
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("request")
     for name in (
@@ -147,7 +149,8 @@ def _scenarios_table(found: JSON) -> Table:
         "background",
     ):
         table.add_column(name, justify="right")
-    for name in ("errors", "0.15.2"):
+    other = () if beside is None else (f"{beside['engine']}/s", f"{beside['engine']} ms")
+    for name in ("errors", *other, "0.15.2"):
         table.add_column(name, justify="right")
     table.add_column("target")
     for each in found["scenarios"]:
@@ -166,10 +169,18 @@ def _scenarios_table(found: JSON) -> Table:
             _share(each["generator_share"]),
             "" if background is None else f"{background:.1f} s",
             f"[red]{each['errors']}[/red]" if each["errors"] else "0",
+            *(() if beside is None else _other(others.get((each["title"], each["clients"])))),
             "" if reference is None else f"{reference:,.0f}",
             _verdict(each["holds"], each["target"], each["share_of_fsync"] if "fsync" in each["target"] else None),
         )
     return table
+
+
+def _other(scenario: JSON | None) -> tuple[str, str]:
+    """Rate and processor time of the same scenario in another run."""
+    if scenario is None:
+        return "", ""
+    return f"{scenario['per_s']:,.0f}", "–" if scenario["server_ms"] is None else f"{scenario['server_ms']:.2f}"
 
 
 def _big_session_line(big: JSON) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +19,16 @@ class Scenario:
     p50_ms_max: float | None = None
     share_of_fsync_min: float | None = None
     """Of the bare fsync rate measured in the same run."""
+    redis_per_s_min: float | None = None
+    """What is promised on Redis, in place of the other targets."""
     reference_per_s: float | None = None
     """Of the Redis Agent Memory Server 0.15.2, measured elsewhere on another day: an order of magnitude, no comparison."""
+
+    def on(self, engine: str) -> Scenario:
+        """The scenario with what is promised for an engine."""
+        if engine == "sqlite":
+            return self
+        return replace(self, per_s_min=self.redis_per_s_min, p50_ms_max=None, share_of_fsync_min=None)
 
     @property
     def has_target(self) -> bool:
@@ -65,6 +73,7 @@ SCENARIOS = (
         clients=8,
         bare="bare_durable",
         writes=True,
+        redis_per_s_min=680,
         reference_per_s=136,
     ),
     Scenario(title="append a message", workload="append", clients=16, bare="bare_durable", writes=True, per_s_min=600),
@@ -83,6 +92,7 @@ SCENARIOS = (
         bare="bare_durable",
         writes=True,
         per_s_min=500,
+        redis_per_s_min=610,
         reference_per_s=610,
     ),
     Scenario(
@@ -90,7 +100,14 @@ SCENARIOS = (
     ),
     Scenario(title="search, hybrid", workload="search_hybrid", clients=1, bare="bare_ask", p50_ms_max=5),
     Scenario(title="search, hybrid", workload="search_hybrid", clients=8, bare="bare_ask", per_s_min=400),
-    Scenario(title="search, semantic", workload="search_semantic", clients=8, bare="bare_ask", reference_per_s=48),
+    Scenario(
+        title="search, semantic",
+        workload="search_semantic",
+        clients=8,
+        bare="bare_ask",
+        redis_per_s_min=480,
+        reference_per_s=48,
+    ),
     Scenario(title="search, keyword", workload="search_keyword", clients=8, bare="bare_ask"),
     Scenario(
         title="prompt: 20 messages + hybrid search",
