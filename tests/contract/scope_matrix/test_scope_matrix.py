@@ -102,10 +102,10 @@ def fingerprint(response: httpx.Response, target: str) -> tuple[int, dict[str, s
     headers = {name: value for name, value in response.headers.items() if name not in VOLATILE_HEADERS}
     if "etag" in headers:
         headers["etag"] = _REVISION.sub("<revision>", headers["etag"])
-    if _SCORE.search(response.text):
-        headers.pop("content-length")
-    body = _SCORE.sub("<score>", response.text.replace(target, "<id>"))
-    body = _TRACE.sub("<trace>", _TIME.sub("<time>", body))
+    body = _TIME.sub("<time>", response.text.replace(target, "<id>"))
+    if _SCORE.search(body):
+        headers.pop("content-length", None)
+    body = _TRACE.sub("<trace>", _SCORE.sub("<score>", body))
     return response.status_code, headers, body
 
 
