@@ -79,7 +79,6 @@ from agent_memory_server.services.upkeep import UpkeepService
 from agent_memory_server.services.webhooks import WebhookService
 from agent_memory_server.services.working_memory import WorkingMemoryPolicy, WorkingMemoryService
 
-
 PARALLEL_WEBHOOKS = 4
 """Receivers that are told at a time: one that is slow keeps few others waiting."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -89,6 +89,12 @@ async def encoded_in_pieces(
             await asyncio.sleep(0)
         pieces.append(encoded([wire(item) for item in items[start : start + ENCODED_AT_ONCE]])[1:-1])
     return b"".join((b"{", encoded(name), b":[", b",".join(pieces), b"],", encoded(rest)[1:]))
+
+
+def encoded_lines(values: Iterable[Any]) -> bytes:
+    """JSON values on lines of their own (NDJSON)."""
+    options = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC | orjson.OPT_APPEND_NEWLINE
+    return b"".join(orjson.dumps(value, option=options) for value in values)
 
 
 def answer(value: Any, *, etag: str | None = None, headers: Headers = (), status: int = 200) -> Answer:

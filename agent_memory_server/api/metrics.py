@@ -58,6 +58,7 @@ class Metrics:
         return scope["type"] == "http" and scope["path"] == PATH and scope["method"] in ("GET", "HEAD")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del receive
         app = self._runtime.app
         await caller_of(scope, app, Permission.ADMIN, action="read the metrics")
         body = await self._rendered(app)

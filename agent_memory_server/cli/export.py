@@ -75,6 +75,7 @@ def import_export(file: Path, form: str, user_id: str | None, namespace: str | N
 async def _export(
     user_id: str | None, namespace: str | None, output: Path | None, *, vectors: bool, history: bool
 ) -> None:
+    from agent_memory_server.api.answers import encoded_lines
     from agent_memory_server.services.exporting import ExportOptions
 
     async with opened_app() as app:
@@ -82,9 +83,9 @@ async def _export(
         options = ExportOptions(vectors=vectors, history=history)
         lines = 0
         with _writing(output) as stream:
-            async for piece in app.exporting.lines(selector, options):
-                stream.write(piece)
-                lines += piece.count(b"\n")
+            async for portion in app.exporting.lines(selector, options):
+                stream.write(encoded_lines(portion))
+                lines += len(portion)
     if output is not None:
         click.echo(f"{lines - 2:,} records are in {output}.")
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
 from agent_memory_server.domain.export_lines import (
     FORMAT,
     VERSION,
@@ -51,8 +49,9 @@ class ExportService:
 
     async def lines(
         self, selector: ScopeSelector, options: ExportOptions, /, *, is_beyond_reach: bool = False
-    ) -> AsyncGenerator[bytes]:
-        """Pieces of NDJSON, each of whole lines. ``is_beyond_reach``: nothing, exactly as for what is not there.
+    ) -> AsyncGenerator[Sequence[dict[str, Any]]]:
+        """The lines in portions, as JSON objects: whoever asks writes them down. ``is_beyond_reach``: nothing, exactly as for
+        what is not there.
 
         Raises BadRequest where the engine cannot be walked through.
         """
@@ -60,21 +59,18 @@ class ExportService:
         if holdings is None:
             raise BadRequest("this engine cannot export what it holds")
         counts: dict[str, int] = {}
-        yield _written(
-            [
-                {
-                    "kind": "export",
-                    "format": FORMAT,
-                    "version": VERSION,
-                    "exported_at": self._now().astimezone(UTC).isoformat().replace("+00:00", "Z"),
-                    "namespace": selector.namespace,
-                    "user_id": selector.user_id,
-                    "vectors": options.vectors,
-                    "history": options.history,
-                }
-            ],
-            {},
-        )
+        yield [
+            {
+                "kind": "export",
+                "format": FORMAT,
+                "version": VERSION,
+                "exported_at": self._now().astimezone(UTC).isoformat().replace("+00:00", "Z"),
+                "namespace": selector.namespace,
+                "user_id": selector.user_id,
+                "vectors": options.vectors,
+                "history": options.history,
+            }
+        ]
         portions = (
             self._memories(holdings, selector, options),
             self._sessions(holdings, selector),
@@ -82,8 +78,10 @@ class ExportService:
         )
         for portion in () if is_beyond_reach else portions:
             async for lines in portion:
-                yield _written(lines, counts)
-        yield _written([{"kind": "end", "counts": counts}], {})
+                for line in lines:
+                    counts[line["kind"]] = counts.get(line["kind"], 0) + 1
+                yield lines
+        yield [{"kind": "end", "counts": counts}]
 
     async def _memories(
         self, holdings: Holdings, selector: ScopeSelector, options: ExportOptions
@@ -172,9 +170,3 @@ def _state(memory: Memory | None) -> dict[str, Any] | None:
         "event_date": None if memory.event_date is None else memory.event_date.astimezone(UTC).isoformat(),
         "superseded_by": memory.superseded_by,
     }
-
-
-def _written(lines: Sequence[dict[str, Any]], counts: dict[str, int]) -> bytes:
-    for line in lines:
-        counts[line["kind"]] = counts.get(line["kind"], 0) + 1
-    return b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines)

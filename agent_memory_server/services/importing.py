@@ -8,13 +8,12 @@ stopped goes on where it was, because each portion is noted in the store with wh
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, BinaryIO
-
-import orjson
 
 from agent_memory_server.domain.export_lines import (
     FORMAT,
@@ -405,9 +404,14 @@ def _line(raw: bytes) -> dict[str, Any]:
     if len(raw) > LINE_BYTES_MAX:
         raise BadLine(f"it is longer than {LINE_BYTES_MAX} bytes")
     try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        value = json.loads(raw, parse_constant=_no_number)
+    except (ValueError, RecursionError):
         raise BadLine("it is no JSON") from None
     if not isinstance(value, dict):
         raise BadLine("it is no JSON object")
     return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def _no_number(said: str) -> float:
+    """NaN and its kin are no JSON, whatever the library thinks."""
+    raise ValueError(said)

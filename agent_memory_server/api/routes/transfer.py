@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
-from agent_memory_server.api.answers import NO_STORE, Answer, StreamedAnswer, answer
+from agent_memory_server.api.answers import NO_STORE, Answer, StreamedAnswer, answer, encoded_lines
 from agent_memory_server.api.operations import Call, Operation
 from agent_memory_server.api.schemas.transfer import (
     EverythingQuery,
@@ -56,10 +59,16 @@ def _exported(call: Call, query: ExportQuery, user_id: str | None) -> Answer:
         selector, is_beyond_reach = ScopeSelector(call.caller.tenant, query.namespace, user_id), True
     options = ExportOptions(vectors=query.vectors, history=query.history)
     return StreamedAnswer(
-        pieces=call.app.exporting.lines(selector, options, is_beyond_reach=is_beyond_reach),
+        pieces=_encoded(call.app.exporting.lines(selector, options, is_beyond_reach=is_beyond_reach)),
         media_type=NDJSON.encode(),
         headers=(*NO_STORE, (b"content-disposition", b'attachment; filename="agent-memory-export.ndjson"')),
     )
+
+
+async def _encoded(portions: AsyncGenerator[Sequence[dict[str, Any]]]) -> AsyncGenerator[bytes]:
+    async with contextlib.aclosing(portions):
+        async for lines in portions:
+            yield encoded_lines(lines)
 
 
 OPERATIONS = (
