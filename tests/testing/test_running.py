@@ -44,5 +44,5 @@ def test_a_server_process_serves_until_the_context_ends() -> None:
 
 def test_a_server_that_cannot_start_says_why() -> None:
     """The end of its log is in the error."""
-    with pytest.raises(RuntimeError, match="AUTH_MODE"), running_server(environment={"AUTH_MODE": "token"}):
+    with pytest.raises(RuntimeError, match="OAUTH2_ISSUER_URL"), running_server(environment={"AUTH_MODE": "oauth2"}):
         raise AssertionError("it must not start")
