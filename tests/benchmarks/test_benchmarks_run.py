@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.retrieval.datasets import read_samples
+from tests.redis_server import RedisServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,9 +34,13 @@ def _run(tmp_path: Path, *arguments: str) -> dict[str, Any]:
 
 
 @pytest.mark.skipif(not sys.platform.startswith(("linux", "darwin")), reason="the load generator uses uvloop")
-def test_serving_measures_every_scenario_without_an_error(tmp_path: Path) -> None:
-    """Every scenario of the serving benchmark gets answers, and only good ones, from a real server."""
-    found = _run(tmp_path, "benchmarks.serving", "--quick")
+@pytest.mark.parametrize("engine", ["sqlite", "redis"])
+def test_serving_measures_every_scenario_without_an_error(tmp_path: Path, engine: str) -> None:
+    """Every scenario of the serving benchmark gets answers, and only good ones, from a real server on either engine."""
+    if engine == "redis":
+        RedisServer(tmp_path)  # skips where there is none
+    found = _run(tmp_path, "benchmarks.serving", "--quick", "--engine", engine)
+    assert (found["engine_bytes_per_100k"] is not None) == (engine == "redis")
     assert {each["workload"] for each in found["scenarios"]} >= {"append", "create", "get", "search_hybrid", "prompt"}
     for each in found["scenarios"]:
         assert each["per_s"] > 0, each["title"]
