@@ -105,7 +105,6 @@ class Stage(StrEnum):
     BEYOND_THE_POOL = "beyond_the_pool"
     UNDER_THE_CUT = "under_the_cut"
     OUTRANKED = "outranked"
-    TOO_SIMILAR = "too_similar"
     OVER_THE_BUDGET = "over_the_budget"
     EARLIER_PAGE = "earlier_page"
     ON_THE_PAGE = "on_the_page"

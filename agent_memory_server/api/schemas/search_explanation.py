@@ -39,7 +39,6 @@ class ExpectationBody(Body):
         "beyond_the_pool",
         "under_the_cut",
         "outranked",
-        "too_similar",
         "over_the_budget",
         "earlier_page",
         "on_the_page",
