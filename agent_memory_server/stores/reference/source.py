@@ -25,6 +25,7 @@ from agent_memory_server.stores.redis.finding import node_client
 from agent_memory_server.stores.reference import layout, sessions
 from agent_memory_server.stores.reference.keys import TASKS, TOKENS, VIEWS, Inventory, kind_of
 from agent_memory_server.stores.reference.layout import Notes, Reading
+from agent_memory_server.stores.reference.raw import Raw, as_text, excerpt, fields_of, literal, text_in, values_at
 from agent_memory_server.stores.reference.values import CannotRead
 
 _KINDS = tuple(Kind)
@@ -35,7 +36,6 @@ _REMOVED_AT_ONCE = 50
 LEFTOVER_KEYS = ("summary_view:index", "auth_tokens:list", *sorted(sessions.STATUS_KEYS))
 _LIMIT_S = 30.0
 """How long one answer may take: a session can be many megabytes."""
-_EXCERPT = 200
 _PATTERNS: dict[Kind, tuple[str, ...]] = {
     Kind.SESSIONS: ("working_memory:*",),
     Kind.SUMMARY_VIEWS: ("summary_view:*:config",),
@@ -44,8 +44,6 @@ _PATTERNS: dict[Kind, tuple[str, ...]] = {
     Kind.TASKS: ("task:*",),
     Kind.TOKENS: ("auth_token:*",),
 }
-Raw = tuple[str, Any, int]
-"""(Redis type, value, milliseconds to live) of one key; -1 without an end."""
 
 
 class ReferenceSource:
@@ -101,7 +99,7 @@ class ReferenceSource:
         if after is None:
             self._views.clear()
         nodes = await self._nodes()
-        patterns = _PATTERNS.get(kind) or tuple(f"{_literal(prefix)}:*" for prefix in self._prefixes)
+        patterns = _PATTERNS.get(kind) or tuple(f"{literal(prefix)}:*" for prefix in self._prefixes)
         places = [(node, pattern) for node in nodes for pattern in patterns]
         number, _, cursor = (after or "0:0").partition(":")
         place = int(number)
@@ -113,7 +111,7 @@ class ReferenceSource:
                 tuple[Any, list[bytes]],
                 await node.execute_command("SCAN", cursor, "MATCH", pattern, "COUNT", step),  # pyright: ignore[reportUnknownMemberType]
             )
-            cursor = _text(cursor)
+            cursor = as_text(cursor)
             found += keys
             if cursor == "0":
                 place += 1
@@ -166,7 +164,7 @@ class ReferenceSource:
             return []
         answers: dict[bytes, Raw] = {}
         for node in await self._nodes():
-            answers |= await _values_at(node, [key for key in keys if key not in answers])
+            answers |= await values_at(node, [key for key in keys if key not in answers])
         return [answers.get(key) for key in keys]
 
     async def _hashes(self, keys: Sequence[bytes]) -> list[Raw | None]:
@@ -204,7 +202,7 @@ class ReferenceSource:
                 item = await self._item(kind, ref, raw)
             except (CannotRead, UnicodeDecodeError) as error:
                 reason = str(error) if isinstance(error, CannotRead) else "its key is not UTF-8"
-                found.append(Unreadable(ref, reason, _excerpt(kind, raw)))
+                found.append(Unreadable(ref, reason, excerpt(kind, raw)))
                 continue
             if item is not None:
                 found.append(item)
@@ -226,7 +224,7 @@ class ReferenceSource:
     async def _memory(self, ref: str, raw: Raw) -> Item | None:
         prefix = max((each for each in self._prefixes if ref.startswith(each + ":")), key=len)
         notes = Notes()
-        record = layout.decode_memory(ref[len(prefix) + 1 :], _hash(raw), self._reading, notes)
+        record = layout.decode_memory(ref[len(prefix) + 1 :], fields_of(raw), self._reading, notes)
         canonical = f"{prefix}:{record.memory.id}"
         if canonical != ref and (await self._raw([canonical.encode("utf-8", "surrogatepass")]))[0] is not None:
             raise CannotRead(f"its id is that of another record, {canonical}")
@@ -273,19 +271,19 @@ class ReferenceSource:
 
     async def _view(self, ref: str, raw: Raw) -> Item | None:
         identity = ref[len(VIEWS) : -len(":config")]
-        return Item(ref, layout.decode_view(identity, _string(raw), self._reading))
+        return Item(ref, layout.decode_view(identity, text_in(raw), self._reading))
 
     async def _partition(self, ref: str, raw: Raw) -> Item | None:
         view_id, _, group = ref[len(VIEWS) :].partition(":summary:")
         if view_id not in self._views:
             self._views[view_id] = await self._view_of(view_id)
-        record = layout.decode_partition(view_id, group, _string(raw), self._views[view_id], self._reading)
+        record = layout.decode_partition(view_id, group, text_in(raw), self._views[view_id], self._reading)
         return Item(ref, record)
 
     async def _view_of(self, view_id: str) -> SummaryView | None:
         (raw,) = await self._raw([f"summary_view:{view_id}:config".encode()])
         try:
-            found = None if raw is None else layout.decode_view(view_id, _string(raw), self._reading)
+            found = None if raw is None else layout.decode_view(view_id, text_in(raw), self._reading)
         except CannotRead:
             return None
         return None if found is None else found.view
@@ -312,7 +310,7 @@ class ReferenceSource:
         return None if work is None else Item(ref, work)
 
     async def _token(self, ref: str, raw: Raw) -> Item | None:
-        return Item(ref, layout.decode_token(ref[len(TOKENS) :], _string(raw), self._reading))
+        return Item(ref, layout.decode_token(ref[len(TOKENS) :], text_in(raw), self._reading))
 
     # -- removing
 
@@ -368,81 +366,3 @@ class ReferenceSource:
                     await self._link.raw("FT.DROPINDEX", name)
         except (exceptions.RedisError, OSError) as error:
             raise failures.translated(error) from error
-
-
-async def _values_at(node: Redis, keys: Sequence[bytes]) -> dict[bytes, Raw]:
-    """What one server holds of these keys."""
-    if not keys:
-        return {}
-    there = await _known_at(node, keys)
-    reads = {"hash": "HGETALL", "string": "GET", "ReJSON-RL": "JSON.GET"}
-    pipeline = node.pipeline(transaction=False)
-    for key, kind, _ in there:
-        pipeline.execute_command(reads.get(kind, "TYPE"), key)  # pyright: ignore[reportUnknownMemberType]
-    values: list[Any] = await pipeline.execute(raise_on_error=False)
-    found: dict[bytes, Raw] = {}
-    for (key, kind, lives_ms), value in zip(there, values, strict=True):
-        if isinstance(value, exceptions.ResponseError) and "WRONGTYPE" in str(value):
-            continue  # it became another one meanwhile: the next walk finds it
-        if isinstance(value, Exception):
-            raise value
-        if value is not None and value != {}:
-            found[key] = (kind, value, lives_ms)
-    return found
-
-
-async def _known_at(node: Redis, keys: Sequence[bytes]) -> list[tuple[bytes, str, int]]:
-    """(key, type, milliseconds to live) of those that are there."""
-    pipeline = node.pipeline(transaction=False)
-    for key in keys:
-        pipeline.execute_command("TYPE", key)  # pyright: ignore[reportUnknownMemberType]
-        pipeline.execute_command("PTTL", key)  # pyright: ignore[reportUnknownMemberType]
-    told: list[Any] = await pipeline.execute(raise_on_error=False)
-    there: list[tuple[bytes, str, int]] = []
-    for key, kind, lives_ms in zip(keys, told[::2], told[1::2], strict=True):
-        if isinstance(kind, exceptions.MovedError):
-            continue  # another node of the cluster has it
-        for answer in (kind, lives_ms):
-            if isinstance(answer, Exception):
-                raise answer
-        if _text(kind) != "none":
-            there.append((key, _text(kind), int(lives_ms)))
-    return there
-
-
-def _hash(raw: Raw) -> dict[bytes, bytes]:
-    if raw[0] != "hash":
-        raise CannotRead(f"it is a {raw[0]}, and memories are hashes")
-    return cast(dict[bytes, bytes], raw[1])
-
-
-def _string(raw: Raw) -> bytes:
-    if raw[0] != "string":
-        raise CannotRead(f"it is a {raw[0]} and should be a string")
-    return raw[1]
-
-
-def _excerpt(kind: Kind, raw: Raw) -> dict[str, Any]:
-    """What helps a person to find out; never anything of a token."""
-    if kind is Kind.TOKENS:
-        return {"type": raw[0]}
-    value = raw[1]
-    if isinstance(value, dict):
-        held = cast(dict[bytes, bytes], value)
-        shown = {_shown(name): _shown(each) for name, each in held.items() if name != b"vector"}
-        return {"type": raw[0], "fields": shown, "vector_bytes": len(held.get(b"vector", b""))}
-    return {"type": raw[0], "begins": _shown(value) if isinstance(value, bytes) else ""}
-
-
-def _shown(value: bytes) -> str:
-    text = value[: 4 * _EXCERPT].decode("utf-8", "replace")
-    return text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…"
-
-
-def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _literal(prefix: str) -> str:
-    """A prefix as it stands in a pattern."""
-    return "".join(f"\\{character}" if character in "*?[]\\^" else character for character in prefix)
