@@ -78,6 +78,7 @@ from agent_memory_server.services.undo import UndoService
 from agent_memory_server.services.upkeep import UpkeepService
 from agent_memory_server.services.webhooks import WebhookService
 from agent_memory_server.services.working_memory import WorkingMemoryPolicy, WorkingMemoryService
+from agent_memory_server.telemetry import traced
 
 PARALLEL_WEBHOOKS = 4
 """Receivers that are told at a time: one that is slow keeps few others waiting."""
@@ -425,7 +426,7 @@ class Services:
             handlers[IntentKind.END_STATEMENTS.value] = endings.carry_out
         return PendingWorkService(
             outbox=self.stores.outbox,
-            handlers=handlers,
+            handlers=traced(handlers),
             now=self.now,
             wake=self.here.woken(Lane.SESSIONS),
             parallel=self.parallel,
@@ -436,7 +437,7 @@ class Services:
     def summary_lane(self) -> PendingWorkService:
         return PendingWorkService(
             outbox=self.stores.outbox,
-            handlers=view_handlers(self.summary_views),
+            handlers=traced(view_handlers(self.summary_views)),
             now=self.now,
             wake=self.here.woken(Lane.SUMMARIES),
             batch=1,
@@ -447,7 +448,7 @@ class Services:
     def upkeep_lane(self) -> PendingWorkService:
         return PendingWorkService(
             outbox=self.stores.outbox,
-            handlers={**self.upkeep.handlers, IntentKind.ERASE.value: self.erasure.carry_out},
+            handlers=traced({**self.upkeep.handlers, IntentKind.ERASE.value: self.erasure.carry_out}),
             now=self.now,
             wake=self.here.woken(Lane.UPKEEP),
             batch=1,
@@ -491,7 +492,7 @@ class Services:
         """Every lane of pending work."""
         by_name = PendingWorkService(
             outbox=self.stores.outbox,
-            handlers={IntentKind.RUN_TASK.value: self.named_tasks.carry_out},
+            handlers=traced({IntentKind.RUN_TASK.value: self.named_tasks.carry_out}),
             now=self.now,
             wake=self.here.woken(Lane.TASKS),
             batch=1,
@@ -500,7 +501,7 @@ class Services:
         )
         webhooks = PendingWorkService(
             outbox=self.stores.outbox,
-            handlers={IntentKind.DELIVER_WEBHOOK.value: self.webhooks.carry_out},
+            handlers=traced({IntentKind.DELIVER_WEBHOOK.value: self.webhooks.carry_out}),
             now=self.now,
             wake=self.here.woken(Lane.WEBHOOKS),
             parallel=PARALLEL_WEBHOOKS,

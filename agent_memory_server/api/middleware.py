@@ -20,6 +20,7 @@ from agent_memory_server.api.operations import Call
 from agent_memory_server.api.paths import segments_of
 from agent_memory_server.api.trace import Trace, trace_of
 from agent_memory_server.domain.identity import STRANGER, Permission
+from agent_memory_server.telemetry import note, span
 
 DRAIN_S = 2.0
 """How long the rest of a refused body is thrown away before the connection is closed, so that the client sees the answer."""
@@ -59,7 +60,12 @@ class Gateway:
         began = time.perf_counter()
         try:
             self._check_length(headers.get(b"content-length"))
-            await self._answer(scope, receive, outgoing)
+            with span("request", is_request=True, traceparent=trace.traceparent) as begun:
+                try:
+                    await self._answer(scope, receive, outgoing)
+                finally:
+                    route = scope.get("route_template", OTHER)
+                    note(begun, **{"http.request.method": scope["method"], "http.route": route})
         except ClientGone:
             return
         except Exception as error:  # noqa: BLE001 - the one catch: whatever failed is answered, and logged when unexpected

@@ -9,6 +9,7 @@ from typing import Literal
 from agent_memory_server.errors import ConfigurationError
 from agent_memory_server.llm.access import ModelAccess
 from agent_memory_server.ports.language_model import LanguageModel, ModelCall, ModelReply
+from agent_memory_server.telemetry import note, span
 
 Provider = Literal["openai", "anthropic", "bedrock", "litellm"]
 
@@ -94,7 +95,10 @@ class RoutedLanguageModel:
         self._opened: dict[Provider, LanguageModel] = {}
 
     async def call(self, call: ModelCall, /) -> ModelReply:
-        return await self._adapter(call.model).call(call)
+        with span("model call", is_call=True, model=call.model) as begun:
+            reply = await self._adapter(call.model).call(call)
+            note(begun, input_tokens=reply.input_tokens, output_tokens=reply.output_tokens)
+            return reply
 
     async def close(self) -> None:
         for adapter in self._opened.values():
