@@ -148,7 +148,10 @@ class World:
         body = {"messages": [said], "data": {"secret": party.canary}, "context": party.canary}
         done(client.put(f"/v1/working-memory/{session}", json=body))
         record = {"id": memory, "text": party.canary, "topics": [party.canary], "session_id": session}
-        done(client.post("/v1/long-term-memory/", json={"memories": [record]}))
+        # Nobody makes a memory with the kept one's id in a scope of its own: there is no history of it but its owner's.
+        kept = {"id": f"kept-of-{party.number}", "text": f"{party.canary} kept"}
+        done(client.post("/v1/long-term-memory/", json={"memories": [record, kept], "deduplicate": False}))
+        self.targets[party.name, "kept"] = kept["id"]
         view = {"name": party.canary, "source": "long_term", "group_by": ["session_id"], "prompt": party.canary}
         made = done(client.post("/v1/summary-views", json=view))
         done(client.post(f"/v1/summary-views/{made['id']}/run", json={"task_id": task}))

@@ -69,7 +69,7 @@ TOOL_RECIPES: Mapping[str, ToolRecipe] = {
     "delete_working_memory": ToolRecipe(_named("session_id"), "write", target="session"),
     "list_long_term_memories": ToolRecipe(lambda _: {"limit": 100}, "read"),
     "forget_long_term_memories": ToolRecipe(lambda _: {"max_age_days": 0}, "admin"),
-    "get_memory_history": ToolRecipe(_named("memory_id"), "read", target="memory"),
+    "get_memory_history": ToolRecipe(_named("memory_id"), "read", target="kept"),
     "list_operations": ToolRecipe(lambda _: {"limit": 100}, "read"),
     "undo_operation": ToolRecipe(_named("operation_id", dry_run=False), "write", target="operation", owner=()),
     "list_tasks": ToolRecipe(lambda _: {"limit": 100}, "read", owner=()),
