@@ -46,7 +46,15 @@ def span(
     if is_request or is_call:
         kind = trace.SpanKind.SERVER if is_request else trace.SpanKind.CLIENT
     context = None if traceparent is None else propagate.extract({"traceparent": traceparent})
-    with tracer.start_as_current_span(name, context=context, kind=kind, attributes=dict(attributes)) as begun:
+    # What an error says may quote an id: the log has it, a span must not.
+    with tracer.start_as_current_span(
+        name,
+        context=context,
+        kind=kind,
+        attributes=dict(attributes),
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as begun:
         yield begun
 
 
