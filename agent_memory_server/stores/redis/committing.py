@@ -24,13 +24,15 @@ from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.deleting import delete_stored, scrub_everywhere
 from agent_memory_server.stores.redis.intents import request_work, row_digest, row_key
 from agent_memory_server.stores.redis.journalling import Journalling, begin_operation, operation_key
+from agent_memory_server.stores.redis.memory_keys import (
+    hash_key,
+)
 from agent_memory_server.stores.redis.moving import moved
 from agent_memory_server.stores.redis.restoring import restore
 from agent_memory_server.stores.redis.rows import (
     FIELDS,
     Stored,
     due_of,
-    hash_key,
     insert_memory,
     is_compared,
     store_vector,

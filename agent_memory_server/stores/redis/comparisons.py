@@ -20,11 +20,13 @@ from agent_memory_server.ports.comparisons import Due, Stage
 from agent_memory_server.stores.redis import listing, naming
 from agent_memory_server.stores.redis.connections import Link
 from agent_memory_server.stores.redis.index import Index
+from agent_memory_server.stores.redis.memory_keys import (
+    due_key,
+)
 from agent_memory_server.stores.redis.nearest import vectors_of
 from agent_memory_server.stores.redis.queries import UNLIMITED
 from agent_memory_server.stores.redis.rows import (
     PLAIN_FIELDS,
-    due_key,
     due_of,
     due_parts,
     memory_of_fields,

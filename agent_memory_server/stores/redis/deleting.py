@@ -8,9 +8,11 @@ from agent_memory_server.domain.operations import Effect, OperationKind
 from agent_memory_server.domain.records import MemoryKey
 from agent_memory_server.stores.redis.encoding import from_json
 from agent_memory_server.stores.redis.journalling import Journalling, operation_key, scrub_history
+from agent_memory_server.stores.redis.memory_keys import (
+    copies_key,
+)
 from agent_memory_server.stores.redis.rows import (
     Stored,
-    copies_key,
     remove_memory,
     stored_memories,
     stored_memory,

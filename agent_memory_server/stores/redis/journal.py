@@ -24,7 +24,13 @@ from agent_memory_server.stores.redis.journalling import (
     owners_key,
     run_key,
 )
-from agent_memory_server.stores.redis.rows import PLAIN_FIELDS, history_key, memory_of_fields
+from agent_memory_server.stores.redis.memory_keys import (
+    history_key,
+)
+from agent_memory_server.stores.redis.rows import (
+    PLAIN_FIELDS,
+    memory_of_fields,
+)
 from agent_memory_server.stores.redis.scopes import pairs_of, scored
 from agent_memory_server.stores.redis.thinning import thin
 from agent_memory_server.stores.values import instant, micros

@@ -13,7 +13,12 @@ from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.clock import note_time
 from agent_memory_server.stores.redis.encoding import document_of, from_json
-from agent_memory_server.stores.redis.rows import Stored, history_key
+from agent_memory_server.stores.redis.memory_keys import (
+    history_key,
+)
+from agent_memory_server.stores.redis.rows import (
+    Stored,
+)
 from agent_memory_server.stores.redis.scopes import pairs_of
 from agent_memory_server.stores.redis.transactions import Transaction
 from agent_memory_server.stores.values import micros, to_json

@@ -14,8 +14,10 @@ from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Command
 from agent_memory_server.stores.redis.encoding import count_of, token_of, token_text
 from agent_memory_server.stores.redis.index import Index, records_of, rows_of
+from agent_memory_server.stores.redis.memory_keys import (
+    statistics_key,
+)
 from agent_memory_server.stores.redis.queries import Query, query_of
-from agent_memory_server.stores.redis.rows import statistics_key
 from agent_memory_server.stores.redis.scopes import owners_matching
 from agent_memory_server.stores.values import micros, token_digest, unpack_terms
 

@@ -20,8 +20,15 @@ from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Argument, Link
 from agent_memory_server.stores.redis.encoding import from_json
 from agent_memory_server.stores.redis.index import Index, records_of, rows_of
+from agent_memory_server.stores.redis.memory_keys import (
+    hash_key,
+)
 from agent_memory_server.stores.redis.queries import UNLIMITED, Query, query_of
-from agent_memory_server.stores.redis.rows import PLAIN_FIELDS, hash_key, memory_of_fields, place_of
+from agent_memory_server.stores.redis.rows import (
+    PLAIN_FIELDS,
+    memory_of_fields,
+    place_of,
+)
 from agent_memory_server.stores.values import micros, to_json
 
 _READ_AT_ONCE = 500

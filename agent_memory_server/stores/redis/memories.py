@@ -16,6 +16,9 @@ from agent_memory_server.stores.redis import committing, keywords, listing, nami
 from agent_memory_server.stores.redis.connections import Link
 from agent_memory_server.stores.redis.encoding import from_json
 from agent_memory_server.stores.redis.index import Index, rows_of
+from agent_memory_server.stores.redis.memory_keys import (
+    statistics_key,
+)
 from agent_memory_server.stores.redis.queries import scope_clause
 from agent_memory_server.stores.redis.rows import (
     PLAIN_FIELDS,
@@ -24,7 +27,6 @@ from agent_memory_server.stores.redis.rows import (
     marked_due,
     memory_of_fields,
     model_token,
-    statistics_key,
     store_vector,
     stored_memories,
     touch_memory,

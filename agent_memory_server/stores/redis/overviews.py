@@ -16,8 +16,10 @@ from agent_memory_server.stores.redis.connections import Link
 from agent_memory_server.stores.redis.encoding import from_json
 from agent_memory_server.stores.redis.index import Index, records_of
 from agent_memory_server.stores.redis.memories import RedisMemories
+from agent_memory_server.stores.redis.memory_keys import (
+    statistics_key,
+)
 from agent_memory_server.stores.redis.queries import scope_clause, unexpired_clause
-from agent_memory_server.stores.redis.rows import statistics_key
 from agent_memory_server.stores.redis.scopes import owners, pairs_of, scopes_key
 from agent_memory_server.stores.redis.session_rows import (
     SessionKeys,

@@ -13,12 +13,14 @@ from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.channel import Command
 from agent_memory_server.stores.redis.connections import Link
 from agent_memory_server.stores.redis.listing import fetched
-from agent_memory_server.stores.redis.rows import (
-    PLAIN_FIELDS,
+from agent_memory_server.stores.redis.memory_keys import (
     is_spoken,
-    memory_of_fields,
     spoken_key,
     spoken_member,
+)
+from agent_memory_server.stores.redis.rows import (
+    PLAIN_FIELDS,
+    memory_of_fields,
 )
 from agent_memory_server.stores.redis.written import ARRIVAL
 from agent_memory_server.stores.values import micros, micros_or_none

@@ -10,11 +10,13 @@ from agent_memory_server.errors import Conflict
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.encoding import from_json
 from agent_memory_server.stores.redis.journalling import Journalling
+from agent_memory_server.stores.redis.memory_keys import (
+    copies_key,
+    history_key,
+)
 from agent_memory_server.stores.redis.moving import moved
 from agent_memory_server.stores.redis.rows import (
     Stored,
-    copies_key,
-    history_key,
     insert_memory,
     remove_memory,
     store_vector,

@@ -18,6 +18,19 @@ from agent_memory_server.ports.comparisons import Stage
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Argument
 from agent_memory_server.stores.redis.encoding import document_of, from_plain_json, memory_of, terms_field
+from agent_memory_server.stores.redis.memory_keys import (
+    changes_key,
+    copies_key,
+    due_key,
+    hash_key,
+    history_key,
+    is_spoken,
+    session_key,
+    spoken_key,
+    spoken_member,
+    statistics_key,
+    summaries_key,
+)
 from agent_memory_server.stores.redis.scopes import register
 from agent_memory_server.stores.redis.transactions import Fields, Transaction
 from agent_memory_server.stores.redis.written import ARRIVAL, is_coming
@@ -103,66 +116,6 @@ async def stored_memory(transaction: Transaction, key: MemoryKey) -> Stored | No
 
 
 # -- sets that go with a memory ---------------------------------------------------------------------------------------
-
-
-def hash_key(owner: Scope, memory_hash: str) -> str:
-    """Set of the live memories of this owner with this hash."""
-    return naming.in_tenant(owner.tenant, "hash", naming.digest(owner.namespace, owner.user_id, memory_hash))
-
-
-def copies_key(handle: str) -> str:
-    """Set of the memories that stepped back behind a memory: duplicates (``is_copy``) and others."""
-    return naming.beside(handle, "copies")
-
-
-def history_key(handle: str) -> str:
-    return naming.beside(handle, "history")
-
-
-def summaries_key(handle: str) -> str:
-    """Set of the summaries that this memory went into."""
-    return naming.beside(handle, "summaries")
-
-
-def session_key(scope: Scope) -> str:
-    """Set of the memories that belong to a session."""
-    return naming.in_tenant(
-        scope.tenant, "memories-of", naming.digest(scope.namespace, scope.user_id, scope.session_id)
-    )
-
-
-def statistics_key(tenant: str) -> str:
-    """Hash: for each tag of a selection its documents (``:d``), their terms (``:t``), its revision (``:r``) and the life of
-    that counter (``:k``)."""
-    return naming.in_tenant(tenant, "statistics")
-
-
-def changes_key(tenant: str, tag: str) -> str:
-    """Sorted set: the memories of a selection that changed last, by its revision then."""
-    return naming.in_tenant(tenant, "changes", tag)
-
-
-def spoken_key(scope: Scope) -> str:
-    """Sorted set: the live messages of a session in long-term memory, by when they were said, then by arrival."""
-    return naming.in_tenant(scope.tenant, "spoken", naming.digest(scope.namespace, scope.user_id, scope.session_id))
-
-
-def spoken_member(arrival: str, digest: str) -> str:
-    return f"{arrival}:{digest}"
-
-
-def is_spoken(memory: Memory) -> bool:
-    """Whether this is a live message of a session: one that has neighbours."""
-    return (
-        memory.memory_type is MemoryType.MESSAGE
-        and memory.scope.session_id is not None
-        and memory.superseded_by is None
-    )
-
-
-def due_key(tenant: str) -> str:
-    """Sorted set (by its members alone) of the memories that are to be compared: stage, owner, memory."""
-    return naming.in_tenant(tenant, "comparisons")
 
 
 def _changed(transaction: Transaction, stored: Stored, *, documents: int = 0, terms: int = 0) -> None:

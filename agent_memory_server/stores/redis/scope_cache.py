@@ -17,8 +17,14 @@ from agent_memory_server.domain.identity import ScopeSelector
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Link, Script
 from agent_memory_server.stores.redis.index import Index, rows_of
+from agent_memory_server.stores.redis.memory_keys import (
+    changes_key,
+    statistics_key,
+)
 from agent_memory_server.stores.redis.queries import scope_clause
-from agent_memory_server.stores.redis.rows import changes_key, space_token, statistics_key
+from agent_memory_server.stores.redis.rows import (
+    space_token,
+)
 from agent_memory_server.stores.redis.snapshots import FIELDS, Row, Snapshot, row_of
 from agent_memory_server.stores.redis.written import CHANGES_KEPT
 

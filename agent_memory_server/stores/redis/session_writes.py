@@ -22,7 +22,12 @@ from agent_memory_server.domain.sessions import (
 from agent_memory_server.errors import InvalidInput, MessageConflict
 from agent_memory_server.stores.redis.deleting import delete_stored
 from agent_memory_server.stores.redis.journalling import begin_operation, operation_key
-from agent_memory_server.stores.redis.rows import session_key, stored_memories
+from agent_memory_server.stores.redis.memory_keys import (
+    session_key,
+)
+from agent_memory_server.stores.redis.rows import (
+    stored_memories,
+)
 from agent_memory_server.stores.redis.session_messages import (
     insert_messages,
     kept_by_id,

@@ -22,8 +22,14 @@ from agent_memory_server.domain.records import Memory, MemoryType
 from agent_memory_server.domain.search import Handle, KeywordCandidates, KeywordStatistics, VectorCandidates
 from agent_memory_server.domain.second_stage import Passage, Pool
 from agent_memory_server.stores.redis.encoding import count_of, from_plain_json, token_of
+from agent_memory_server.stores.redis.memory_keys import (
+    is_spoken,
+)
 from agent_memory_server.stores.redis.passages import passage_of
-from agent_memory_server.stores.redis.rows import PLAIN_FIELDS, is_spoken, memory_of_fields
+from agent_memory_server.stores.redis.rows import (
+    PLAIN_FIELDS,
+    memory_of_fields,
+)
 from agent_memory_server.stores.redis.written import ARRIVAL
 from agent_memory_server.stores.values import micros, unpack_terms
 

@@ -6,7 +6,9 @@ from typing import Any
 
 from agent_memory_server.domain.summary_views import SOURCE_DELETED
 from agent_memory_server.stores.redis import naming
-from agent_memory_server.stores.redis.rows import summaries_key
+from agent_memory_server.stores.redis.memory_keys import (
+    summaries_key,
+)
 from agent_memory_server.stores.redis.transactions import Transaction
 
 PartitionRow = dict[str, Any]

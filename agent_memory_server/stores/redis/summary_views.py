@@ -29,7 +29,12 @@ from agent_memory_server.stores.redis.encoding import from_json
 from agent_memory_server.stores.redis.index import Index
 from agent_memory_server.stores.redis.intents import drop_row, request_work, row_key, subject_key, view_subject
 from agent_memory_server.stores.redis.listing import RedisMembers, member_page
-from agent_memory_server.stores.redis.rows import FIELDS, summaries_key
+from agent_memory_server.stores.redis.memory_keys import (
+    summaries_key,
+)
+from agent_memory_server.stores.redis.rows import (
+    FIELDS,
+)
 from agent_memory_server.stores.redis.scopes import register
 from agent_memory_server.stores.redis.summary_rows import PartitionRow, untie
 from agent_memory_server.stores.redis.task_rows import drop_task, task_digest, task_key, task_of, tasks_failed

@@ -14,8 +14,10 @@ from agent_memory_server.stores.redis.encoding import from_json, memory_of
 from agent_memory_server.stores.redis.index import Index
 from agent_memory_server.stores.redis.journalling import gone_key, moved_key, owners_key
 from agent_memory_server.stores.redis.listing import walk
+from agent_memory_server.stores.redis.memory_keys import (
+    history_key,
+)
 from agent_memory_server.stores.redis.queries import scope_clause
-from agent_memory_server.stores.redis.rows import history_key
 from agent_memory_server.stores.redis.scopes import pairs_of
 
 _READ_AT_ONCE = 200
