@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cached_property, partial
 
 from agent_memory_server.app_authentication import open_authentication
@@ -25,16 +25,9 @@ from agent_memory_server.app_language import (
     open_query_optimizer,
     open_summarizer,
 )
+from agent_memory_server.app_looking_back import LookingBack
 from agent_memory_server.auth.bcrypt_hashes import BcryptHashes
-from agent_memory_server.config import Settings
 from agent_memory_server.domain.jobs import IntentKind, Lane
-from agent_memory_server.ports.embedder import Embedder
-from agent_memory_server.ports.reranker import Reranker
-from agent_memory_server.ports.stores import Stores
-from agent_memory_server.ports.task_queue import TaskQueue
-from agent_memory_server.ports.tokenizer import Tokenizer
-from agent_memory_server.queues.in_process import InProcessQueue
-from agent_memory_server.queues.webhook_sender import HttpWebhookSender
 from agent_memory_server.services.access_tokens import AccessTokenService
 from agent_memory_server.services.audit import Audit
 from agent_memory_server.services.authentication import Authentication
@@ -45,19 +38,15 @@ from agent_memory_server.services.embedding import EmbeddingService
 from agent_memory_server.services.endings import EndingService
 from agent_memory_server.services.enrichment import EnrichmentService, ModelEnrichment, RuleEnrichment
 from agent_memory_server.services.erasure import ErasureService
-from agent_memory_server.services.events import EventFeed
 from agent_memory_server.services.exporting import ExportService
 from agent_memory_server.services.extraction.batches import Extractor
 from agent_memory_server.services.extraction.on_request import ExtractionOnRequestService
 from agent_memory_server.services.extraction.thread import ThreadExtractionService
 from agent_memory_server.services.forgetting import ForgettingService
-from agent_memory_server.services.history import HistoryService
 from agent_memory_server.services.hydration import HydrationService
 from agent_memory_server.services.imported_tokens import ImportedTokens
 from agent_memory_server.services.importing import ImportService
-from agent_memory_server.services.indexing import Indexer
 from agent_memory_server.services.jobs import JobService
-from agent_memory_server.services.language import LanguageGate
 from agent_memory_server.services.memories import MemoryService
 from agent_memory_server.services.merging import MergingService
 from agent_memory_server.services.named_tasks import PERMANENT, NamedTaskService
@@ -73,10 +62,7 @@ from agent_memory_server.services.search import SearchService
 from agent_memory_server.services.search_explanation import SearchExplanationService
 from agent_memory_server.services.summarization import SummarizationService
 from agent_memory_server.services.summary_views import SummaryViewService
-from agent_memory_server.services.time_travel import TimeTravelService
-from agent_memory_server.services.undo import UndoService
 from agent_memory_server.services.upkeep import UpkeepService
-from agent_memory_server.services.webhooks import WebhookService
 from agent_memory_server.services.working_memory import WorkingMemoryPolicy, WorkingMemoryService
 from agent_memory_server.telemetry import traced
 
@@ -85,22 +71,8 @@ PARALLEL_WEBHOOKS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Services:
+class Services(LookingBack):
     """The wiring. What is passed in is open already, and closed by whoever opened it."""
-
-    settings: Settings
-    stores: Stores
-    embedder: Embedder
-    reranker: Reranker | None
-    tokenizer: Tokenizer
-    gate: LanguageGate | None
-    """None: local mode."""
-    queue: TaskQueue
-    here: InProcessQueue
-    parallel: int
-    """Sessions that are worked on at a time."""
-    now: Callable[[], datetime]
-    new_id: Callable[[], str]
 
     @property
     def task_timeout_s(self) -> float:
@@ -133,11 +105,6 @@ class Services:
         return open_authentication(self.settings, self.access_tokens, self.audit)
 
     # -- making memories
-
-    @cached_property
-    def indexer(self) -> Indexer:
-        merges = self.gate is not None and self.settings.compact_semantic_duplicates
-        return Indexer(embedder=self.embedder, merges=merges)
 
     @cached_property
     def extractor(self) -> Extractor:
@@ -253,54 +220,6 @@ class Services:
     @cached_property
     def hydration(self) -> HydrationService:
         return HydrationService(working_memory=self.working_memory, search=self.optimized_search)
-
-    @cached_property
-    def history(self) -> HistoryService:
-        stores = self.stores
-        return HistoryService(
-            journal=stores.journal, memories=stores.memories, sessions=stores.working_memory, now=self.now
-        )
-
-    @cached_property
-    def events(self) -> EventFeed:
-        return EventFeed(journal=self.stores.journal, history=self.history)
-
-    @cached_property
-    def webhooks(self) -> WebhookService:
-        return WebhookService(
-            store=self.stores.webhooks,
-            journal=self.stores.journal,
-            feed=self.events,
-            sender=HttpWebhookSender(allow_private=self.settings.webhook_allow_private_addresses),
-            outbox=self.stores.outbox,
-            now=self.now,
-            new_id=self.new_id,
-            wake=partial(self.queue.wake, Lane.WEBHOOKS),
-        )
-
-    @cached_property
-    def time_travel(self) -> TimeTravelService:
-        return TimeTravelService(
-            journal=self.stores.journal,
-            store=self.stores.memories,
-            embedder=self.embedder,
-            tokenizer=self.tokenizer,
-            now=self.now,
-        )
-
-    @cached_property
-    def undo(self) -> UndoService:
-        policy = forgetting_policy(self.settings)
-        return UndoService(
-            journal=self.stores.journal,
-            memories=self.stores.memories,
-            indexer=self.indexer,
-            retention=timedelta(days=self.settings.undo_retention_days),
-            forgets=bool(self.settings.retention_policies) or (policy is not None and not policy.removes_nothing),
-            now=self.now,
-            new_id=self.new_id,
-            wake=partial(self.queue.wake, Lane.SESSIONS),
-        )
 
     @cached_property
     def summary_views(self) -> SummaryViewService:

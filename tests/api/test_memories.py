@@ -13,7 +13,7 @@ RECORD_FIELDS = {
     "id", "text", "session_id", "user_id", "namespace", "last_accessed", "created_at", "updated_at", "pinned",
     "access_count", "topics", "entities", "memory_hash", "discrete_memory_extracted", "memory_type", "persisted_at",
     "extracted_from", "event_date", "extraction_strategy", "extraction_strategy_config", "metadata", "name", "source",
-    "derived_from", "superseded_by", "trust", "author", "embedding",
+    "derived_from", "superseded_by", "trust", "author", "embedding", "valid_from", "valid_to", "expires_at",
 }  # fmt: skip
 CREATE = "/v1/long-term-memory/"
 
