@@ -333,7 +333,7 @@ async def test_what_cannot_be_done_is_refused_in_a_sentence(
     case: str, old: redis.Redis, migration: Migration, reference_redis: RedisServer
 ) -> None:
     """It says what is wrong, without a password, and nothing is written."""
-    old.set("shop:basket", "bread")
+    old.set("task:of-another-application", "summary_view_full_run")
     base = reference_redis.url.removesuffix("/0")
     from_url, to_url, said = REFUSALS[case]
     if to_url is not None:
