@@ -11,7 +11,9 @@ from datetime import datetime
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 
 SIGNATURE_HEADER = "X-Memory-Signature"
-_TRANSLATING = tuple(ipaddress.ip_network(each) for each in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"))
+_TRANSLATING = tuple(
+    ipaddress.ip_network(each) for each in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")
+)
 """Addresses that carry another one, which may be private."""
 
 

@@ -86,10 +86,8 @@ class Precondition:
     if_none_match: bool = False
 
 
-_CHECKED_AT_ONCE = 500
-"""Messages whose tokens are counted between two chances for other requests."""
-UNCONDITIONAL = Precondition()
-NO_WINDOW = Window()
+_CHECKED_AT_ONCE = 500  # messages whose tokens are counted between two chances for other requests
+UNCONDITIONAL, NO_WINDOW = Precondition(), Window()
 
 
 class WorkingMemoryService:

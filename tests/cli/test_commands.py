@@ -92,7 +92,7 @@ def test_expected_failures_are_one_sentence(terminal: CommandLine) -> None:
         ({"STORAGE_URL": f"sqlite:///{foreign}"}, "is not a data file of this server"),
         ({"STORAGE_URL": f"sqlite:///{newer}"}, "newer version"),
         ({"EMBEDDING_MODEL": "text-embedding-3-small"}, "OPENAI_API_KEY"),
-        ({"AUTH_MODE": "token"}, "authentication"),
+        ({"AUTH_MODE": "oauth2"}, "OAUTH2_"),
     ):
         outcome = CommandLine(folder=terminal.folder, environment=settings).run("search", "tea")
         assert (outcome.code, outcome.out) == (1, ""), outcome
