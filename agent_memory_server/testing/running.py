@@ -74,7 +74,8 @@ async def running_app(
     """
     with contextlib.ExitStack() as folders:
         place = data_dir or Path(folders.enter_context(tempfile.TemporaryDirectory(prefix="agent-memory-")))
-        chosen = _Unsurprising(**{"data_dir": place, "mcp_allowed_hosts": [_HOST], **settings})
+        values: dict[str, Any] = {"data_dir": place, "mcp_allowed_hosts": [_HOST], **settings}
+        chosen = _Unsurprising(**values)
         opening = open_working_app if background else open_app
         async with opening(chosen, now=now, new_id=new_id, language_model=language_model, sleep=sleep) as app:
             api = create_api(app, body_bytes_max=chosen.max_body_bytes, beside=beside_of(chosen, chosen.host))
