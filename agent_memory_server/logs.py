@@ -28,8 +28,13 @@ def configure_logging(level: str) -> None:
         _without_quotes,
         structlog.processors.format_exc_info,
     ]
+    # The same list as before, if there was one: loggers that were used already hold it.
+    chain: list[structlog.typing.Processor] = []
+    if structlog.is_configured():
+        chain = structlog.get_config()["processors"]
+    chain[:] = [structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter]
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=chain,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )

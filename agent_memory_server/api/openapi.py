@@ -15,8 +15,9 @@ from agent_memory_server.api.schemas.problems import InputProblem, Problem
 from agent_memory_server.domain.claims import SCOPE_PREFIX
 
 REFERENCES = "#/components/schemas/{model}"
-EVERYWHERE = (400, 422, 500, 503, 504)
-"""Statuses that any endpoint may answer with: a path that is none, a value that is none, and a store that fails."""
+EVERYWHERE = (400, 422, 431, 500, 503, 504)
+"""Statuses that any endpoint may answer with: a path that is none, a value that is none, a head (with its query) that is too
+long, and a store that fails."""
 WITH_BODY = (408, 413, 415)
 WRITING = (507,)
 WITH_CREDENTIAL = (401, 403, 429)

@@ -28,7 +28,7 @@ EXPECTED = {
     ("back-up-the-embedded-store.md", 0): "ok",
     ("move-to-another-engine.md", 0): "Done.",
     ("secure-it.md", 0): '"user_id":"ana"',
-    ("connect-your-agent.md", 0): "Ana is allergic to peanuts",
+    ("connect-your-agent.md", 0): "Nora is allergic to peanuts",
 }
 """What each example prints, by page and place."""
 

@@ -268,6 +268,10 @@ def _view_of_ones_own(client: httpx.Client, caller: Caller, _: str) -> httpx.Res
 _VIEW = "/v1/summary-views/{id}"
 
 CREDENTIAL_RECIPES: Mapping[tuple[str, str], Recipe] = {
+    # Other recipes make memories with foreign ids in scopes of their own and remove them: that is a history too. Not of this one.
+    ("get", "/v1/long-term-memory/{memory_id}/history"): Recipe(
+        _request("GET", "/v1/long-term-memory/{id}/history"), target="kept"
+    ),
     ("post", "/v1/summary-views"): Recipe(_view_of_ones_own, writes=True),
     ("get", "/v1/summary-views"): Recipe(_request("GET", "/v1/summary-views")),
     ("get", "/v1/summary-views/{view_id}"): Recipe(_request("GET", _VIEW), target="view"),
