@@ -2,7 +2,8 @@
 
 Each task notes what it was asked for in the store, does it there, and returns the report: so a task that is delivered twice,
 or whose worker is killed, is neither lost nor done twice, and what keeps failing is a dead letter that can be replayed. The
-queue carries names and ids, never anybody's text.
+queue carries names and ids, never anybody's text. A task's parameters are a contract with scripts; ``carry`` passes on what the
+execution gave them.
 """
 
 from __future__ import annotations
@@ -37,9 +38,7 @@ async def promote_working_memory_to_long_term(
     timeout: Timeout = task_timeout(),
 ) -> Report:
     """Promote what is not promoted yet; a session that is gone is no work."""
-    return await carry(
-        retry, "promote_working_memory_to_long_term", session_id=session_id, namespace=namespace, user_id=user_id
-    )
+    return await carry(retry)
 
 
 async def run_delayed_extraction(
@@ -52,14 +51,7 @@ async def run_delayed_extraction(
     timeout: Timeout = task_timeout(),
 ) -> Report:
     """Extract memories from what was not extracted from yet."""
-    return await carry(
-        retry,
-        "run_delayed_extraction",
-        session_id=session_id,
-        namespace=namespace,
-        user_id=user_id,
-        scheduled_timestamp=scheduled_timestamp,
-    )
+    return await carry(retry)
 
 
 async def summarize_session(
@@ -73,15 +65,7 @@ async def summarize_session(
     timeout: Timeout = task_timeout(),
 ) -> Report:
     """Summarise what has to leave a window of ``max_context_tokens``. The server's settings name the model."""
-    return await carry(
-        retry,
-        "summarize_session",
-        session_id=session_id,
-        model=model,
-        max_context_tokens=max_context_tokens,
-        namespace=namespace,
-        user_id=user_id,
-    )
+    return await carry(retry)
 
 
 # -- memories
@@ -95,14 +79,14 @@ async def extract_memories_with_strategy(
     timeout: Timeout = task_timeout(),
 ) -> Report:
     """Extract from the sessions whose messages these memories are."""
-    return await carry(retry, "extract_memories_with_strategy", memory_ids=memory_ids, deduplicate=deduplicate)
+    return await carry(retry)
 
 
 async def extract_memory_structure(
     memory_id: str, carry: Carrier = carrier(), retry: Retry = _RETRY, timeout: Timeout = task_timeout()
 ) -> Report:
     """Complete one memory."""
-    return await carry(retry, "extract_memory_structure", memory_id=memory_id)
+    return await carry(retry)
 
 
 async def index_long_term_memories(
@@ -114,20 +98,14 @@ async def index_long_term_memories(
     timeout: Timeout = task_timeout(),
 ) -> Report:
     """Give the memories their vectors of the configured model."""
-    return await carry(
-        retry,
-        "index_long_term_memories",
-        memory_ids=memory_ids,
-        deduplicate=deduplicate,
-        vector_distance_threshold=vector_distance_threshold,
-    )
+    return await carry(retry)
 
 
 async def delete_long_term_memories(
     ids: Sequence[str], carry: Carrier = carrier(), retry: Retry = _RETRY, timeout: Timeout = task_timeout()
 ) -> Report:
     """Delete for good."""
-    return await carry(retry, "delete_long_term_memories", ids=ids)
+    return await carry(retry)
 
 
 async def update_last_accessed(
@@ -138,7 +116,7 @@ async def update_last_accessed(
     timeout: Timeout = task_timeout(),
 ) -> Report:
     """Note an access where the last one is longer ago; never brings a deleted memory back."""
-    return await carry(retry, "update_last_accessed", ids=ids, min_interval_seconds=min_interval_seconds)
+    return await carry(retry)
 
 
 # -- upkeep
@@ -163,17 +141,7 @@ async def compact_long_term_memories(
     if execution.key == compact_long_term_memories.__name__:
         return await _round(work, perpetual, COMPACTION)
     perpetual.cancel()
-    return await carry(
-        retry,
-        "compact_long_term_memories",
-        limit=limit,
-        namespace=namespace,
-        user_id=user_id,
-        session_id=session_id,
-        vector_distance_threshold=vector_distance_threshold,
-        compact_hash_duplicates=compact_hash_duplicates,
-        compact_semantic_duplicates=compact_semantic_duplicates,
-    )
+    return await carry(retry)
 
 
 async def forget_long_term_memories(
@@ -189,17 +157,7 @@ async def forget_long_term_memories(
     timeout: Timeout = task_timeout(),
 ) -> Report:
     """Remove by policy, or say what would be removed (the default)."""
-    return await carry(
-        retry,
-        "forget_long_term_memories",
-        policy=policy,
-        namespace=namespace,
-        user_id=user_id,
-        session_id=session_id,
-        limit=limit,
-        dry_run=dry_run,
-        pinned_ids=pinned_ids,
-    )
+    return await carry(retry)
 
 
 async def periodic_forget_long_term_memories(
@@ -219,15 +177,7 @@ async def periodic_forget_long_term_memories(
     if execution.key == periodic_forget_long_term_memories.__name__:
         return await _round(work, perpetual, FORGETTING)
     perpetual.cancel()
-    return await carry(
-        retry,
-        "periodic_forget_long_term_memories",
-        namespace=namespace,
-        user_id=user_id,
-        session_id=session_id,
-        limit=limit,
-        dry_run=dry_run,
-    )
+    return await carry(retry)
 
 
 # -- summary views
@@ -241,7 +191,7 @@ async def refresh_summary_view(
     timeout: Timeout = task_timeout(),
 ) -> Report:
     """Run the view now."""
-    return await carry(retry, "refresh_summary_view", view_id=view_id, task_id=task_id)
+    return await carry(retry)
 
 
 async def periodic_refresh_summary_views(
@@ -256,7 +206,7 @@ async def periodic_refresh_summary_views(
     if execution.key == periodic_refresh_summary_views.__name__:
         return await _round(work, perpetual, SUMMARY_VIEWS)
     perpetual.cancel()
-    return await carry(retry, "periodic_refresh_summary_views")
+    return await carry(retry)
 
 
 # -- what the server itself asks for

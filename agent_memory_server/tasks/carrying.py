@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from docket import CurrentExecution, Depends, Execution, Retry
 
 from agent_memory_server.domain.jobs import Lane, Task, TaskStatus
 from agent_memory_server.errors import InvalidInput
+from agent_memory_server.services.named_tasks import parameters
 from agent_memory_server.services.public_tasks import TASKS, Report
 from agent_memory_server.tasks.working import Work, working
 
@@ -28,13 +29,13 @@ class Carrier:
     work: Work
     execution: Execution
 
-    async def __call__(self, retry: Retry, name: str, **arguments: Any) -> Report:
+    async def __call__(self, retry: Retry) -> Report:
         """Note the request, do it, and return its report; one that waits for another attempt is left to the store.
 
         Raises TaskFailed, InvalidInput (neither is tried again), and what the store fails with (which is).
         """
         try:
-            task = await self._requested(name, arguments)
+            task = await self._requested()
             while task.is_open and task.error_message is None and not self.work.stopping.is_set():
                 await self.work.unless_stopping(self.work.app.lanes[Lane.TASKS].run_due())
                 task = await self.work.app.jobs.get(TASKS, task_id=task.id)
@@ -49,9 +50,18 @@ class Carrier:
             raise
         return task.result or {"task_id": task.id, "status": task.status.value, "reason": task.error_message}
 
-    async def _requested(self, name: str, arguments: Mapping[str, Any]) -> Task:
-        given = {parameter: value for parameter, value in arguments.items() if value is not None}
-        return await self.work.app.named_tasks.request(TASKS, name=name, arguments=given, task_id=self.execution.key)
+    async def _requested(self) -> Task:
+        name = self.execution.function_name
+        return await self.work.app.named_tasks.request(
+            TASKS, name=name, arguments=self._arguments(name), task_id=self.execution.key
+        )
+
+    def _arguments(self, name: str) -> dict[str, Any]:
+        """What the task was called with and its defaults, without what Docket adds for itself."""
+        bound = inspect.signature(self.execution.function).bind_partial(*self.execution.args, **self.execution.kwargs)
+        bound.apply_defaults()
+        known = parameters(name)
+        return {each: value for each, value in bound.arguments.items() if each in known and value is not None}
 
 
 def _carrier(work: Work = working(), execution: Execution = CurrentExecution()) -> Carrier:
