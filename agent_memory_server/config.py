@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address that `agent-memory api` binds to.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8000, description="Port of the REST server.")
     allow_unauthenticated: bool = Field(
-        default=False, description="Allow an address other than loopback without authentication."
+        default=False, description="Without authentication: allow an address other than loopback, any host name and pages of any site."
     )
     auth_mode: AuthMode = Field(default=AuthMode.DISABLED, description="disabled, token or oauth2.")
     disable_auth: bool | None = Field(
@@ -362,6 +362,11 @@ class Settings(BaseSettings):
         if self.auth_mode is AuthMode.DISABLED and self.wants_authentication:
             return AuthMode.TOKEN
         return self.auth_mode
+
+    @property
+    def is_for_this_machine(self) -> bool:
+        """Nobody is asked for a credential, and nobody said that everybody may come in."""
+        return not self.wants_authentication and not self.allow_unauthenticated
 
     def checked_host(self, host: str, *, setting: str = "HOST") -> str:
         """The address to bind to, or ConfigurationError: without authentication only loopback is bound."""

@@ -43,7 +43,12 @@ async def serve(
     bind_to = host or settings.host
 
     def over(app: MemoryApp) -> ASGIApp:
-        return create_api(app, body_bytes_max=settings.max_body_bytes, beside=beside_of(settings, bind_to))
+        return create_api(
+            app,
+            body_bytes_max=settings.max_body_bytes,
+            beside=beside_of(settings, bind_to),
+            local_callers_only=settings.is_for_this_machine,
+        )
 
     await listen(
         settings,
@@ -116,6 +121,7 @@ def api_from_environment() -> MemoryApi:
         opening=lambda: open_working_app(settings),
         body_bytes_max=settings.max_body_bytes,
         beside=beside_of(settings, settings.host),
+        local_callers_only=settings.is_for_this_machine,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from starlette.types import Scope
 
+from agent_memory_server.api.local_callers import check_local_caller
 from agent_memory_server.app import MemoryApp
 from agent_memory_server.domain.identity import Permission, Principal
 from agent_memory_server.errors import MemoryServerError, StoreUnavailable
@@ -16,12 +17,14 @@ from agent_memory_server.errors import MemoryServerError, StoreUnavailable
 _log = structlog.stdlib.get_logger(__name__)
 
 
-async def caller_of(scope: Scope, app: MemoryApp, permission: Permission, *, action: str) -> Principal:
+async def caller_of(scope: Scope, runtime: Runtime, permission: Permission, *, action: str) -> Principal:
     """Who is calling, and that they may do this: the one place of REST that decides it, before anything else is read.
 
     Raises NotAuthenticated, NotPermitted, TooManyRequests.
     """
-    authentication = app.authentication
+    if runtime.local_callers_only:
+        check_local_caller(scope)
+    authentication = runtime.app.authentication
     caller = await authentication.authenticate(scope["headers"])
     authentication.require(caller, permission, action=action)
     return caller
@@ -55,8 +58,10 @@ class Afterwards:
 class Runtime:
     """What lives as long as the server: the services (from the start of its lifespan to its end) and its limits."""
 
-    def __init__(self, *, body_bytes_max: int, app: MemoryApp | None = None) -> None:
+    def __init__(self, *, body_bytes_max: int, app: MemoryApp | None = None, local_callers_only: bool = False) -> None:
         self.body_bytes_max = body_bytes_max
+        self.local_callers_only = local_callers_only
+        """Nobody is asked for a credential, and nobody said that everybody may come in."""
         self.afterwards = Afterwards()
         self.opened = app
         self.observe: Callable[[str, str, int, float], None] | None = None

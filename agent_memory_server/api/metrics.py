@@ -59,9 +59,8 @@ class Metrics:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del receive
-        app = self._runtime.app
-        await caller_of(scope, app, Permission.ADMIN, action="read the metrics")
-        body = await self._rendered(app)
+        await caller_of(scope, self._runtime, Permission.ADMIN, action="read the metrics")
+        body = await self._rendered(self._runtime.app)
         await Answer(body=body, media_type=CONTENT_TYPE_LATEST.encode(), headers=NO_STORE).send(send)
 
     async def close(self) -> None:

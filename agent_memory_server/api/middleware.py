@@ -81,7 +81,7 @@ class Gateway:
         found = self._dispatcher.find(method, segments_of(scope))
         if found is None:
             if is_documentation(scope["path"]) and not self._runtime.app.docs_public:
-                await caller_of(scope, self._runtime.app, Permission.READ, action="read the documentation")
+                await caller_of(scope, self._runtime, Permission.READ, action="read the documentation")
             await self._rest(scope, receive, outgoing)
             return
         if found.operation is None:
@@ -90,7 +90,7 @@ class Gateway:
         scope["route_template"] = operation.path
         caller = STRANGER
         if operation.permission is not None:
-            caller = await caller_of(scope, self._runtime.app, operation.permission, action=operation.name)
+            caller = await caller_of(scope, self._runtime, operation.permission, action=operation.name)
         answer = await operation.handler(Call(scope, receive, self._runtime, found.ids, caller))
         await answer.send(outgoing)
 

@@ -69,7 +69,7 @@ class Call:
 
     async def check_again(self, permission: Permission, *, action: str) -> None:
         """Whether the credential is still good, for answers that go on. Raises NotAuthenticated, NotPermitted."""
-        if await caller_of(self._scope, self.app, permission, action=action) != self.caller:
+        if await caller_of(self._scope, self.runtime, permission, action=action) != self.caller:
             raise NotAuthenticated("the credential means something else by now")
 
     def path_id(self, name: str) -> str:

@@ -54,9 +54,13 @@ def create_api(
     body_bytes_max: int,
     operations: Sequence[Operation] = OPERATIONS,
     beside: Sequence[Callable[[Runtime], Beside]] = (),
+    local_callers_only: bool = False,
 ) -> MemoryApi:
-    """The REST API over an app that is already open, or over one that its lifespan opens with ``opening``."""
-    runtime = Runtime(body_bytes_max=body_bytes_max, app=app)
+    """The REST API over an app that is already open, or over one that its lifespan opens with ``opening``.
+
+    ``local_callers_only``: what is sent under a name that is none of this machine's, or by a page of another site, is refused.
+    """
+    runtime = Runtime(body_bytes_max=body_bytes_max, app=app, local_callers_only=local_callers_only)
     others = [each(runtime) for each in beside]
 
     @contextlib.asynccontextmanager

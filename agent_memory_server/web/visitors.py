@@ -10,13 +10,13 @@ and the page's token, which another site cannot read.
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import secrets
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from agent_memory_server.api.local_callers import is_local_authority
 from agent_memory_server.errors import NotPermitted
 
 LOGIN_COOKIE = "agent_memory_login"
@@ -81,20 +81,10 @@ def check_host(request: Request, *, is_open: bool) -> None:
 
     ``is_open``: nobody is asked for a credential, and only loopback was meant to be served.
     """
-    if is_open and not _is_local(request.headers.get("host", "")):
+    if is_open and not is_local_authority(request.headers.get("host", "")):
         raise NotPermitted(
             "without authentication the console answers on this machine's own names only: open it as http://127.0.0.1"
         )
-
-
-def _is_local(host: str) -> bool:
-    name = urlsplit(f"//{host}").hostname or ""
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def _is_origin(origin: str | None, host: str | None) -> bool:

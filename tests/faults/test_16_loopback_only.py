@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.problem_details import assert_problem
 from tests.server_process import ServerProcess, bare_environment, command, free_port
 
 REFUSAL_TIME_MAX_S = 20
@@ -61,6 +62,35 @@ def test_check_16_no_settings_bind_loopback_only(unset_server: ServerProcess) ->
     databases = [path for path in unset_server.data_dir.parent.rglob("memory.db") if path.is_file()]
     assert len(databases) == 1
     assert databases[0].stat().st_mode & 0o077 == 0, "other users of the machine can read the memories"
+
+
+def test_pages_of_other_sites_reach_nothing(unset_server: ServerProcess) -> None:
+    """A form of another site cannot erase a user, and a name that it lets point here (DNS rebinding) reads nothing."""
+    memory = {"id": "m", "text": "keeps bees", "user_id": "ana"}
+    with unset_server.client() as client:
+        assert client.post("/v1/long-term-memory/", json={"memories": [memory]}).status_code == 200
+        for origin in ("https://evil.example", "http://localhost.evil.example", "null", "http://[", ""):
+            headers = {"Origin": origin, "Content-Type": "text/plain"}
+            assert_problem(client.post("/v1/users/ana/erase?dry_run=false", headers=headers), 403)
+            assert_problem(client.post("/v1/long-term-memory/", json={"memories": []}, headers={"Origin": origin}), 403)
+        for host in ("evil.example", "evil.example:8000", "127.0.0.1.evil.example", "[", ""):
+            for path in ("/v1/long-term-memory/m", "/v1/export", "/metrics"):
+                refused = client.get(path, headers={"Host": host})
+                assert_problem(refused, 403)
+                assert "bees" not in refused.text
+        for headers in (
+            {"Host": "localhost"}, {"Host": "[::1]:8000"}, {"Host": "memory.localhost:1"}, {"Origin": "http://localhost:3000"},
+        ):  # fmt: skip
+            assert client.get("/v1/long-term-memory/m", headers=headers).json()["text"] == "keeps bees"
+        assert client.get("/v1/health", headers={"Host": "evil.example"}).status_code == 200
+
+
+def test_who_opens_it_on_purpose_may_name_it(tmp_path: Path) -> None:
+    """Behind a proxy that authenticates, the server is called by the proxy's name."""
+    environment = {"ALLOW_UNAUTHENTICATED": "true"}
+    with ServerProcess(tmp_path / "data", environment=environment) as server, server.client() as client:
+        headers = {"Host": "memory.example", "Origin": "https://memory.example"}
+        assert client.get("/v1/long-term-memory", headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize(
