@@ -106,7 +106,8 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address that `agent-memory api` binds to.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8000, description="Port of the REST server.")
     allow_unauthenticated: bool = Field(
-        default=False, description="Without authentication: allow an address other than loopback, any host name and pages of any site."
+        default=False,
+        description="Without authentication: allow addresses beyond loopback, any host name and pages of any site.",
     )
     auth_mode: AuthMode = Field(default=AuthMode.DISABLED, description="disabled, token or oauth2.")
     disable_auth: bool | None = Field(
