@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from agent_memory_server.api.dependencies import Runtime
 from agent_memory_server.domain.identity import Principal
-from agent_memory_server.errors import MemoryServerError, NotAuthenticated
+from agent_memory_server.errors import AmbiguousScope, MemoryServerError, NotAuthenticated
 from agent_memory_server.web import rendering, visitors
 from agent_memory_server.web.pages import PAGES
 from agent_memory_server.web.visits import ConsoleFacts, Handler, PageRoute, Visit
@@ -134,7 +134,7 @@ class Console:
             "title": title,
             "detail": detail,
             "request_id": "" if trace is None else trace.trace_id,
-            "remedy": _REMEDIES.get(status, ""),
+            "remedy": _remedy(error, status),
             "is_part": request.headers.get("hx-request") == "true",
         }
         answer = rendering.html("error.html", context, status=status)
@@ -144,11 +144,17 @@ class Console:
         return answer
 
 
+def _remedy(error: Exception, status: int) -> str:
+    if isinstance(error, AmbiguousScope):
+        return "Name the user or the namespace, so that only one is meant."
+    return _REMEDIES.get(status, "")
+
+
 _REMEDIES = {
     400: "Go back and change what you asked for.",
     403: "Sign in with a credential that may do this, or ask whoever runs the server for one.",
     404: "It may have been deleted, forgotten or moved to another user. Search for it, or look at the list.",
-    409: "Name the user or the namespace, so that only one is meant.",
+    409: "Nothing was changed. Look at what is there now, then decide.",
     412: "Load the page again to see what changed, then repeat your edit.",
     422: "Change what you asked for: a filter or a field holds something that cannot be used.",
     429: "Wait a moment, then try again.",

@@ -13,23 +13,25 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from agent_memory_server.app import MemoryApp
 from agent_memory_server.config_report import SettingInForce
 from agent_memory_server.domain.identity import OutsideReach, Permission, Principal, ScopeSelector
-from agent_memory_server.errors import BadRequest, NotFound
+from agent_memory_server.errors import InvalidInput, NotFound, TooLarge
 from agent_memory_server.web import rendering, visitors
 
 FORM_FIELDS_MAX = 60
 FORM_BYTES_MAX = 2 * 1024 * 1024
 
-NAVIGATION = (
-    ("/", "Overview"),
-    ("/search", "Search"),
-    ("/memories", "Memories"),
-    ("/sessions", "Sessions"),
-    ("/users", "Users"),
-    ("/map", "Map"),
-    ("/background", "Background"),
-    ("/access", "Access"),
-    ("/connect", "Connect"),
+NAVIGATION: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("/", "Overview", ()),
+    ("/search", "Search", ()),
+    ("/memories", "Memories", ("/memory",)),
+    ("/sessions", "Sessions", ("/session",)),
+    ("/users", "Users", ("/user",)),
+    ("/map", "Map", ()),
+    ("/operations", "Operations", ("/operation", "/operation/undo")),
+    ("/background", "Background", ("/background/compaction", "/background/compact")),
+    ("/access", "Access", ("/access/add",)),
+    ("/connect", "Connect", ()),
 )
+"""Address and name of each page, and which others belong to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +63,16 @@ class Visit:
         """A query parameter; a blank one is none."""
         value = self.request.query_params.get(name, "").strip()
         if "\0" in value:
-            raise BadRequest(f"{name} must not contain the NUL character")
+            raise InvalidInput(f"{name} must not contain the NUL character")
         return value or None
 
     def asked_number(self, name: str, *, default: int, least: int, most: int) -> int:
-        """A whole number from the query. Raises BadRequest."""
+        """A whole number from the query. Raises InvalidInput."""
         value = self.asked(name)
         if value is None:
             return default
         if not value.lstrip("-").isdecimal() or not least <= int(value[:12]) <= most:
-            raise BadRequest(f"{name} must be a whole number from {least} to {most}")
+            raise InvalidInput(f"{name} must be a whole number from {least} to {most}")
         return int(value)
 
     def selector(self) -> ScopeSelector:
@@ -92,10 +94,10 @@ class Visit:
         return self.caller.permits(permission)
 
     async def form(self) -> FormData:
-        """The form of a change, checked to come from one of our pages. Raises NotPermitted, BadRequest."""
+        """The form of a change, checked to come from one of our pages. Raises NotPermitted, TooLarge."""
         length = self.request.headers.get("content-length", "")
         if not length.isdigit() or int(length[:20]) > FORM_BYTES_MAX:
-            raise BadRequest(f"a form may hold {FORM_BYTES_MAX} bytes")
+            raise TooLarge(f"a form may hold {FORM_BYTES_MAX} bytes")
         form = await self.request.form(max_files=0, max_fields=FORM_FIELDS_MAX)
         token = form.get(visitors.FORM_FIELD) or self.request.headers.get(visitors.FORM_HEADER)
         visitors.check_change(self.request, token if isinstance(token, str) else None)
@@ -104,6 +106,10 @@ class Visit:
     def page(self, template: str, /, **context: Any) -> HTMLResponse:
         """A page with its frame; a part of one when htmx asks for a part and the template has it."""
         return rendering.html(template, {**self._frame(), **context})
+
+    def gone(self, template: str, /, **context: Any) -> HTMLResponse:
+        """The same with status 404: what was asked for is not there, and the page says what is known of it."""
+        return rendering.html(template, {**self._frame(), **context}, status=404)
 
     def to(self, path: str, **query: Any) -> Response:
         """Go on to another page after a change."""

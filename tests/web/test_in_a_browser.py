@@ -23,6 +23,7 @@ PAGES = (
     "/users",
     "/user?user_id=mara",
     "/map",
+    "/operations",
     "/background",
     "/background/compaction",
     "/access",
@@ -124,6 +125,37 @@ def test_a_memory_is_edited_pinned_and_deleted(page: Page, console: ServerProces
         page.get_by_role("button", name="Delete").click()
         expect(page).to_have_url(re.compile("/memories"))
         assert client.get("/v1/long-term-memory/draft").status_code == 404
+
+
+def test_an_edit_is_taken_back(page: Page, console: ServerProcess) -> None:
+    """From the memory's history to the operation, to the plan of its undo, to the memory as it was."""
+    with console.client() as client:
+        body = {"memories": [{"id": "taken-back", "text": "Ada lives in Rome.", "user_id": "ada"}]}
+        assert client.post("/v1/long-term-memory/", json=body).status_code == 200
+        client.patch("/v1/long-term-memory/taken-back", json={"text": "Ada lives in Oslo."})
+        page.goto("/memory?id=taken-back&user_id=ada")
+        page.locator("#history").get_by_role("link", name="Edit").click()
+        expect(page.get_by_role("heading", name="What it changed")).to_be_visible()
+        page.get_by_role("link", name="See what an undo would do").click()
+        expect(page.get_by_text("gets back what it said")).to_be_visible()
+        assert _serious_faults(page) == []
+        page.get_by_role("button", name="Undo it").click()
+        expect(page.get_by_role("status")).to_contain_text("took it back")
+        assert client.get("/v1/long-term-memory/taken-back").json()["text"] == "Ada lives in Rome."
+
+
+def test_an_open_list_of_operations_shows_what_comes(page: Page, console: ServerProcess) -> None:
+    """Without loading the page again: what somebody else does meanwhile stands on top."""
+    page.goto("/operations?user_id=meanwhile")
+    expect(page.get_by_text("No operation matches these filters.")).to_be_visible()
+    with console.client() as client:
+        for number in range(2):
+            body = {"memories": [{"id": f"live-{number}", "text": f"Tea number {number}.", "user_id": "meanwhile"}]}
+            assert client.post("/v1/long-term-memory/", json=body).status_code == 200
+            if number == 0:
+                page.goto("/operations?user_id=meanwhile")
+                expect(page.locator(".operations td.text")).to_have_count(1)
+    expect(page.locator(".operations td.text")).to_have_count(2)
 
 
 def test_a_message_is_appended(page: Page) -> None:

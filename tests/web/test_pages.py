@@ -12,6 +12,7 @@ import pytest
 
 from tests.server_process import ServerProcess
 from tests.web.conftest import HOSTILE_ID
+from tests.web.forms import changed, form_token
 
 PAGES = (
     "/",
@@ -30,6 +31,9 @@ PAGES = (
     "/user?user_id=mallory",
     "/map",
     "/map/points",
+    "/operations",
+    "/operations?user_id=mara&kind=create",
+    "/operations?actor=nobody",
     "/background",
     "/background/compaction",
     "/access",
@@ -41,18 +45,6 @@ PAGES = (
 def client(console: ServerProcess) -> Generator[httpx.Client]:
     with console.client() as opened:
         yield opened
-
-
-def _token(page: httpx.Response) -> str:
-    found = re.search(r'name="form_token" value="(\w+)"', page.text)
-    assert found is not None, page.text[:500]
-    return found[1]
-
-
-def _changed(client: httpx.Client, path: str, form: dict[str, str], *, site: str = "same-origin") -> httpx.Response:
-    """A form as a browser on one of our pages sends it."""
-    token = _token(client.get("/access"))
-    return client.post(path, data={"form_token": token, **form}, headers={"Sec-Fetch-Site": site})
 
 
 class _Looked(HTMLParser):
@@ -112,16 +104,19 @@ def test_hostile_text_is_shown_as_it_is(client: httpx.Client) -> None:
         ("/memory?id=gone", 404, "not found"),
         ("/session?id=gone", 404, "not found"),
         ("/user?user_id=nobody-at-all", 404, "Nothing is known"),
-        ("/memories?memory_type=nonsense", 400, "memory_type must be"),
-        ("/memories?since=yesterday", 400, "must be a day"),
-        ("/memories?since=2026-02-01&until=2026-01-01", 400, "must not be before"),
+        ("/memories?memory_type=nonsense", 422, "memory_type must be"),
+        ("/memories?since=yesterday", 422, "must be a day"),
+        ("/memories?since=2026-02-01&until=2026-01-01", 422, "must not be before"),
         ("/memories?cursor=nonsense", 422, "cursor"),
-        ("/memories?user_id=%00", 400, "NUL"),
-        ("/search?text=x&mode=nonsense", 400, "mode must be"),
-        ("/search?text=x&limit=0", 400, "whole number"),
-        ("/search?text=x&alpha=nan", 400, "from 0 to 1"),
-        ("/background?status=nonsense", 400, "status must be"),
-        ("/sessions?offset=-1", 400, "whole number"),
+        ("/memories?user_id=%00", 422, "NUL"),
+        ("/search?text=x&mode=nonsense", 422, "mode must be"),
+        ("/search?text=x&limit=0", 422, "whole number"),
+        ("/search?text=x&alpha=nan", 422, "from 0 to 1"),
+        ("/background?status=nonsense", 422, "status must be"),
+        ("/operation?id=gone", 404, "not found"),
+        ("/operation/undo?id=gone", 404, "not found"),
+        ("/operations?kind=nonsense", 422, "kind must be"),
+        ("/sessions?offset=-1", 422, "whole number"),
     ],
 )
 def test_what_cannot_be_shown_is_a_page_that_says_why(client: httpx.Client, path: str, status: int, says: str) -> None:
@@ -140,7 +135,7 @@ def test_what_cannot_be_shown_is_a_page_that_says_why(client: httpx.Client, path
 def test_other_sites_change_nothing(client: httpx.Client, site: str) -> None:
     """Not even with the right token: the browser's word about where a form came from counts."""
     form = {"description": "stolen", "read": "1"}
-    refused = _changed(client, "/access/add", form, site=site)
+    refused = changed(client, "/access/add", form, site=site)
     assert refused.status_code == 403
     assert "stolen" not in client.get("/access").text
 
@@ -152,7 +147,7 @@ def test_a_form_without_its_token_changes_nothing(client: httpx.Client) -> None:
     assert client.post("/access/add", data={"description": "x"}, headers=same).status_code == 403
     other = client.post("/access/add", data={"description": "x", "form_token": "0" * 48}, headers=same)
     assert other.status_code == 403
-    token = _token(client.get("/access"))
+    token = form_token(client.get("/access"))
     assert client.post("/access/add", data={"description": "x", "form_token": token}).status_code == 403
 
 
@@ -173,7 +168,7 @@ def test_an_edit_of_what_changed_meanwhile_is_refused(client: httpx.Client, cons
     assert etag is not None
     client.patch("/v1/long-term-memory/edited", json={"text": "second"})
     form = {"text": "third", "memory_type": "semantic", "etag": etag[1].replace("&#34;", '"')}
-    refused = _changed(client, "/memory/edit?id=edited&user_id=ed", form)
+    refused = changed(client, "/memory/edit?id=edited&user_id=ed", form)
     assert refused.status_code == 412
     assert client.get("/v1/long-term-memory/edited").json()["text"] == "second"
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from agent_memory_server.domain.access_tokens import AccessToken
 from agent_memory_server.domain.identity import OutsideReach, Permission
-from agent_memory_server.errors import BadRequest, NotFound
+from agent_memory_server.errors import InvalidInput, NotFound
 from agent_memory_server.web.visits import PageRoute, Visit
 
 EXPIRES_DAYS_MAX = 36_500
@@ -28,7 +28,7 @@ async def add(visit: Visit) -> Response:
     try:
         owner = visit.caller.owner(_text(form, "namespace") or None, _text(form, "user_id") or None)
     except OutsideReach:
-        raise BadRequest("you cannot give a token more than your own credential reaches") from None
+        raise InvalidInput("you cannot give a token more than your own credential reaches") from None
     token, kept = await visit.app.access_tokens.add(
         description=_text(form, "description"),
         actor=visit.caller.subject,
@@ -82,7 +82,9 @@ def _days(value: str) -> int | None:
     if not value:
         return None
     if not value.isdecimal() or not 1 <= int(value[:9]) <= EXPIRES_DAYS_MAX:
-        raise BadRequest(f"a token lives a whole number of days, from 1 to {EXPIRES_DAYS_MAX}; leave it empty for ever")
+        raise InvalidInput(
+            f"a token lives a whole number of days, from 1 to {EXPIRES_DAYS_MAX}; leave it empty for ever"
+        )
     return int(value)
 
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import Permission
 from agent_memory_server.domain.jobs import TaskStatus
-from agent_memory_server.errors import BadRequest
+from agent_memory_server.errors import InvalidInput
 from agent_memory_server.web.visits import PageRoute, Visit
 
 TASKS_SHOWN = 25
@@ -73,7 +73,7 @@ def _status(visit: Visit) -> TaskStatus | None:
     try:
         return TaskStatus(asked)
     except ValueError:
-        raise BadRequest(f"status must be one of {', '.join(TaskStatus)}") from None
+        raise InvalidInput(f"status must be one of {', '.join(TaskStatus)}") from None
 
 
 ROUTES = (

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from agent_memory_server.domain.filters import MemoryFilter, TextFilter, TimeFilter
 from agent_memory_server.domain.records import MemoryType
-from agent_memory_server.errors import BadRequest
+from agent_memory_server.errors import InvalidInput
 from agent_memory_server.ports.memories import Order
 from agent_memory_server.web.visits import PageRoute, Visit
 
@@ -33,7 +33,7 @@ _ORDERS = {"newest": "Newest first", "used": "Longest unused first"}
 async def memories(visit: Visit) -> Response:
     asked = {name: visit.asked(name) for name in FILTERS}
     if asked["order"] not in (None, *_ORDERS):
-        raise BadRequest(f"order must be one of {', '.join(_ORDERS)}")
+        raise InvalidInput(f"order must be one of {', '.join(_ORDERS)}")
     order = Order.LAST_ACCESSED_ASC if asked["order"] == "used" else Order.CREATED_DESC
     listing = await visit.app.memories.list(
         criteria_of(visit), limit=PAGE_SIZE, cursor=visit.asked("cursor"), order=order
@@ -51,13 +51,13 @@ async def memories(visit: Visit) -> Response:
 
 
 def criteria_of(visit: Visit) -> MemoryFilter:
-    """The filter that the query's fields make. Raises BadRequest for a field that makes no sense."""
+    """The filter that the query's fields make. Raises InvalidInput for a field that makes no sense."""
     memory_type = visit.asked("memory_type")
     if memory_type is not None and memory_type not in {each.value for each in MemoryType}:
-        raise BadRequest(f"memory_type must be one of {', '.join(each.value for each in MemoryType)}")
+        raise InvalidInput(f"memory_type must be one of {', '.join(each.value for each in MemoryType)}")
     since, until = _day(visit, "since"), _day(visit, "until")
     if since is not None and until is not None and until < since:
-        raise BadRequest("until must not be before since")
+        raise InvalidInput("until must not be before since")
     created = None
     if since is not None or until is not None:
         created = TimeFilter(gte=since, lt=None if until is None else until + timedelta(days=1))
@@ -85,7 +85,7 @@ def _day(visit: Visit, name: str) -> datetime | None:
     try:
         return datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        raise BadRequest(f"{name} must be a day such as 2026-01-31") from None
+        raise InvalidInput(f"{name} must be a day such as 2026-01-31") from None
 
 
 ROUTES = (PageRoute(path="/memories", handler=memories),)

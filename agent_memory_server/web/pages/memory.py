@@ -16,7 +16,7 @@ from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import Permission, ScopeSelector
 from agent_memory_server.domain.records import Memory, MemoryType
 from agent_memory_server.domain.search import Hit, SearchMode, SearchQuery
-from agent_memory_server.errors import BadRequest, MemoryServerError, NotFound
+from agent_memory_server.errors import InvalidInput, MemoryServerError, NotFound
 from agent_memory_server.services.history import Event, Origin, Outcome
 from agent_memory_server.services.memories import MemoryPatch
 from agent_memory_server.web import rendering
@@ -39,7 +39,10 @@ class Told:
 
 
 async def memory(visit: Visit) -> Response:
-    found = await _found(visit)
+    try:
+        found = await _found(visit)
+    except NotFound as error:
+        return await _gone(visit, error)
     history = await visit.app.history.history(
         visit.caller, memory_id=found.id, limit=REVISIONS_SHOWN, after=visit.asked("after"), **_owner(found)
     )
@@ -57,6 +60,26 @@ async def memory(visit: Visit) -> Response:
         types=[each.value for each in MemoryType],
         where=_where(found),
         saved=visit.asked("saved") == "1",
+    )
+
+
+async def _gone(visit: Visit, error: NotFound) -> Response:
+    """What the journal knows of a memory that is not there any more. Raises the NotFound when it knows nothing."""
+    memory_id = visit.asked("id")
+    if memory_id is None or visit.wants_part:
+        raise error
+    try:
+        history = await visit.app.history.history(
+            visit.caller, memory_id=memory_id, limit=REVISIONS_SHOWN, after=visit.asked("after"), **visit.scope_query
+        )
+    except NotFound:
+        raise error from None
+    return visit.gone(
+        "gone.html",
+        detail=error.detail,
+        events=[Told(event=each, diffs=_diffs(each)) for each in history.events],
+        next_events=history.next_cursor,
+        where={"id": memory_id, **visit.scope_query},
     )
 
 
@@ -84,7 +107,7 @@ async def delete(visit: Visit) -> Response:
     form = await visit.form()
     found = await _found(visit)
     if _field(form, "confirmed") != "1":
-        raise BadRequest("tick the box that says you mean it: a deleted memory does not come back")
+        raise InvalidInput("tick the box that says you mean it: a deleted memory does not come back")
     await visit.app.memories.delete(visit.caller, memory_ids=[found.id], **_owner(found))
     return visit.to("/memories", user_id=found.scope.user_id, namespace=found.scope.namespace)
 
@@ -139,7 +162,7 @@ def _pieces(before: str, after: str) -> Sequence[tuple[str, str]]:
 
 
 def _patch(found: Memory, form: FormData) -> MemoryPatch:
-    """What the form changed. Raises BadRequest."""
+    """What the form changed. Raises InvalidInput."""
     changes: dict[str, Any] = {}
     cleared: set[str] = set()
     text = _field(form, "text")
@@ -148,7 +171,7 @@ def _patch(found: Memory, form: FormData) -> MemoryPatch:
     kind = _field(form, "memory_type")
     if kind is not None and kind != found.memory_type.value:
         if kind not in {each.value for each in MemoryType}:
-            raise BadRequest("this is no type of memory")
+            raise InvalidInput("this is no type of memory")
         changes["memory_type"] = MemoryType(kind)
     for name in ("topics", "entities"):
         value = _field(form, name)
@@ -173,7 +196,7 @@ def _moment(value: str) -> datetime | None:
     try:
         return datetime.strptime(value.strip(), "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        raise BadRequest("the date of the event must be a day such as 2026-01-31") from None
+        raise InvalidInput("the date of the event must be a day such as 2026-01-31") from None
 
 
 def _field(form: FormData, name: str) -> str | None:
@@ -181,7 +204,7 @@ def _field(form: FormData, name: str) -> str | None:
     if not isinstance(value, str):
         return None
     if "\0" in value:
-        raise BadRequest(f"{name} must not contain the NUL character")
+        raise InvalidInput(f"{name} must not contain the NUL character")
     return value
 
 

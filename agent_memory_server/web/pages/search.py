@@ -10,7 +10,7 @@ from agent_memory_server.domain.recency import RecencyWeights
 from agent_memory_server.domain.records import MemoryType
 from agent_memory_server.domain.search import SearchMode, SearchQuery
 from agent_memory_server.domain.tokens import query_tokens
-from agent_memory_server.errors import BadRequest
+from agent_memory_server.errors import InvalidInput
 from agent_memory_server.web.pages.memories import criteria_of
 from agent_memory_server.web.visits import PageRoute, Visit
 
@@ -72,10 +72,10 @@ async def _found(visit: Visit, text: str, asked: dict[str, Any]) -> dict[str, An
 
 
 def _asked(visit: Visit) -> dict[str, Any]:
-    """The form's fields. Raises BadRequest for one that makes no sense."""
+    """The form's fields. Raises InvalidInput for one that makes no sense."""
     mode = visit.asked("mode") or SearchMode.HYBRID.value
     if mode not in {each.value for each in SearchMode}:
-        raise BadRequest(f"mode must be one of {', '.join(SearchMode)}")
+        raise InvalidInput(f"mode must be one of {', '.join(SearchMode)}")
     has_form = visit.asked("form") is not None
     return {
         "text": visit.asked("text"),
@@ -107,7 +107,7 @@ def _share(visit: Visit, name: str, default: float) -> float:
     except ValueError:
         number = -1.0
     if not 0.0 <= number <= 1.0:
-        raise BadRequest(f"{name} must be a number from 0 to 1")
+        raise InvalidInput(f"{name} must be a number from 0 to 1")
     return number
 
 

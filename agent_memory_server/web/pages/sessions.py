@@ -14,7 +14,7 @@ from agent_memory_server.domain.filters import MemoryFilter, TextFilter
 from agent_memory_server.domain.identity import Permission, Scope, ScopeSelector
 from agent_memory_server.domain.records import MESSAGE_STRATEGY, Memory
 from agent_memory_server.domain.sessions import Message
-from agent_memory_server.errors import BadRequest, NotFound
+from agent_memory_server.errors import InvalidInput, NotFound
 from agent_memory_server.services.working_memory import Window
 from agent_memory_server.web.visits import OwnerQuery, PageRoute, Visit
 
@@ -80,9 +80,9 @@ async def append(visit: Visit) -> Response:
     form = await visit.form()
     content, role = _text(form, "content"), _text(form, "role")
     if not content.strip():
-        raise BadRequest("write something first: a message must not be empty")
+        raise InvalidInput("write something first: a message must not be empty")
     if role not in ROLES:
-        raise BadRequest(f"the role must be one of {', '.join(ROLES)}")
+        raise InvalidInput(f"the role must be one of {', '.join(ROLES)}")
     message = Message(
         id=visit.app.new_id(),
         role=role,
@@ -97,7 +97,7 @@ async def append(visit: Visit) -> Response:
 async def delete(visit: Visit) -> Response:
     form = await visit.form()
     if _text(form, "confirmed") != "1":
-        raise BadRequest("tick the box that says you mean it: a deleted session does not come back")
+        raise InvalidInput("tick the box that says you mean it: a deleted session does not come back")
     await visit.app.working_memory.delete(
         visit.caller, session_id=_id(visit), cascade=_text(form, "cascade") == "1", **visit.scope_query
     )
@@ -134,7 +134,7 @@ def _text(form: FormData, name: str) -> str:
     if not isinstance(value, str):
         return ""
     if "\0" in value:
-        raise BadRequest(f"{name} must not contain the NUL character")
+        raise InvalidInput(f"{name} must not contain the NUL character")
     return value
 
 

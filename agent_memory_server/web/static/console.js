@@ -55,3 +55,9 @@ document.addEventListener("submit", (event) => {
   }
   setTimeout(() => { for (const field of form.elements) field.disabled = false; }, 0);
 });
+
+// A list that is open shows what comes: it asks every few seconds, while somebody can see it.
+setInterval(() => {
+  if (document.visibilityState !== "visible") return;
+  for (const place of document.querySelectorAll("[data-live]")) htmx.trigger(place, "look");
+}, 3000);
