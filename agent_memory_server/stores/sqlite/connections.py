@@ -104,6 +104,9 @@ def connect(path: Path, *, create: bool = False) -> apsw.Connection:
     """A connection with the engine's rules set. Without ``create`` a missing file is an error, never a new store."""
     flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
     connection = apsw.Connection(str(path), flags=flags, statementcachesize=_STATEMENTS_CACHED)
+    # Plans do not depend on bound values. Otherwise SQLite compiles a statement anew whenever a value changes that might matter
+    # to its plan: a fifth of the writer's time.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     return connection
 

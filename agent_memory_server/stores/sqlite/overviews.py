@@ -120,7 +120,8 @@ class SqliteOverviews:
                 f"(SELECT m.* FROM memories AS m WHERE {condition.sql} AND m.has_vector = 1 AND m.space_id = ? "
                 "ORDER BY m.created_at DESC, m.id LIMIT ?) AS m "
                 "JOIN scopes AS s ON s.id = m.scope_id JOIN vectors AS v ON v.space_id = m.space_id AND "
-                "v.tenant_id = m.tenant_id AND v.scope_id = m.scope_id AND v.handle = m.handle",
+                "v.tenant_id = m.tenant_id AND v.scope_id = m.scope_id AND v.handle = m.handle "
+                "ORDER BY m.created_at DESC, m.id",
                 (*condition.values, space, limit),
             )
             return _points(criteria.selector.tenant, rows)
