@@ -69,17 +69,25 @@ def test_pages_of_other_sites_reach_nothing(unset_server: ServerProcess) -> None
     memory = {"id": "m", "text": "keeps bees", "user_id": "ana"}
     with unset_server.client() as client:
         assert client.post("/v1/long-term-memory/", json={"memories": [memory]}).status_code == 200
-        for origin in ("https://evil.example", "http://localhost.evil.example", "null", "http://[", ""):
+        for origin in (
+            "https://evil.example",
+            "http://localhost.evil.example",
+            "http://192.0.2.7",
+            "null",
+            "http://[",
+            "",
+        ):
             headers = {"Origin": origin, "Content-Type": "text/plain"}
             assert_problem(client.post("/v1/users/ana/erase?dry_run=false", headers=headers), 403)
             assert_problem(client.post("/v1/long-term-memory/", json={"memories": []}, headers={"Origin": origin}), 403)
-        for host in ("evil.example", "evil.example:8000", "127.0.0.1.evil.example", "[", ""):
+        for host in ("evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example", "[", ""):
             for path in ("/v1/long-term-memory/m", "/v1/export", "/metrics"):
                 refused = client.get(path, headers={"Host": host})
                 assert_problem(refused, 403)
                 assert "bees" not in refused.text
         for headers in (
-            {"Host": "localhost"}, {"Host": "[::1]:8000"}, {"Host": "memory.localhost:1"}, {"Origin": "http://localhost:3000"},
+            {"Host": "localhost"}, {"Host": "LOCALHOST.:8000"}, {"Host": "[::1]:8000"}, {"Host": "memory.localhost:1"},
+            {"Host": "0.0.0.0:8000"}, {"Host": "192.0.2.7:8000", "Origin": "http://192.0.2.7:8000"}, {"Origin": "http://localhost:3000"},
         ):  # fmt: skip
             assert client.get("/v1/long-term-memory/m", headers=headers).json()["text"] == "keeps bees"
         assert client.get("/v1/health", headers={"Host": "evil.example"}).status_code == 200
