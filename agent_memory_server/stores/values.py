@@ -16,6 +16,8 @@ COUNT_BITS = 15
 COUNT_MAX = (1 << COUNT_BITS) - 1
 """A term that stands more often than this in one memory counts as this."""
 _DIGEST_BYTES = 6
+# Made once: ``json.dumps`` with options makes an encoder for every call.
+_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def micros(moment: datetime) -> int:
@@ -38,7 +40,7 @@ def instant_or_none(value: int | None) -> datetime | None:
 
 def to_json(value: object) -> str:
     """Exact JSON: the standard library keeps integers of any size and floats to the last bit."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _JSON.encode(value)
 
 
 def token_digest(key: bytes, token: str) -> int:
