@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from agent_memory_server.errors import Conflict
 from agent_memory_server.stores.sqlite import open_sqlite
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.writing import GROUP_MAX, Writer
@@ -80,4 +82,41 @@ async def test_a_patient_write_that_fails_says_so_and_harms_no_other(writer: Wri
     )
     assert good is None
     assert isinstance(bad, Exception)
+    assert await writer.run(_noted) == 1
+
+
+async def test_a_write_that_fails_after_it_changed_something_leaves_nothing_and_harms_no_other(writer: Writer) -> None:
+    """The others of its commit are stored, each once, whether they came before it or after it; what it had written is gone."""
+    go_on = threading.Event()
+
+    def slow(_: Connected) -> bool:
+        return go_on.wait(10)
+
+    def half_done(connected: Connected) -> None:
+        connected.execute(NOTE, ("note-half", b""))
+        raise Conflict("no further")
+
+    first = asyncio.ensure_future(writer.run(slow))  # keeps the thread busy, so that all others share the next commit
+    others = [asyncio.ensure_future(writer.run(_noting(f"note{each}"))) for each in range(3)]
+    failing = asyncio.ensure_future(writer.run(half_done))
+    others += [asyncio.ensure_future(writer.run(_noting(f"note{each}"))) for each in range(3, 6)]
+    await asyncio.sleep(0)
+    go_on.set()
+    assert await first
+    await asyncio.gather(*others)
+    with pytest.raises(Conflict):
+        await failing
+    assert await writer.run(_noted) == 6
+
+
+async def test_a_write_that_fails_alone_leaves_nothing(writer: Writer) -> None:
+    """Nothing of it is stored, and the next write finds the connection as if it had never been."""
+
+    def half_done(connected: Connected) -> None:
+        connected.execute(NOTE, ("note-half", b""))
+        raise Conflict("no further")
+
+    with pytest.raises(Conflict):
+        await writer.run(half_done)
+    await writer.run(_noting("note"))
     assert await writer.run(_noted) == 1

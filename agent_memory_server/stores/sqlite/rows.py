@@ -184,11 +184,15 @@ def _add_tags(connected: Connected, memory: Memory, *, handle: int, tenant_id: i
 
 
 def _add_terms(connected: Connected, terms: bytes, *, handle: int, scope_id: int, live: bool) -> None:
-    """One statement whatever their number: each statement gives up the interpreter lock."""
+    """One statement whatever their number: each statement gives up the interpreter lock.
+
+    ``OR FAIL``: a failure undoes the whole job anyway, and SQLite then keeps no journal of the statement, whose cost grows with
+    what the transaction has written so far.
+    """
     length = terms_length(terms)
     if terms:
         connected.execute(
-            "INSERT INTO postings (scope_id, token, handle, live, count, length) "
+            "INSERT OR FAIL INTO postings (scope_id, token, handle, live, count, length) "
             f"SELECT ?, value >> 15, ?, ?, value & {COUNT_MAX}, ? FROM json_each(?)",
             (scope_id, handle, int(live), length, to_json(unpack_terms(terms).tolist())),
         )

@@ -1,7 +1,7 @@
 """All writes of this process go through one thread, which commits those that wait together with a single fsync.
 
-Each job runs in a savepoint of its own, so that one job's failure undoes that job alone. A job is acknowledged after
-the COMMIT that holds it; a caller that is cancelled meanwhile changes nothing about that.
+One job's failure undoes that job alone: the others of its group are then run again, in savepoints. A job is acknowledged
+after the COMMIT that holds it; a caller that is cancelled meanwhile changes nothing about that.
 """
 
 from __future__ import annotations
@@ -61,6 +61,10 @@ _LOOK = _Nudge.LOOK
 
 class _TransactionLost(Exception):
     """SQLite rolled the whole transaction back: nothing of the group is stored."""
+
+
+class _JobFailed(Exception):
+    """A job of a group failed that ran without savepoints: nothing of the group is stored, and the others are to run again."""
 
 
 class Writer:
@@ -137,9 +141,16 @@ class Writer:
         return group
 
     def _apply(self, group: Sequence[_Job]) -> None:
-        """Give every job of the group its outcome or its error."""
+        """Give every job of the group its outcome or its error.
+
+        Savepoints cost a copy of every page that a job changes, and most jobs succeed: so the group runs without them first,
+        and again with them when one of its jobs failed.
+        """
         try:
-            self._transact(group)
+            try:
+                self._transact(group, guarded=False)
+            except _JobFailed:
+                self._transact(group, guarded=True)
         except _TransactionLost:
             # One of them does not fit, or broke the transaction: each gets a transaction of its own.
             for job in group:
@@ -155,20 +166,23 @@ class Writer:
     def _apply_alone(self, job: _Job) -> None:
         job.outcome, job.error = None, None
         try:
-            self._transact([job])
+            self._transact([job], guarded=False)
         except _TransactionLost as lost:
             job.failed(lost.__cause__ or lost)
         except Exception as error:  # noqa: BLE001 - the boundary: the caller gets it
             job.failed(error)
 
-    def _transact(self, group: Sequence[_Job]) -> None:
+    def _transact(self, group: Sequence[_Job], *, guarded: bool) -> None:
         try:
             connected = self._link.open()
             connected.connection.set_busy_timeout(_patience_ms(group))
             connected.execute("BEGIN IMMEDIATE")
             try:
                 for job in group:
-                    self._attempt(connected, job)
+                    if guarded:
+                        self._attempt(connected, job)
+                    else:
+                        self._trust(connected, job, is_alone=len(group) == 1)
                 self._link.still_there()
                 connected.execute("COMMIT")
             except BaseException:
@@ -178,10 +192,25 @@ class Writer:
             if lost.__cause__ is not None and failures.wants_new_connection(lost.__cause__):
                 self._link.drop()
             raise
+        except _JobFailed:
+            raise
         except Exception as error:
             if failures.wants_new_connection(error):
                 self._link.drop()
             raise
+
+    @staticmethod
+    def _trust(connected: Connected, job: _Job, *, is_alone: bool) -> None:
+        """Run the job without a savepoint: what fails undoes the transaction. Raises what a job alone raised; _JobFailed and
+        _TransactionLost where others are concerned."""
+        try:
+            job.outcome = job.work(connected)
+        except Exception as error:
+            if is_alone:
+                raise
+            if not connected.connection.in_transaction or failures.wants_new_connection(error):
+                raise _TransactionLost from error
+            raise _JobFailed from error
 
     @staticmethod
     def _attempt(connected: Connected, job: _Job) -> None:
