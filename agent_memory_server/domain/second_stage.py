@@ -68,8 +68,10 @@ _BEST_OF_CONVERSATION = 3
 _BEST_SENSES_OF_CONVERSATION = 2
 _UNKNOWN_QUANTILE = 0.25
 """Of the pool's senses: what stands for those of a candidate whose words were not compared."""
-_TOLD_AGAIN = 0.5
+_TOLD_AGAIN = 0.25
 """How likely a memory is needed besides the message that it came from."""
+SOURCES_MAX = 4
+"""Messages that a memory came from which are looked at beside it: the first ones."""
 
 
 class Passage(NamedTuple):
@@ -89,17 +91,22 @@ class Passage(NamedTuple):
     """Ids of the messages of its session that a memory, which is no message itself, came from."""
 
     @property
+    def sources_looked_at(self) -> Sequence[str]:
+        """The messages that are looked at beside it: none of a summary's hundreds says alone what it says."""
+        return self.sources[:SOURCES_MAX] if self.session is not None else ()
+
+    @property
     def is_question(self) -> bool:
         return self.ending.rstrip().endswith(("?", "？", "؟"))
 
 
 class Pool(NamedTuple):
-    """The best candidates, with the messages around those that are messages."""
+    """The best candidates, the messages that those came from which are none, and the messages around all of these."""
 
     passages: Mapping[Handle, Passage]
-    """The candidates first, in their order, then what stands around them."""
+    """The candidates first, in their order, then the messages that they came from, then what stands around them."""
     around: Mapping[Handle, Sequence[Handle]]
-    """For each candidate that is a message of a session: itself and its neighbours in order. All of them are in ``passages``."""
+    """For each candidate and source that is a message of a session: itself and its neighbours in order, all in ``passages``."""
 
     @classmethod
     def of(cls, passages: Mapping[Handle, Passage], around: Mapping[Handle, Sequence[Handle]]) -> Pool:

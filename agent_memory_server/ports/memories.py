@@ -126,8 +126,9 @@ class MemoryStore(Protocol):
         ...
 
     async def pool(self, criteria: MemoryFilter, handles: Sequence[Handle], /, *, span: int, now: datetime) -> Pool:
-        """What the second stage looks at of these memories and of the ``neighbours`` of each; what does not match the filter
-        is missing. With a ``span`` of 0 messages stand alone."""
+        """What the second stage looks at of these memories, of the messages of their session that they came from
+        (``Passage.sources_looked_at``) and of the ``neighbours`` of each; what does not match the filter is missing.
+        With a ``span`` of 0 only these memories, alone."""
         ...
 
     async def touch(self, handles_or_keys: Sequence[MemoryKey], /, *, at: datetime, interval_min_s: float) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from agent_memory_server.domain.filters import MemoryFilter
+from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.records import Memory, MemoryType
 from agent_memory_server.domain.search import Handle
 from agent_memory_server.domain.second_stage import Passage, Pool
@@ -59,14 +61,40 @@ def _digest(handle: str) -> str:
 
 async def pool(link: Link, criteria: MemoryFilter, handles: Sequence[str], *, span: int, now: datetime) -> Pool:
     """The port's ``pool``."""
-    around = await neighbours(link, handles, span=span) if span else {}
-    wanted = dict.fromkeys([*handles, *(str(each) for window in around.values() for each in window)])
-    found: dict[Handle, Passage] = {
-        handle: passage_of(memory)
-        for handle, memory in (await fetched(link, list(wanted))).items()
-        if criteria.matches(memory, now)
+    if not span:
+        return Pool(await _passages(link, criteria, handles, now), {})
+    around, found = await asyncio.gather(neighbours(link, handles, span=span), _passages(link, criteria, handles, now))
+    wanted = sources_of(found)
+    if wanted:
+        said = said_there(await _passages(link, criteria, list(wanted), now), wanted)
+        found |= said
+        around |= await neighbours(link, [str(handle) for handle in said], span=span)
+    beside = dict.fromkeys(str(each) for window in around.values() for each in window if each not in found)
+    return Pool.of(found | await _passages(link, criteria, list(beside), now), around)
+
+
+async def _passages(link: Link, criteria: MemoryFilter, handles: Sequence[str], now: datetime) -> dict[Handle, Passage]:
+    """In the order of the handles; those that do not match are missing."""
+    found = await fetched(link, handles)
+    return {handle: passage_of(memory) for handle, memory in found.items() if criteria.matches(memory, now)}
+
+
+def sources_of(passages: Mapping[Handle, Passage]) -> dict[str, Scope]:
+    """Where the messages are that these passages came from, unless they are among them, with the session that they must be of."""
+    wanted: dict[str, Scope] = {}
+    for handle, each in passages.items():
+        session = each.session
+        if isinstance(session, Scope):
+            digests = (naming.memory_digest(session.namespace, session.user_id, id_) for id_ in each.sources_looked_at)
+            wanted.update((f"{_tenant(str(handle))}.{digest}", session) for digest in digests)
+    return {handle: session for handle, session in wanted.items() if handle not in passages}
+
+
+def said_there(found: Mapping[Handle, Passage], wanted: Mapping[str, Scope]) -> dict[Handle, Passage]:
+    """Of what was found behind the handles of ``sources_of`` the messages of the right session."""
+    return {
+        handle: each for handle, each in found.items() if each.is_message and each.session == wanted.get(str(handle))
     }
-    return Pool.of(found, around)
 
 
 def passage_of(memory: Memory) -> Passage:

@@ -25,7 +25,7 @@ from agent_memory_server.stores.redis.encoding import count_of, from_plain_json,
 from agent_memory_server.stores.redis.memory_keys import (
     is_spoken,
 )
-from agent_memory_server.stores.redis.passages import passage_of
+from agent_memory_server.stores.redis.passages import passage_of, said_there, sources_of
 from agent_memory_server.stores.redis.rows import (
     PLAIN_FIELDS,
     memory_of_fields,
@@ -284,9 +284,14 @@ class Snapshot:
         return found
 
     def pool(self, criteria: MemoryFilter, handles: Sequence[Handle], *, span: int, now: datetime) -> Pool:
-        around = self.neighbours(handles, span=span) if span else {}
-        wanted = dict.fromkeys([*handles, *(each for window in around.values() for each in window)])
-        return Pool.of(self.passages(criteria, wanted, now=now), around)
+        found = self.passages(criteria, handles, now=now)
+        if not span:
+            return Pool(found, {})
+        wanted = sources_of(found)
+        found |= said_there(self.passages(criteria, wanted, now=now), wanted)
+        around = self.neighbours(found, span=span)
+        beside = dict.fromkeys(each for window in around.values() for each in window if each not in found)
+        return Pool.of(found | self.passages(criteria, beside, now=now), around)
 
     def passages(self, criteria: MemoryFilter, handles: Iterable[Handle], *, now: datetime) -> dict[Handle, Passage]:
         """Only the rows that match."""

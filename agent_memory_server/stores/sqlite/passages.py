@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -35,6 +35,13 @@ _NEIGHBOURS = (
 )
 
 
+_SOURCES = (
+    "SELECT json_group_array(s.handle) FROM json_each(?) AS w CROSS JOIN memories AS f CROSS JOIN memories AS s "
+    "WHERE f.handle = w.value ->> 0 AND s.tenant_id = f.tenant_id AND s.id = w.value ->> 1 AND s.scope_id = f.scope_id "
+    "AND s.session_id = f.session_id AND s.memory_type = 'message'"
+)
+
+
 def neighbours(connected: Connected, handles: Sequence[Handle], *, span: int) -> dict[Handle, Sequence[Handle]]:
     """The port's ``neighbours``: one seek of the index before and one after each message."""
     text = connected.value(_NEIGHBOURS, (span, span, orjson.dumps(list(handles)).decode()))
@@ -51,14 +58,28 @@ def pool(connected: Connected, criteria: MemoryFilter, handles: Sequence[int], *
         return Pool({}, {})
     _, condition = found
     passages = _passages(connected, condition, handles)
+    if not span:
+        return Pool(passages, {})
+    told = _sources(connected, passages)
+    if told:
+        passages.update(_passages(connected, condition, told))
     spoken = [handle for handle, each in passages.items() if each.is_message and each.session is not None]
-    if not span or not spoken:
+    if not spoken:
         return Pool(passages, {})
     around = neighbours(connected, spoken, span=span)
     further = dict.fromkeys(each for window in around.values() for each in window if each not in passages)
     if further:
         passages.update(_passages(connected, condition, list(further)))
     return Pool.of(passages, around)
+
+
+def _sources(connected: Connected, passages: Mapping[Handle, Passage]) -> list[Handle]:
+    """The messages that these passages came from and that are not among them."""
+    wanted = [(handle, source) for handle, each in passages.items() for source in each.sources_looked_at]
+    if not wanted:
+        return []
+    found = _list(connected.value(_SOURCES, (orjson.dumps(wanted).decode(),)))
+    return [handle for handle in dict.fromkeys(found) if handle not in passages]
 
 
 def _passages(connected: Connected, condition: Condition, handles: Sequence[Handle]) -> dict[Handle, Passage]:

@@ -470,11 +470,38 @@ class MemoryStoreContract:
         assert "fact" not in windows
         assert await stores.memories.neighbours([], span=2) == {}
         pool = await stores.memories.pool(everything(), [handle_of["m4"], handle_of["fact"]], span=1, now=T0)
-        assert [each.id for each in pool.passages.values()] == ["m4", "fact", "m3", "m5"]
-        assert pool.around == {handle_of["m4"]: [handle_of[each] for each in ("m3", "m4", "m5")]}
+        assert [each.id for each in pool.passages.values()] == ["m4", "fact", "m5", "m3", "m6"]
+        assert pool.around == {
+            handle_of[middle]: [handle_of[each] for each in window]
+            for middle, window in (("m4", ("m3", "m4", "m5")), ("m5", ("m4", "m5", "m6")))
+        }
         narrowed = everything(created_at=TimeFilter(lte=records[handle_of["m4"]].created_at))
         pool = await stores.memories.pool(narrowed, [handle_of["m4"], handle_of["m5"]], span=1, now=T0)
         assert pool.around == {handle_of["m4"]: [handle_of["m3"], handle_of["m4"]]}
+
+    async def test_the_pool_holds_the_messages_that_a_memory_came_from(self, stores: Stores) -> None:
+        """The first few, of its own session and owner, that match the filter; what is no message is no source."""
+        said = session_scope("talk")
+        spoken = [
+            memory(name, f"{name} spoke of tea", scope=scope, memory_type=MemoryType.MESSAGE)
+            for name, scope in (("m1", said), ("m2", said), ("there", session_scope("other")))
+        ]
+        facts = [
+            memory("fact", "tea was spoken of", scope=said, extracted_from=("m2", "there", "note", "gone")),
+            memory("summary", "much tea", scope=said, extracted_from=("x1", "x2", "x3", "x4", "m1")),
+            memory("note", "tea", scope=said),
+        ]
+        await stores.memories.commit(operation(*(put(each) for each in (*spoken, *facts))))
+        found = await stores.memories.holding(everything(), tokens=["tea"], now=T0, limit=50)
+        handle_of = {each.id: handle for handle, each in (await stores.memories.get_many(found.handles)).items()}
+
+        async def pooled(criteria: MemoryFilter, *names: str) -> list[str]:
+            pool = await stores.memories.pool(criteria, [handle_of[name] for name in names], span=1, now=T0)
+            return [each.id for each in pool.passages.values()]
+
+        assert await pooled(everything(), "fact") == ["fact", "m2", "m1"]
+        assert await pooled(everything(), "summary") == ["summary"]
+        assert await pooled(everything(memory_type=TextFilter(ne="message")), "fact") == ["fact"]
 
     async def test_passages_say_who_when_and_where_of_what_matches(self, stores: Stores) -> None:
         """Candidates that match the filter come with session, name, times, ending and sources; others are missing."""
