@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any, cast
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
 
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.limits import LIMITS
-from agent_memory_server.domain.operations import Embedded, OperationKind
+from agent_memory_server.domain.line_reading import BadLine, Reading
+from agent_memory_server.domain.operations import Embedded, OperationKind, Vector
 from agent_memory_server.domain.records import Memory, MemoryKey, MemoryType, Source
 from agent_memory_server.domain.sessions import Message, Session, Strategy, Summarization
 from agent_memory_server.domain.summary_views import Partition, SummaryView, ViewDraft, ViewSource
+from agent_memory_server.domain.token_vectors import bytes_per_token
 from agent_memory_server.domain.transfer import (
     MemoryRecord,
     PartitionRecord,
@@ -33,12 +35,10 @@ from agent_memory_server.domain.transfer import (
 
 FORMAT = "agent-memory-export"
 VERSION = 1
-_BY_STORE = frozenset({"scope", "embedding", "revision", "operation_id"})
+_BY_STORE = frozenset({"id", "scope", "embedding", "revision", "operation_id"})
+_TOLD = tuple(spec.name for spec in fields(Memory) if spec.name not in _BY_STORE)
+_told_of: Callable[[Memory], tuple[Any, ...]] = attrgetter(*_TOLD)
 _DIMENSIONS_MAX = 65_536
-
-
-class BadLine(ValueError):
-    """A line that cannot be read as what it says it is; the message says why, for a person."""
 
 
 def memory_line(record: MemoryRecord, *, vectors: bool) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def memory_line(record: MemoryRecord, *, vectors: bool) -> dict[str, Any]:
     if record.compared:
         line["compared"] = True
     if vectors:
-        line["vectors"] = [_vector(each) for each in record.vectors]
+        line["vectors"] = [_vector(each) for each in sorted(record.vectors, key=attrgetter("model", "kind"))]
     return line
 
 
@@ -125,124 +125,6 @@ def summary_line(record: PartitionRecord) -> dict[str, Any]:
 
 
 # -- reading back -----------------------------------------------------------------------------------------------------
-
-
-class Reading:
-    """One line's fields, taken with their types; what is missing or wrong raises BadLine that names the field."""
-
-    def __init__(self, line: Mapping[str, Any]) -> None:
-        self._line = line
-
-    def text(self, name: str, *, length_max: int = LIMITS.id_length_max) -> str:
-        value = self._line.get(name)
-        if not isinstance(value, str) or not value:
-            raise BadLine(f"{name} must be a text that is not empty")
-        return self._checked(name, value, length_max)
-
-    def text_or_none(self, name: str, *, length_max: int = LIMITS.id_length_max) -> str | None:
-        value = self._line.get(name)
-        if value is None:
-            return None
-        if not isinstance(value, str):
-            raise BadLine(f"{name} must be a text")
-        return self._checked(name, value, length_max)
-
-    def _checked(self, name: str, value: str, length_max: int) -> str:
-        if len(value) > length_max:
-            raise BadLine(f"{name} has more than {length_max} characters")
-        if "\0" in value:
-            raise BadLine(f"{name} holds the NUL character")
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise BadLine(f"{name} holds half a character (a lone surrogate)") from None
-        return value
-
-    def scope_part(self, name: str) -> str | None:
-        value = self.text_or_none(name)
-        if value is not None and not value.strip():
-            raise BadLine(f"{name} must not be blank; leave it out for none")
-        return value
-
-    def number(self, name: str, *, default: int = 0, least: int = 0, most: int = 2**62) -> int:
-        value = self._line.get(name, default)
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise BadLine(f"{name} must be a whole number from {least} to {most}")
-        return value
-
-    def number_or_none(self, name: str, *, least: int = 0, most: int = 2**62) -> int | None:
-        return None if self._line.get(name) is None else self.number(name, least=least, most=most)
-
-    def share(self, name: str, default: float) -> float:
-        value = self._line.get(name, default)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0.0 <= value <= 1.0:
-            raise BadLine(f"{name} must be a number from 0 to 1")
-        return float(value)
-
-    def truth(self, name: str, *, default: bool = False) -> bool:
-        value = self._line.get(name, default)
-        if not isinstance(value, bool):
-            raise BadLine(f"{name} must be true or false")
-        return value
-
-    def time(self, name: str) -> datetime:
-        found = self.time_or_none(name)
-        if found is None:
-            raise BadLine(f"{name} must be a time such as 2026-01-31T12:00:00Z")
-        return found
-
-    def time_or_none(self, name: str) -> datetime | None:
-        value = self._line.get(name)
-        if value is None:
-            return None
-        try:
-            found = datetime.fromisoformat(value)
-            return (found.replace(tzinfo=UTC) if found.tzinfo is None else found).astimezone(UTC)
-        except (TypeError, ValueError, OverflowError):
-            raise BadLine(f"{name} must be a time such as 2026-01-31T12:00:00Z") from None
-
-    def texts(self, name: str, *, length_max: int = LIMITS.tag_length_max) -> tuple[str, ...]:
-        values = self._list(name)
-        if len(values) > LIMITS.tags_max or not all(isinstance(each, str) for each in values):
-            raise BadLine(f"{name} must be a list of at most {LIMITS.tags_max} texts")
-        found = tuple(self._checked(name, str(each), length_max) for each in values)
-        if any("," in each for each in found):
-            raise BadLine(f"{name} holds a value with a comma, which published clients refuse")
-        return found
-
-    def _list(self, name: str) -> list[object]:
-        value = self._line.get(name)
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            raise BadLine(f"{name} must be a list")
-        return cast("list[object]", value)
-
-    def object_or_none(self, name: str) -> dict[str, Any] | None:
-        value = self._line.get(name)
-        if value is None:
-            return None
-        if not isinstance(value, dict):
-            raise BadLine(f"{name} must be an object")
-        found = cast("dict[str, Any]", value)
-        if _depth_exceeds(found, LIMITS.json_depth_max):
-            raise BadLine(f"{name} is nested deeper than {LIMITS.json_depth_max} levels")
-        if len(json.dumps(found, ensure_ascii=False)) > LIMITS.json_bytes_max:
-            raise BadLine(f"{name} has more than {LIMITS.json_bytes_max} characters as JSON")
-        return found
-
-    def objects(self, name: str) -> list[Reading]:
-        values = self._list(name)
-        if not all(isinstance(each, dict) for each in values):
-            raise BadLine(f"{name} must be a list of objects")
-        return [Reading(cast("dict[str, Any]", each)) for each in values]
-
-    def one_of(self, name: str, make: Callable[[str], Any], default: str | None = None) -> Any:
-        value = self._line.get(name, default)
-        try:
-            return make(value)
-        except (ValueError, TypeError):
-            raise BadLine(f"{name} has a value that is not known here") from None
 
 
 def read_memory(line: Reading, tenant: str) -> MemoryRecord:
@@ -332,21 +214,6 @@ def read_summary(line: Reading, tenant: str) -> PartitionRecord:
     )
 
 
-def _depth_exceeds(value: object, most: int) -> bool:
-    level: list[object] = [value]
-    for _ in range(most + 1):
-        inside: list[object] = []
-        for each in level:
-            if isinstance(each, dict):
-                inside.extend(cast("dict[str, object]", each).values())
-            elif isinstance(each, list):
-                inside.extend(cast("list[object]", each))
-        if not inside:
-            return False
-        level = inside
-    return True
-
-
 def _keys(value: Any) -> list[tuple[str | None, str | None, str]]:
     return [(namespace, user_id, str(memory_id)) for namespace, user_id, memory_id in value or ()]
 
@@ -359,19 +226,8 @@ def _scope(scope: Scope) -> dict[str, Any]:
 
 
 def _memory(memory: Memory) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for spec in fields(Memory):
-        if spec.name in _BY_STORE:
-            continue
-        value = getattr(memory, spec.name)
-        if isinstance(value, datetime):
-            value = _time(value)
-        elif isinstance(value, tuple):
-            value = list(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-        elif isinstance(value, Mapping):
-            value = dict(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-        found[spec.name] = value
-    return {"id": found.pop("id"), **_scope(memory.scope), **found}
+    """Times, enumerations and tuples as they are: whoever writes JSON writes them as such. There are millions of these."""
+    return {"id": memory.id, **_scope(memory.scope), **dict(zip(_TOLD, _told_of(memory), strict=True))}
 
 
 def _read_memory(line: Reading, tenant: str) -> Memory:
@@ -417,7 +273,10 @@ def _vector(embedded: Embedded) -> dict[str, Any]:
     held = None
     if embedded.vector is not None:
         held = base64.b64encode(np.ascontiguousarray(embedded.vector, dtype="<f4").tobytes()).decode()
-    return {"model": embedded.model, "kind": embedded.kind, "vector": held}
+    told = {"model": embedded.model, "kind": embedded.kind, "vector": held}
+    if embedded.tokens is not None:
+        told["tokens"] = base64.b64encode(embedded.tokens).decode()
+    return told
 
 
 def _read_vector(line: Reading) -> Embedded:
@@ -430,4 +289,17 @@ def _read_vector(line: Reading) -> Embedded:
             raise BadLine("vector must be base64 of 32-bit floats") from None
         if not len(vector) or not np.isfinite(vector).all():
             raise BadLine("vector must hold finite numbers")
-    return Embedded(model=line.text("model"), kind=line.text("kind"), vector=vector)
+    return Embedded(model=line.text("model"), kind=line.text("kind"), vector=vector, tokens=_read_tokens(line, vector))
+
+
+def _read_tokens(line: Reading, vector: Vector | None) -> bytes | None:
+    held = line.text_or_none("tokens", length_max=8 * _DIMENSIONS_MAX)
+    if held is None:
+        return None
+    try:
+        tokens = base64.b64decode(held, validate=True)
+    except (binascii.Error, ValueError):
+        raise BadLine("tokens must be base64") from None
+    if vector is None or not tokens or len(tokens) % bytes_per_token(len(vector)):
+        raise BadLine("tokens must be whole vectors of words, beside a vector of the text")
+    return tokens

@@ -19,6 +19,10 @@ _SMALL, _LARGE = 0.45, 1.5
 """What a number of the smaller and of the larger half stands for, roughly as in a normal distribution."""
 
 
+def bytes_per_token(dimensions: int) -> int:
+    return -(-dimensions // PER_BYTE)
+
+
 def packed(vectors: Floats) -> bytes:
     """Token vectors of shape (tokens, dimensions); of no consequence how long they are."""
     size = np.abs(vectors)
@@ -32,7 +36,7 @@ def packed(vectors: Floats) -> bytes:
 
 def unpacked(texts: Sequence[bytes], dimensions: int) -> tuple[Floats, NDArray[np.int64]]:
     """The token vectors of all texts one below the other, about unit-length, and how many each text has."""
-    width = -(-dimensions // PER_BYTE)
+    width = bytes_per_token(dimensions)
     counts = np.array([len(text) // width for text in texts], dtype=np.int64)
     codes = np.frombuffer(b"".join(texts), dtype=np.uint8)
     vectors = _numbers()[codes].reshape(-1, width * PER_BYTE)[:, :dimensions]

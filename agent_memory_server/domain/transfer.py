@@ -18,7 +18,8 @@ from typing import Any
 from agent_memory_server.domain.access_tokens import AccessToken
 from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.jobs import Task
-from agent_memory_server.domain.operations import Embedded
+from agent_memory_server.domain.operations import Effect, Embedded
+from agent_memory_server.domain.past import PastRevision, stated
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.domain.sessions import Message, Session
 from agent_memory_server.domain.summary_views import Partition, SummaryView, group_key
@@ -30,6 +31,7 @@ class Kind(StrEnum):
     """Kinds of records, in the order in which they are carried: what refers to others comes after them."""
 
     MEMORIES = "memories"
+    HISTORY = "history"
     SESSIONS = "sessions"
     SUMMARY_VIEWS = "summary views"
     PARTITIONS = "summaries"
@@ -93,6 +95,43 @@ def vector_state(embedded: Embedded) -> tuple[str, str, str]:
     """Equal for vectors that are equal to the last bit."""
     held = b"" if embedded.vector is None else embedded.vector.tobytes()
     return embedded.model, embedded.kind, hashlib.blake2b(held, digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryRecord:
+    """What happened to one memory, oldest first. The memory may be gone, and what it said still kept for undo.
+
+    ``memory``: what it is since, where the source says it with them. ``opened_by``, where it is read from a store: the run of
+    the import that brought the memory without telling of its past, so that one can be put before it.
+    """
+
+    memory_key: MemoryKey
+    revisions: tuple[PastRevision, ...]
+    memory: Memory | None = None
+    opened_by: str | None = None
+
+    @property
+    def key(self) -> Key:
+        return self.memory_key
+
+    @property
+    def is_of_gone(self) -> bool:
+        """Whether it ends with the memory's removal."""
+        return bool(self.revisions) and self.revisions[-1].effect is Effect.DELETED
+
+    def content(self) -> object:
+        return [list(self.memory_key), [_past_content(each) for each in self.revisions]]
+
+    def state(self) -> object:
+        return self.content()
+
+
+def _past_content(revision: PastRevision) -> object:
+    return [
+        [revision.operation_id, revision.kind.value, revision.actor, _micros(revision.at), revision.reason],
+        [revision.details, revision.run, revision.effect.value, revision.scrubbed, revision.before_is_copy],
+        None if revision.before is None else MemoryRecord(memory=stated(revision.before), origin="").content(),
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,7 +328,9 @@ class TokenRecord:
         return self.content()
 
 
-Record = MemoryRecord | SessionRecord | ViewRecord | PartitionRecord | WorkRecord | TaskRecord | TokenRecord
+Record = (
+    MemoryRecord | HistoryRecord | SessionRecord | ViewRecord | PartitionRecord | WorkRecord | TaskRecord | TokenRecord
+)
 
 
 class Digest:

@@ -54,6 +54,8 @@ class Revision:
     scrubbed: bool
     before_is_copy: bool
     position: Position
+    imported: bool = False
+    """An import brought it: it happened in another store. Its operation has no sequence here, and an id that says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,12 @@ class Journal(Protocol):
     async def history(
         self, key: MemoryKey, /, *, after: Position | None = None, limit: int | None = None
     ) -> Sequence[Revision]:
-        """The revisions of one memory behind ``after``, oldest first; a scrubbed one is a tombstone without text."""
+        """The revisions of one memory behind ``after``, oldest first; a scrubbed one is a tombstone without text. What an
+        import brought of its past comes before what happened here."""
+        ...
+
+    async def histories(self, keys: Sequence[MemoryKey], /) -> Sequence[Sequence[Revision]]:
+        """The whole history of each of these memories, in one go."""
         ...
 
     async def gone(self, selector: ScopeSelector, /, *, memory_id: str, limit: int = 2) -> Sequence[MemoryKey]:

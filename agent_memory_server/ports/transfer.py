@@ -17,6 +17,7 @@ from agent_memory_server.domain.operations import Intent
 from agent_memory_server.domain.records import MemoryKey
 from agent_memory_server.domain.summary_views import Group, SummaryView
 from agent_memory_server.domain.transfer import (
+    HistoryRecord,
     Key,
     Kind,
     MemoryRecord,
@@ -56,6 +57,11 @@ class Holdings(Protocol):
         ...
 
     async def memories(self, keys: Sequence[MemoryKey], /) -> Sequence[MemoryRecord | None]: ...
+
+    async def put_history(self, records: Sequence[HistoryRecord], /) -> None:
+        """Keep with each memory, in place of what an import brought before, what happened to it in another store; one that is
+        not there is known as gone from then on. It goes when the memory's text does: by explicit deletion, and in its time."""
+        ...
 
     # -- sessions
 

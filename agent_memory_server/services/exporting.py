@@ -1,6 +1,7 @@
 """Everything that is held on a user (or on all that a caller may see) as lines of JSON, in portions: memory stays flat.
 
-What is written while the export runs is in it or not; what was acknowledged before it began is in it.
+What is written while the export runs is in it or not; what was acknowledged before it began is in it. The order is the records'
+own, so that the same content is the same text, on every engine.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 from agent_memory_server.domain.export_lines import (
@@ -20,18 +22,20 @@ from agent_memory_server.domain.export_lines import (
     view_line,
 )
 from agent_memory_server.domain.filters import MemoryFilter
-from agent_memory_server.domain.identity import ScopeSelector
-from agent_memory_server.domain.records import Memory, MemoryKey
-from agent_memory_server.domain.transfer import PartitionRecord, ViewRecord
+from agent_memory_server.domain.identity import Scope, ScopeSelector
+from agent_memory_server.domain.past_lines import gone_line, revision_line
+from agent_memory_server.domain.records import Memory
+from agent_memory_server.domain.transfer import HistoryRecord, PartitionRecord, ViewRecord
 from agent_memory_server.errors import BadRequest
-from agent_memory_server.ports.journal import Revision
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.ports.transfer import Holdings
+from agent_memory_server.services.past_history import histories_told
 
 _NEVER_EXPIRED = datetime(1, 1, 1, tzinfo=UTC)
 _MEMORIES_AT_ONCE = 500
 _MESSAGES_AT_ONCE = 500
 _SESSIONS_MAX = 10_000_000
+_GONE_MAX = 10_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +43,7 @@ class ExportOptions:
     vectors: bool = False
     """Larger by far, and only worth it where the same embedding model is used again."""
     history: bool = True
-    """Every revision of every memory, for people and programs to read: an import counts them and does not take them over."""
+    """Every revision of every memory behind it, and those of memories that are gone, as far as undo still keeps their text."""
 
 
 class ExportService:
@@ -73,6 +77,7 @@ class ExportService:
         ]
         portions = (
             self._memories(holdings, selector, options),
+            *((self._gone(selector),) if options.history else ()),
             self._sessions(holdings, selector),
             self._views(holdings, selector),
         )
@@ -88,27 +93,41 @@ class ExportService:
     ) -> AsyncGenerator[Sequence[dict[str, Any]]]:
         criteria = MemoryFilter(selector=selector, include_superseded=True)
         cursor: str | None = None
+        held_back: Sequence[Memory] = ()
         while True:
             page = await self._stores.memories.list(
                 criteria, now=_NEVER_EXPIRED, limit=_MEMORIES_AT_ONCE, cursor=cursor
             )
-            records = await holdings.memories([memory.key for memory in page.memories])
-            yield [memory_line(record, vectors=options.vectors) for record in records if record is not None]
+            memories, held_back = _ordered([*held_back, *page.memories], is_end=page.next_cursor is None)
+            records = await holdings.memories([memory.key for memory in memories])
+            present = [record for record in records if record is not None]
+            lines = [memory_line(record, vectors=options.vectors) for record in present]
             if options.history:
-                for memory in page.memories:
-                    yield await self._history(memory.key)
+                pasts = await histories_told(self._stores.journal, [record.memory.key for record in present])
+                yield [each for line, past in zip(lines, pasts, strict=True) for each in (line, *_revisions(past))]
+            else:
+                yield lines
             cursor = page.next_cursor
             if cursor is None:
                 return
 
-    async def _history(self, key: MemoryKey) -> Sequence[dict[str, Any]]:
-        revisions = await self._stores.journal.history(key)
-        return [_revision(each) for each in revisions]
+    async def _gone(self, selector: ScopeSelector) -> AsyncGenerator[Sequence[dict[str, Any]]]:
+        """Memories that are gone, and what they said: an undo can bring it back."""
+        journal = self._stores.journal
+        remembered = await journal.remembered(selector, limit=_GONE_MAX)
+        keys = sorted(
+            (key for key in remembered if selector.admits(Scope(key.tenant, key.namespace, key.user_id))),
+            key=lambda key: (key.id, key.namespace or "", key.user_id or ""),
+        )
+        for first in range(0, len(keys), _MEMORIES_AT_ONCE):
+            pasts = await histories_told(journal, keys[first : first + _MEMORIES_AT_ONCE])
+            gone = [past for past in pasts if past.is_of_gone]
+            yield [each for past in gone for each in (gone_line(past.memory_key), *_revisions(past))]
 
     async def _sessions(self, holdings: Holdings, selector: ScopeSelector) -> AsyncGenerator[Sequence[dict[str, Any]]]:
         # All at once: a list in pages by the time of change would lose what moves from one page to another.
         listed = await self._stores.overviews.sessions(selector, now=self._now(), limit=_SESSIONS_MAX)
-        for line in listed.sessions:
+        for line in sorted(listed.sessions, key=lambda each: _owner_first(each.scope)):
             record = await holdings.session(line.scope, now=self._now())
             if record is None:
                 continue
@@ -120,13 +139,13 @@ class ExportService:
 
     async def _views(self, holdings: Holdings, selector: ScopeSelector) -> AsyncGenerator[Sequence[dict[str, Any]]]:
         views = self._stores.summary_views
-        for view in await views.list(selector):
+        for view in sorted(await views.list(selector), key=lambda each: (each.created_at, each.id)):
             yield [view_line(ViewRecord(view=view))]
             offset = 0
             while True:
                 page = await views.partitions(view, where={}, limit=_MEMORIES_AT_ONCE, offset=offset)
                 for partition in page.partitions:
-                    sources = tuple(await holdings.sources(view, group=partition.group))
+                    sources = tuple(sorted(await holdings.sources(view, group=partition.group), key=repr))
                     record = PartitionRecord(tenant=selector.tenant, partition=partition, sources=sources)
                     yield [summary_line(record)]
                 offset += len(page.partitions)
@@ -134,39 +153,17 @@ class ExportService:
                     break
 
 
-def _revision(revision: Revision) -> dict[str, Any]:
-    operation = revision.operation
-    return {
-        "kind": "revision",
-        "id": revision.key.id,
-        "namespace": revision.key.namespace,
-        "user_id": revision.key.user_id,
-        "effect": revision.effect.value,
-        "scrubbed": revision.scrubbed,
-        "operation": {
-            "id": operation.id,
-            "kind": operation.kind.value,
-            "actor": operation.actor,
-            "at": operation.at.astimezone(UTC).isoformat(),
-            "reason": operation.reason,
-            "details": dict(operation.details),
-            "run_id": operation.run,
-        },
-        "before": _state(revision.before),
-        "after": _state(revision.after),
-    }
+def _ordered(memories: Sequence[Memory], *, is_end: bool) -> tuple[Sequence[Memory], Sequence[Memory]]:
+    """In the order of listings and then of their owners, where engines have orders of their own; and the last ones, as long as
+    others of the same time and id may follow them."""
+    groups = [list(group) for _, group in groupby(memories, key=lambda each: (each.created_at, each.id))]
+    held_back = groups.pop() if groups and not is_end else []
+    return [each for group in groups for each in sorted(group, key=lambda each: _owner_first(each.scope))], held_back
 
 
-def _state(memory: Memory | None) -> dict[str, Any] | None:
-    """What a revision says of a memory: its text and what somebody decided about it."""
-    if memory is None:
-        return None
-    return {
-        "text": memory.text,
-        "memory_type": memory.memory_type.value,
-        "topics": list(memory.topics),
-        "entities": list(memory.entities),
-        "pinned": memory.pinned,
-        "event_date": None if memory.event_date is None else memory.event_date.astimezone(UTC).isoformat(),
-        "superseded_by": memory.superseded_by,
-    }
+def _owner_first(scope: Scope) -> tuple[str, str, str]:
+    return scope.namespace or "", scope.user_id or "", scope.session_id or ""
+
+
+def _revisions(past: HistoryRecord) -> Sequence[dict[str, Any]]:
+    return [revision_line(past.memory_key, each) for each in past.revisions]

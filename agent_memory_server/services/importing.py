@@ -7,52 +7,20 @@ stopped goes on where it was, because each portion is noted in the store with wh
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from agent_memory_server.domain.export_lines import (
-    FORMAT,
-    VERSION,
-    BadLine,
-    Reading,
-    read_memory,
-    read_message,
-    read_session,
-    read_summary,
-    read_view,
-)
-from agent_memory_server.domain.identity import OutsideReach, Principal, Scope, ScopeSelector
-from agent_memory_server.domain.records import EmbeddingStatus, content_hash, derived_id
-from agent_memory_server.domain.transfer import (
-    Key,
-    Kind,
-    MemoryRecord,
-    PartitionRecord,
-    SessionMessage,
-    SessionRecord,
-    ViewRecord,
-    ledger_name,
-)
+from agent_memory_server.domain.identity import Principal, ScopeSelector
+from agent_memory_server.domain.transfer import Kind, ledger_name
 from agent_memory_server.errors import BadRequest, InvalidInput
 from agent_memory_server.ports.stores import Stores
-from agent_memory_server.ports.transfer import Item, Ledger, Portion, Unreadable
-from agent_memory_server.services.transfer import TransferReport, TransferService
-from agent_memory_server.services.transfer_source import MESSAGES_AT_ONCE, ref_of
+from agent_memory_server.ports.transfer import Ledger, Unreadable
+from agent_memory_server.services.export_file import FileSource
+from agent_memory_server.services.transfer import Tally, TransferService
 from agent_memory_server.services.transfer_target import Target
 
-LINE_BYTES_MAX = 16 * 1024 * 1024
-_KINDS = {
-    "memory": Kind.MEMORIES,
-    "session": Kind.SESSIONS,
-    "summary_view": Kind.SUMMARY_VIEWS,
-    "summary": Kind.PARTITIONS,
-}
-_UNUSED = frozenset({"revision"})
 _FORGOTTEN_AT_ONCE = 1_000
 
 
@@ -66,6 +34,8 @@ class Imported:
     """Already there with the same content."""
     kept: int
     """Something else is there under the same id: left as it is."""
+    histories: int
+    """Memories, also such that are gone, whose past was taken over."""
     dry_run: bool
 
 
@@ -97,8 +67,6 @@ class ImportService:
         source.check()
         await self._refuse_taken_views(source)
         target = Target(self._stores, holdings, source, transfer=source.name, now=self._now)
-        if dry_run:
-            return await self._compared(source, target)
         transfer = TransferService(
             source=source,
             target=target,
@@ -107,10 +75,12 @@ class ImportService:
             transfer=source.name,
             now=self._now,
         )
+        if dry_run:
+            return _imported(source, await transfer.foresee(kinds=source.kinds), dry_run=True)
         report = await transfer.run(kinds=source.kinds, tell=tell, quarantine=_never, removes=False)
         self._wake()
         await self._finish(ledger, source)
-        return _imported(source, report)
+        return _imported(source, report.tallies, dry_run=False)
 
     async def _refuse_taken_views(self, source: FileSource) -> None:
         """A summary is written to its view: one that is somebody else's must not get any."""
@@ -120,21 +90,6 @@ class ImportService:
                 raise InvalidInput(
                     f"the id of the summary view {view_id} is taken", field=("body",), kind="import_view"
                 )
-
-    async def _compared(self, source: FileSource, target: Target) -> Imported:
-        """What a run would find there; nothing is changed."""
-        missing = 0
-        for kind in source.kinds:
-            after: str | None = None
-            while True:
-                portion = await source.walk(kind, after=after, limit=_FORGOTTEN_AT_ONCE)
-                keys = [each.record.key for each in portion.records]
-                missing += sum(standing is None for standing in await target.read(kind, keys))
-                after = portion.next
-                if after is None:
-                    break
-        total = sum(source.found.get(name, 0) for name in _KINDS)
-        return Imported(found=source.found, written=missing, unchanged=total - missing, kept=0, dry_run=True)
 
     async def _finish(self, ledger: Ledger, source: FileSource) -> None:
         """Forget what was noted: a later import of the same file brings back what was deleted since."""
@@ -149,269 +104,20 @@ class ImportService:
                     break
 
 
-def _imported(source: FileSource, report: TransferReport) -> Imported:
-    tallies = report.tallies.values()
-    written = sum(each.carried + each.updated for each in tallies)
-    kept = sum(each.kept for each in tallies)
-    total = sum(source.found.get(name, 0) for name in _KINDS)
+def _imported(source: FileSource, tallies: Mapping[Kind, Tally], *, dry_run: bool) -> Imported:
+    records = [tally for kind, tally in tallies.items() if kind is not Kind.HISTORY]
+    written = sum(each.carried + each.updated for each in records)
+    kept = sum(each.kept for each in records)
+    pasts = tallies[Kind.HISTORY]
     return Imported(
-        found=source.found, written=written, unchanged=max(0, total - written - kept), kept=kept, dry_run=False
+        found=source.found,
+        written=written,
+        unchanged=max(0, source.records - written - kept),
+        kept=kept,
+        histories=pasts.carried + pasts.updated,
+        dry_run=dry_run,
     )
 
 
 def _never(_: Kind, unreadable: Unreadable) -> None:
     raise AssertionError(f"every line was checked before: {unreadable.ref}")
-
-
-class FileSource:
-    """``ports.transfer.Source`` over a seekable file of lines. ``check`` comes first and reads it all once."""
-
-    def __init__(self, file: BinaryIO, caller: Principal, *, model: str) -> None:
-        self._file = file
-        self._caller = caller
-        self._tenant = caller.tenant
-        self._model = model
-        self._places: dict[Kind, list[int]] = {kind: [] for kind in self.kinds}
-        self._sessions: dict[Key, int] = {}
-        """Where each session's line is."""
-        self._read_on: dict[Key, tuple[int, int]] = {}
-        """(sequence, place behind it) of what was read last of a long session."""
-        self.views: dict[str, ScopeSelector] = {}
-        """The owner of each summary view."""
-        self.found: dict[str, int] = {}
-        self.name = ""
-
-    def describe(self) -> str:
-        return "an export file"
-
-    @property
-    def kinds(self) -> Sequence[Kind]:
-        return Kind.MEMORIES, Kind.SESSIONS, Kind.SUMMARY_VIEWS, Kind.PARTITIONS
-
-    async def count(self, kind: Kind, /) -> int:
-        return len(self._places[kind])
-
-    def refs(self, kind: Kind, key: Key, /) -> Sequence[str]:
-        del kind
-        return (ref_of(key),)
-
-    async def present(self, kind: Kind, refs: Sequence[str], /) -> Sequence[bool]:
-        del kind
-        return [True] * len(refs)
-
-    async def walk(self, kind: Kind, /, *, after: str | None, limit: int) -> Portion[Item]:
-        first = int(after or 0)
-        places = self._places[kind][first : first + limit]
-        items = [self._item(kind, place) for place in places]
-        end = first + len(places)
-        return Portion(items, str(end) if end < len(self._places[kind]) else None)
-
-    async def messages(self, record: SessionRecord, /, *, after: int, limit: int) -> Sequence[SessionMessage]:
-        sequence, place = self._read_on.get(record.key, (0, 0))
-        if sequence != after or not place:
-            place = self._behind(self._sessions[record.key])
-        found, place = self._messages(place, after=after, limit=limit)
-        if found:
-            self._read_on[record.key] = (found[-1].sequence, place)
-        return found
-
-    # -- checking
-
-    def check(self) -> None:
-        """Read every line once. Raises InvalidInput that names the first one that is wrong."""
-        digest = hashlib.blake2b(digest_size=12)
-        counts: Counter[str] = Counter()
-        state = _Order()
-        number = 0
-        self._file.seek(0)
-        while True:
-            place = self._file.tell()
-            raw = self._file.readline(LINE_BYTES_MAX + 1)
-            if not raw:
-                break
-            number += 1
-            digest.update(raw)
-            if not raw.strip():
-                continue
-            try:
-                self._checked(_line(raw), place, counts, state)
-            except BadLine as error:
-                raise InvalidInput(f"line {number}: {error}", field=("body", number), kind="import_line") from error
-        if not state.has_begun:
-            raise InvalidInput("there is no export in it: the first line says so", field=("body",), kind="import_empty")
-        if not state.has_ended:
-            raise InvalidInput(
-                f"it was cut after line {number}: the line that ends an export is missing; nothing was imported",
-                field=("body", number),
-                kind="import_cut",
-            )
-        self.found = dict(counts)
-        self.name = derived_id("import", self._tenant, digest.hexdigest())
-
-    def _checked(self, line: dict[str, Any], place: int, counts: Counter[str], state: _Order) -> None:
-        kind = line.get("kind")
-        state.check(kind)
-        reading = Reading(line)
-        if kind == "export":
-            _check_header(line)
-            return
-        if kind == "end":
-            said = {name: count for name, count in (reading.object_or_none("counts") or {}).items() if count}
-            if said != dict(counts):
-                raise BadLine("the export's own counts are others than what is in it: lines are missing")
-            return
-        if not isinstance(kind, str) or (kind not in _KINDS and kind != "message" and kind not in _UNUSED):
-            raise BadLine("this kind of line is not known here")
-        counts[kind] += 1
-        if kind in _UNUSED:
-            return
-        if kind == "message":
-            state.check_message(read_message(reading))
-            return
-        record = self._record(_KINDS[kind], reading)
-        self._places[_KINDS[kind]].append(place)
-        if isinstance(record, ViewRecord):
-            self.views[record.view.id] = record.view.owner
-        if isinstance(record, PartitionRecord) and record.partition.view_id not in self.views:
-            raise BadLine("this summary stands before its view, or without it")
-        if isinstance(record, SessionRecord):
-            state.session()
-            if record.key in self._sessions:
-                raise BadLine("this session is in it twice")
-            self._sessions[record.key] = place
-
-    def _record(self, kind: Kind, line: Reading) -> Any:
-        if kind is Kind.MEMORIES:
-            return self._memory(line)
-        if kind is Kind.SESSIONS:
-            record = read_session(line, self._tenant, epoch="")
-            self._within(record.session.scope)
-            epoch = derived_id("imported session", *(part or "" for part in record.key))
-            return replace(record, session=replace(record.session, epoch=epoch))
-        if kind is Kind.SUMMARY_VIEWS:
-            view = read_view(line, self._tenant)
-            self._within(view.view.owner_scope)
-            return view
-        return read_summary(line, self._tenant)
-
-    def _memory(self, line: Reading) -> MemoryRecord:
-        record = read_memory(line, self._tenant)
-        memory = record.memory
-        self._within(memory.scope)
-        known = any(each.model == self._model and each.kind == "text" for each in record.vectors)
-        memory = replace(
-            memory,
-            memory_hash=memory.memory_hash or content_hash(memory.text, memory.scope, memory.memory_type),
-            embedding=EmbeddingStatus.READY if known else EmbeddingStatus.PENDING,
-        )
-        return replace(record, memory=memory)
-
-    def _within(self, scope: Scope) -> None:
-        try:
-            owner = self._caller.owner(scope.namespace, scope.user_id)
-        except OutsideReach:
-            raise BadLine("it belongs to a namespace or user that your credential does not reach") from None
-        if (owner.namespace, owner.user_id) != (scope.namespace, scope.user_id):
-            raise BadLine("it belongs to nobody, which your credential does not reach")
-
-    # -- reading
-
-    def _item(self, kind: Kind, place: int) -> Item:
-        self._file.seek(place)
-        record = self._record(kind, Reading(_line(self._file.readline(LINE_BYTES_MAX + 1))))
-        if not isinstance(record, SessionRecord):
-            return Item(ref_of(record.key), record)
-        first, behind = self._messages(self._file.tell(), after=0, limit=MESSAGES_AT_ONCE)
-        more = len(first) == MESSAGES_AT_ONCE
-        if more:
-            self._read_on[record.key] = (first[-1].sequence, behind)
-        return Item(ref_of(record.key), record, tuple(first), more)
-
-    def _behind(self, place: int) -> int:
-        self._file.seek(place)
-        self._file.readline(LINE_BYTES_MAX + 1)
-        return self._file.tell()
-
-    def _messages(self, place: int, *, after: int, limit: int) -> tuple[list[SessionMessage], int]:
-        """The session's next messages from ``place`` on, and the place behind them."""
-        self._file.seek(place)
-        found: list[SessionMessage] = []
-        while len(found) < limit:
-            raw = self._file.readline(LINE_BYTES_MAX + 1)
-            if not raw.strip():
-                if raw:
-                    continue
-                break
-            line = _line(raw)
-            if line.get("kind") != "message":
-                break
-            message = read_message(Reading(line))
-            if message.sequence > after:
-                found.append(message)
-        return found, self._file.tell()
-
-
-class _Order:
-    """What may follow what."""
-
-    def __init__(self) -> None:
-        self.has_begun = False
-        self.has_ended = False
-        self._is_session = False
-        self._sequence = 0
-        self._ids: set[str] = set()
-
-    def check(self, kind: object) -> None:
-        if not self.has_begun:
-            if kind != "export":
-                raise BadLine(
-                    f"this is no export of this server: its first line has the kind export and the format {FORMAT}"
-                )
-            self.has_begun = True
-        elif kind == "export":
-            raise BadLine("a second export begins here: import one at a time")
-        if self.has_ended:
-            raise BadLine("something follows the line that ends the export")
-        self.has_ended = kind == "end"
-        if kind not in ("session", "message"):
-            self._is_session = False
-
-    def session(self) -> None:
-        self._is_session, self._sequence, self._ids = True, 0, set()
-
-    def check_message(self, message: SessionMessage) -> None:
-        if not self._is_session:
-            raise BadLine("a message stands apart from its session")
-        if message.sequence <= self._sequence:
-            raise BadLine("sequence must ascend within a session")
-        if message.message.id in self._ids:
-            raise BadLine("two messages of a session have the same id")
-        self._sequence = message.sequence
-        self._ids.add(message.message.id)
-
-
-def _check_header(line: Mapping[str, Any]) -> None:
-    if line.get("format") != FORMAT:
-        raise BadLine(f"the format is not {FORMAT}")
-    version = line.get("version")
-    if version != VERSION:
-        raise BadLine(
-            f"the export has version {version!r:.20}; this server reads version {VERSION}: use a newer server"
-        )
-
-
-def _line(raw: bytes) -> dict[str, Any]:
-    if len(raw) > LINE_BYTES_MAX:
-        raise BadLine(f"it is longer than {LINE_BYTES_MAX} bytes")
-    try:
-        value = json.loads(raw, parse_constant=_no_number)
-    except (ValueError, RecursionError):
-        raise BadLine("it is no JSON") from None
-    if not isinstance(value, dict):
-        raise BadLine("it is no JSON object")
-    return value  # pyright: ignore[reportUnknownVariableType]
-
-
-def _no_number(said: str) -> float:
-    """NaN and its kin are no JSON, whatever the library thinks."""
-    raise ValueError(said)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -19,6 +19,7 @@ import structlog
 
 from agent_memory_server.domain.operations import Effect
 from agent_memory_server.domain.transfer import (
+    HistoryRecord,
     Kind,
     Mark,
     MemoryRecord,
@@ -184,6 +185,25 @@ class TransferService:
             await self._remove(kind, tallies[kind])
         return TransferReport(tallies=tallies, settled=settled)
 
+    async def foresee(self, *, kinds: Sequence[Kind]) -> Mapping[Kind, Tally]:
+        """What ``run`` would find and do if nothing was carried before; nothing is changed."""
+        tallies = {kind: Tally() for kind in kinds}
+        for kind, tally in tallies.items():
+            after: str | None = None
+            while True:
+                portion = await self._source.walk(kind, after=after, limit=self._batch)
+                items = [each for each in portion.records if isinstance(each, Item)]
+                there = await self._target.read(kind, [item.record.key for item in items])
+                for item, standing in zip(items, there, strict=True):
+                    verdict = await self._verdict(await self._mark(item), None, standing)
+                    tally.carried += verdict == "write"
+                    if verdict == "keep":
+                        _keep(tally, item)
+                after = portion.next
+                if after is None:
+                    break
+        return tallies
+
     async def _walk(self, kind: Kind, tally: Tally, tell: Tell, quarantine: Quarantine) -> None:
         tally.found = tally.kept = tally.gone = 0
         tally.examples.clear()
@@ -272,6 +292,8 @@ class TransferService:
         if content == content_of(mark):
             # Written before a crash, and not noted.
             return "note"
+        if isinstance(standing, HistoryRecord) and standing.opened_by is not None:
+            return "write"
         return "keep"
 
     async def _mark(self, item: Item) -> str:

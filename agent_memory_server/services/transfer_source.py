@@ -21,6 +21,7 @@ from agent_memory_server.domain.transfer import (
 )
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.ports.transfer import Holdings, Item, Portion, Unreadable
+from agent_memory_server.services.past_history import histories_told
 
 MESSAGES_AT_ONCE = 500
 """Of one session, read or written in one go."""
@@ -39,7 +40,7 @@ class StoreSource:
 
     @property
     def kinds(self) -> Sequence[Kind]:
-        return tuple(Kind)
+        return tuple(kind for kind in Kind if kind is not Kind.HISTORY)
 
     async def count(self, kind: Kind, /) -> int:
         if kind is Kind.TOKENS:
@@ -113,6 +114,9 @@ class StoreSource:
         holdings, now = self._holdings, self._now()
         if kind is Kind.MEMORIES:
             return await holdings.memories([memory_key(key) for key in keys])
+        if kind is Kind.HISTORY:
+            found = await histories_told(self._stores.journal, [memory_key(key) for key in keys])
+            return [record if record.revisions else None for record in found]
         if kind is Kind.WORK:
             return await holdings.work(keys)
         if kind is Kind.TASKS:

@@ -10,10 +10,12 @@ from itertools import groupby
 
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Carried, Delete, Effect, Operation, OperationKind, Put
+from agent_memory_server.domain.past import stated
 from agent_memory_server.domain.records import EmbeddingStatus, MemoryKey
 from agent_memory_server.domain.summary_views import SummaryView, criteria
 from agent_memory_server.domain.tokens import index_tokens
 from agent_memory_server.domain.transfer import (
+    HistoryRecord,
     Key,
     Kind,
     Mark,
@@ -30,9 +32,9 @@ from agent_memory_server.errors import StaleRevision
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.ports.transfer import Holdings, Item, Portion, Source, Unreadable
 from agent_memory_server.services.indexing import embedding_intent
+from agent_memory_server.services.past_history import TRANSFER_ACTOR
 from agent_memory_server.services.transfer_source import MESSAGES_AT_ONCE, StoreSource, memory_key, scope_of
 
-ACTOR = "transfer"
 _VIEWS_MAX = 1_000_000
 _SOURCES_MAX = 1_000
 """The reference server summarised 200 memories of a group at most, by the time of the event the oldest first."""
@@ -81,6 +83,8 @@ class Target:
         """Write each in place of what was ``there`` when it was read; False for one that could not be, as it changed since."""
         if kind is Kind.MEMORIES:
             return await self._put_memories(items, there)
+        if kind is Kind.HISTORY:
+            return await self._put_histories(items, there)
         if kind is Kind.WORK:
             await self._holdings.put_work([each.record for each in items if isinstance(each.record, WorkRecord)])
             return [True] * len(items)
@@ -124,7 +128,7 @@ class Target:
                 id=f"{self._transfer}.{named.hexdigest()}",
                 tenant=tenant,
                 kind=OperationKind.IMPORT,
-                actor=ACTOR,
+                actor=TRANSFER_ACTOR,
                 at=self._now(),
                 changes=tuple(_put(record, before) for record, before in portion),
                 reason=f"carried from {self._source.describe()}",
@@ -136,6 +140,25 @@ class Target:
             before is not None or outcome.effect is not Effect.UNCHANGED
             for (_, before), outcome in zip(portion, committed.outcomes, strict=True)
         ]
+
+    async def _put_histories(self, items: Sequence[Item], there: Sequence[Record | None]) -> Sequence[bool]:
+        """A past belongs to the memory that it was told of: what stands here under its id and is something else keeps its own."""
+        records = [each.record for each in items if isinstance(each.record, HistoryRecord)]
+        memories = await self._holdings.memories([record.memory_key for record in records])
+        fit = [
+            self._fits(record, before, memory) for record, before, memory in zip(records, there, memories, strict=True)
+        ]
+        await self._holdings.put_history([record for record, fits in zip(records, fit, strict=True) if fits])
+        return fit
+
+    def _fits(self, record: HistoryRecord, before: Record | None, memory: MemoryRecord | None) -> bool:
+        if memory is None:
+            return record.is_of_gone and before is None
+        if record.is_of_gone or not isinstance(before, HistoryRecord) or before.opened_by is None:
+            return False
+        if before.opened_by == self._transfer or record.memory is None:
+            return before.opened_by == self._transfer
+        return stated(memory.memory) == stated(record.memory)
 
     async def _put_session(self, item: Item) -> bool:
         record = item.record
@@ -203,14 +226,14 @@ class Target:
                     id=f"{named}.{int(at.timestamp())}",
                     tenant=memory.tenant,
                     kind=OperationKind.DELETE,
-                    actor=ACTOR,
+                    actor=TRANSFER_ACTOR,
                     at=at,
                     changes=(Delete(key=memory, scrub=True),),
                     reason=f"deleted in {self._source.describe()}",
                 )
             )
         elif kind is Kind.SESSIONS:
-            await self._stores.working_memory.delete(scope_of(key), operation_id=named, actor=ACTOR, at=at)
+            await self._stores.working_memory.delete(scope_of(key), operation_id=named, actor=TRANSFER_ACTOR, at=at)
         elif kind is Kind.SUMMARY_VIEWS:
             selector = ScopeSelector(key[0] or "")
             await self._stores.summary_views.delete(selector, view_id=key[1] or "", at=at)

@@ -17,6 +17,7 @@ from tests.contract.stores.jobs import JobStoreContract
 from tests.contract.stores.making import T0
 from tests.contract.stores.memory_store import MemoryStoreContract
 from tests.contract.stores.overviews import OverviewsContract
+from tests.contract.stores.past import PastContract
 from tests.contract.stores.session_background import SessionBackgroundContract
 from tests.contract.stores.summary_views import ScheduleStoreContract, SummaryViewStoreContract
 from tests.contract.stores.upkeep_stores import AgesContract, ClockStoreContract, ComparisonStoreContract
@@ -115,6 +116,10 @@ class TestOverviews(OverviewsContract):
 
 
 class TestHoldings(HoldingsContract):
+    pass
+
+
+class TestPast(PastContract):
     pass
 
 

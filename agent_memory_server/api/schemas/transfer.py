@@ -35,6 +35,7 @@ class ImportResponse(Body):
     written: int = Field(description="Records that were not there, or on a dry run would be written.")
     unchanged: int = Field(description="Records that are there already with the same content.")
     kept: int = Field(description="Something else is there under the same id: left as it is.")
+    histories: int = Field(description="Memories whose past was taken over too, also of such that are gone.")
     dry_run: bool
 
 
@@ -44,5 +45,6 @@ def imported_wire(done: Imported) -> dict[str, Any]:
         "written": done.written,
         "unchanged": done.unchanged,
         "kept": done.kept,
+        "histories": done.histories,
         "dry_run": done.dry_run,
     }

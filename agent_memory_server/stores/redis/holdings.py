@@ -16,6 +16,7 @@ from agent_memory_server.domain.operations import Embedded
 from agent_memory_server.domain.records import MemoryKey
 from agent_memory_server.domain.summary_views import Group, SummaryView, group_key
 from agent_memory_server.domain.transfer import (
+    HistoryRecord,
     Key,
     Kind,
     MemoryRecord,
@@ -29,6 +30,7 @@ from agent_memory_server.stores.redis import held_sessions, held_work, listing, 
 from agent_memory_server.stores.redis.connections import Link
 from agent_memory_server.stores.redis.encoding import from_json
 from agent_memory_server.stores.redis.index import Index
+from agent_memory_server.stores.redis.past import put_past
 from agent_memory_server.stores.redis.rows import (
     FIELDS,
     TEXT_KIND,
@@ -110,6 +112,9 @@ class RedisHoldings:
             gone = "doc" not in fields or "la" not in fields
             found.append(None if gone else _record_of(stored_of(handle, fields), fields, spaces))
         return found
+
+    async def put_history(self, records: Sequence[HistoryRecord], /) -> None:
+        await transact(self._link, lambda transaction: put_past(transaction, records))
 
     # -- sessions
 

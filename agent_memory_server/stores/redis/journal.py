@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from agent_memory_server.stores.redis.encoding import from_json, memory_of
 from agent_memory_server.stores.redis.index import Index
 from agent_memory_server.stores.redis.journalling import (
     NO_REVISION,
+    is_past,
     moved_key,
     operation_key,
     operations_key,
@@ -27,6 +28,7 @@ from agent_memory_server.stores.redis.journalling import (
 from agent_memory_server.stores.redis.memory_keys import (
     history_key,
 )
+from agent_memory_server.stores.redis.past import past_of
 from agent_memory_server.stores.redis.rows import (
     PLAIN_FIELDS,
     memory_of_fields,
@@ -113,21 +115,18 @@ class RedisJournal:
     async def history(
         self, key: MemoryKey, /, *, after: Position | None = None, limit: int | None = None
     ) -> Sequence[Revision]:
-        handle = naming.handle_of(*key)
-        held, stored = await self._link.reads(
-            ("HGETALL", history_key(handle)), ("HMGET", naming.memory_key(handle), *PLAIN_FIELDS)
-        )
-        entries = [
-            (Position(*(int(part) for part in name.decode().split(":"))), from_json(value))
-            for name, value in pairs_of(held).items()
+        (found,) = await self.histories([key])
+        return [each for each in found if after is None or each.position > after][:limit]
+
+    async def histories(self, keys: Sequence[MemoryKey], /) -> Sequence[Sequence[Revision]]:
+        handles = [naming.handle_of(*key) for key in keys]
+        commands = [("HGETALL", history_key(handle)) for handle in handles]
+        states = [("HMGET", naming.memory_key(handle), *PLAIN_FIELDS) for handle in handles]
+        answers = await self._link.reads(*commands, *states) if keys else []
+        return [
+            _history(key, pairs_of(held), stored)
+            for key, held, stored in zip(keys, answers[: len(keys)], answers[len(keys) :], strict=True)
         ]
-        entries.sort(key=lambda pair: pair[0])
-        found = [
-            each
-            for each in _revisions(key, entries, memory_of_fields(stored))
-            if after is None or each.position > after
-        ]
-        return found[:limit]
 
     async def gone(self, selector: ScopeSelector, /, *, memory_id: str, limit: int = 2) -> Sequence[MemoryKey]:
         held = await self._link.read("SMEMBERS", owners_key(selector.tenant, memory_id))
@@ -238,6 +237,17 @@ def _without_states(
         before_is_copy=entry.get("copy", False),
         position=position,
     )
+
+
+def _history(key: MemoryKey, held: Mapping[bytes, bytes], stored: Sequence[bytes | None]) -> list[Revision]:
+    entries = [
+        (Position(*(int(part) for part in name.decode().split(":"))), from_json(value))
+        for name, value in held.items()
+        if not is_past(name)
+    ]
+    entries.sort(key=lambda pair: pair[0])
+    own = _revisions(key, entries, memory_of_fields(stored))
+    return past_of(key, held, own) + own
 
 
 def _revisions(

@@ -182,14 +182,22 @@ async def begin_operation(
     return Journalling(transaction, tenant, operation_id, kind, actor, at, reason, dict(details or {}), run)
 
 
+def is_past(name: bytes) -> bool:
+    """Whether a field of a history is a revision that an import brought: no operation of this store has the sequence 0."""
+    return name.startswith(b"0:")
+
+
 def _scrubbed(text: str | bytes) -> str:
     return to_json({**from_json(text), "scrubbed": True, "before": None})
 
 
 async def scrub_history(transaction: Transaction, handle: str) -> None:
-    """Take the text out of every journal entry of a memory, this operation's too; who, when and which stays."""
+    """Take the text out of every journal entry of a memory, this operation's too; who, when and which stays. What an import told
+    of its past goes wholly."""
     key = history_key(handle)
     for name, value in pairs_of(await transaction.link.read("HGETALL", key)).items():
-        if not from_json(value)["scrubbed"]:
+        if is_past(name):
+            transaction.command("HDEL", key, name)
+        elif not from_json(value)["scrubbed"]:
             transaction.command("HSET", key, name, _scrubbed(value))
     transaction.rewrite("HSET", key, _scrubbed)

@@ -12,7 +12,7 @@ from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Link
 from agent_memory_server.stores.redis.encoding import from_json, memory_of
 from agent_memory_server.stores.redis.index import Index
-from agent_memory_server.stores.redis.journalling import gone_key, moved_key, owners_key
+from agent_memory_server.stores.redis.journalling import gone_key, is_past, moved_key, owners_key
 from agent_memory_server.stores.redis.listing import walk
 from agent_memory_server.stores.redis.memory_keys import (
     history_key,
@@ -84,7 +84,8 @@ def _key(document: dict[str, Any]) -> MemoryKey:
 
 def _state(held: dict[bytes, bytes], moment_us: int, handle: str, document: bytes | None) -> Earlier | None:
     """None when nothing is known of it: it is gone, and its text with it."""
-    entries = sorted((tuple(int(part) for part in name.split(b":")), value) for name, value in held.items())
+    own = {name: value for name, value in held.items() if not is_past(name)}
+    entries = sorted((tuple(int(part) for part in name.split(b":")), value) for name, value in own.items())
     later = (from_json(value) for _, value in entries)
     first = next((entry for entry in later if entry["operation"][3] > moment_us), None)
     if first is None:

@@ -28,7 +28,7 @@ from agent_memory_server.stores.reference.layout import Notes, Reading
 from agent_memory_server.stores.reference.raw import Raw, as_text, excerpt, fields_of, literal, text_in, values_at
 from agent_memory_server.stores.reference.values import CannotRead
 
-_KINDS = tuple(Kind)
+_KINDS = tuple(kind for kind in Kind if kind is not Kind.HISTORY)
 _STEPS_MAX = 50
 """Looks at the key space before a portion without records is given back."""
 _RARE_STEP = 1_000

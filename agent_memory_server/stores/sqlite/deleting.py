@@ -7,6 +7,7 @@ from dataclasses import replace
 from agent_memory_server.domain.operations import Effect, OperationKind
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.journalling import Journalling
+from agent_memory_server.stores.sqlite.past import drop_past
 from agent_memory_server.stores.sqlite.rows import Stored, remove_memory, stored_memory, update_memory
 from agent_memory_server.stores.sqlite.summary_rows import scrub_summaries
 
@@ -109,12 +110,14 @@ def _revive(journalling: Journalling, number: int, part: int, merged: Stored, me
 
 
 def scrub_history(connected: Connected, *, scope_id: int, memory_id: str) -> None:
-    """Take the text out of every journal entry of a memory, and out of summaries; who, when and which stays."""
+    """Take the text out of every journal entry of a memory, and out of summaries; who, when and which stays. What an import told
+    of its past goes wholly."""
     connected.execute(
         "UPDATE entries SET before = NULL, scrubbed = 1 WHERE scope_id = ? AND memory_id = ? "
         "AND effect NOT IN ('unchanged', 'absent', 'spared')",
         (scope_id, memory_id),
     )
+    drop_past(connected, scope_id=scope_id, memory_id=memory_id)
     scrub_summaries(connected, scope_id=scope_id, memory_id=memory_id)
 
 

@@ -13,6 +13,7 @@ from agent_memory_server.domain.operations import Embedded
 from agent_memory_server.domain.records import MemoryKey
 from agent_memory_server.domain.summary_views import Group, SummaryView, group_key
 from agent_memory_server.domain.transfer import (
+    HistoryRecord,
     Key,
     Kind,
     MemoryRecord,
@@ -25,6 +26,7 @@ from agent_memory_server.ports.transfer import Portion
 from agent_memory_server.stores.sqlite import held_sessions, held_work
 from agent_memory_server.stores.sqlite.connections import Connected, Row
 from agent_memory_server.stores.sqlite.encoding import MEMORY_COLUMNS, MEMORY_TABLES, memory_of
+from agent_memory_server.stores.sqlite.past import put_past
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.scoping import known_scope, known_tenant
 from agent_memory_server.stores.sqlite.vectors import TEXT_KIND, TOKENS_KIND
@@ -95,6 +97,9 @@ class SqliteHoldings:
             return [None if row is None else next(found) for row in rows]
 
         return await self._readers.run(work)
+
+    async def put_history(self, records: Sequence[HistoryRecord], /) -> None:
+        await self._writer.run(lambda connected: put_past(connected, records))
 
     # -- sessions
 

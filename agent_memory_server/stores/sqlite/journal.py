@@ -14,6 +14,7 @@ from agent_memory_server.ports.journal import Earlier, JournalledOperation, Posi
 from agent_memory_server.stores.sqlite import time_travel
 from agent_memory_server.stores.sqlite.connections import Connected, Row
 from agent_memory_server.stores.sqlite.encoding import from_json, memory_of_document
+from agent_memory_server.stores.sqlite.past import gone_owners, past_of, thin_past, told_of_gone
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.rows import stored_memory
 from agent_memory_server.stores.sqlite.scoping import Selection, known_scope, known_tenant, selected
@@ -119,33 +120,10 @@ class SqliteJournal:
     async def history(
         self, key: MemoryKey, /, *, after: Position | None = None, limit: int | None = None
     ) -> Sequence[Revision]:
-        def work(connected: Connected) -> list[Revision]:
-            tenant_id = known_tenant(connected, key.tenant)
-            scope_id = known_scope(connected, key.tenant, key.namespace, key.user_id)
-            if tenant_id is None or scope_id is None:
-                return []
-            rows = connected.rows(
-                f"SELECT {_OPERATION}, NULL, e.change, e.part, e.effect, e.scrubbed, e.is_copy, e.before "
-                "FROM entries AS e JOIN operations AS o ON o.seq = e.operation "
-                f"WHERE e.scope_id = ? AND e.memory_id = ? AND e.effect NOT IN {_NO_REVISION} "
-                "AND e.operation >= ? AND (e.operation, e.change, e.part) > (?, ?, ?) "
-                "ORDER BY e.operation, e.change, e.part LIMIT ?",
-                (
-                    scope_id,
-                    key.id,
-                    0 if after is None else after.sequence,
-                    *(Position(0) if after is None else after),
-                    -1 if limit is None else limit + 1,
-                ),
-            )
-            live: Memory | None = None
-            if limit is None or len(rows) <= limit:
-                stored = stored_memory(connected, tenant_id=tenant_id, scope_id=scope_id, memory_id=key.id)
-                live = None if stored is None else stored.memory
-            found = _revisions(key, rows, live)
-            return found if limit is None else found[:limit]
+        return await self._readers.run(lambda connected: _history(connected, key, after, limit))
 
-        return await self._readers.run(work)
+    async def histories(self, keys: Sequence[MemoryKey], /) -> Sequence[Sequence[Revision]]:
+        return await self._readers.run(lambda connected: [_history(connected, key, None, None) for key in keys])
 
     async def gone(self, selector: ScopeSelector, /, *, memory_id: str, limit: int = 2) -> Sequence[MemoryKey]:
         def work(connected: Connected) -> list[MemoryKey]:
@@ -160,7 +138,9 @@ class SqliteJournal:
                 "WHERE m.tenant_id = ? AND m.id = e.memory_id AND m.scope_id = e.scope_id) ORDER BY e.scope_id LIMIT ?",
                 (memory_id, *touched.values, selection.tenant_id, limit),
             )
-            return [MemoryKey(selector.tenant, namespace, user_id, memory_id) for namespace, user_id in rows]
+            owners = dict.fromkeys([*rows, *gone_owners(connected, selection, memory_id=memory_id, limit=limit)])
+            keys = [MemoryKey(selector.tenant, namespace, user_id, memory_id) for namespace, user_id in owners]
+            return keys[:limit]
 
         return await self._readers.run(work)
 
@@ -176,7 +156,11 @@ class SqliteJournal:
                 "m.tenant_id = s.tenant_id AND m.id = e.memory_id AND m.scope_id = e.scope_id) LIMIT ?",
                 (*where.values, limit),
             )
-            return [MemoryKey(selector.tenant, namespace, user_id, memory_id) for namespace, user_id, memory_id in rows]
+            found = dict.fromkeys([*rows, *told_of_gone(connected, selection, limit=limit)])
+            keys = [
+                MemoryKey(selector.tenant, namespace, user_id, memory_id) for namespace, user_id, memory_id in found
+            ]
+            return keys[:limit]
 
         return await self._readers.run(work)
 
@@ -221,9 +205,37 @@ class SqliteJournal:
                 f"AND effect NOT IN {_NO_REVISION}",
                 rows,
             )
-            return len(rows)
+            connected.many("DELETE FROM imported_revisions WHERE scope_id = ? AND memory_id = ?", rows)
+            tenant_id = known_tenant(connected, tenant)
+            return len(rows) + thin_past(
+                connected, tenant_id, gone_before_us=micros(gone_before), limit=limit - len(rows)
+            )
 
         return await self._writer.run(work)
+
+
+def _history(connected: Connected, key: MemoryKey, after: Position | None, limit: int | None) -> list[Revision]:
+    tenant_id = known_tenant(connected, key.tenant)
+    scope_id = known_scope(connected, key.tenant, key.namespace, key.user_id)
+    if tenant_id is None or scope_id is None:
+        return []
+    place = Position(0) if after is None else after
+    rows = connected.rows(
+        f"SELECT {_OPERATION}, NULL, e.change, e.part, e.effect, e.scrubbed, e.is_copy, e.before "
+        "FROM entries AS e JOIN operations AS o ON o.seq = e.operation "
+        f"WHERE e.scope_id = ? AND e.memory_id = ? AND e.effect NOT IN {_NO_REVISION} "
+        "AND e.operation >= ? AND (e.operation, e.change, e.part) > (?, ?, ?) "
+        "ORDER BY e.operation, e.change, e.part LIMIT ?",
+        (scope_id, key.id, place.sequence, *place, -1 if limit is None else limit + 1),
+    )
+    live: Memory | None = None
+    if limit is None or len(rows) <= limit:
+        stored = stored_memory(connected, tenant_id=tenant_id, scope_id=scope_id, memory_id=key.id)
+        live = None if stored is None else stored.memory
+    found = _revisions(key, rows, live)
+    if place.sequence == 0:
+        found = past_of(connected, key, scope_id=scope_id, after=place.change, own=found) + found
+    return found if limit is None else found[:limit]
 
 
 def _counted(

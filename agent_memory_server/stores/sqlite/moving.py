@@ -11,6 +11,7 @@ from agent_memory_server.errors import Conflict, InvalidInput, StaleRevision
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.deleting import copies_of
 from agent_memory_server.stores.sqlite.journalling import Journalling
+from agent_memory_server.stores.sqlite.past import move_past
 from agent_memory_server.stores.sqlite.rows import Stored, renew_handle, stored_memory, update_memory
 from agent_memory_server.stores.sqlite.scoping import known_scope
 from agent_memory_server.stores.sqlite.summary_rows import rekey_sources
@@ -65,6 +66,13 @@ def _rekey(
         "scope_then = CASE WHEN before IS NULL THEN scope_then ELSE ifnull(scope_then, ?) END "
         "WHERE scope_id = ? AND memory_id = ?",
         (scope_id, memory_id, stored.scope_id, stored.scope_id, stored.memory.id),
+    )
+    move_past(
+        connected,
+        scope_id=stored.scope_id,
+        memory_id=stored.memory.id,
+        new_scope_id=scope_id,
+        new_memory_id=memory_id,
     )
     rekey_sources(
         connected,

@@ -1,0 +1,165 @@
+"""One line of an export as it is read: its fields with their types, and what is wrong with it in a person's words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from agent_memory_server.domain.limits import LIMITS
+
+
+class BadLine(ValueError):
+    """A line that cannot be read as what it says it is; the message says why, for a person."""
+
+
+class Reading:
+    """One line's fields, taken with their types; what is missing or wrong raises BadLine that names the field."""
+
+    def __init__(self, line: Mapping[str, Any]) -> None:
+        self._line = line
+
+    def text(self, name: str, *, length_max: int = LIMITS.id_length_max) -> str:
+        value = self._line.get(name)
+        if not isinstance(value, str) or not value:
+            raise BadLine(f"{name} must be a text that is not empty")
+        return self._checked(name, value, length_max)
+
+    def text_or_none(self, name: str, *, length_max: int = LIMITS.id_length_max) -> str | None:
+        value = self._line.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise BadLine(f"{name} must be a text")
+        return self._checked(name, value, length_max)
+
+    def _checked(self, name: str, value: str, length_max: int) -> str:
+        if len(value) > length_max:
+            raise BadLine(f"{name} has more than {length_max} characters")
+        if "\0" in value:
+            raise BadLine(f"{name} holds the NUL character")
+        if value.isascii():
+            return value
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise BadLine(f"{name} holds half a character (a lone surrogate)") from None
+        return value
+
+    def scope_part(self, name: str) -> str | None:
+        value = self.text_or_none(name)
+        if value is not None and not value.strip():
+            raise BadLine(f"{name} must not be blank; leave it out for none")
+        return value
+
+    def number(self, name: str, *, default: int = 0, least: int = 0, most: int = 2**62) -> int:
+        value = self._line.get(name, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise BadLine(f"{name} must be a whole number from {least} to {most}")
+        return value
+
+    def number_or_none(self, name: str, *, least: int = 0, most: int = 2**62) -> int | None:
+        return None if self._line.get(name) is None else self.number(name, least=least, most=most)
+
+    def share(self, name: str, default: float) -> float:
+        value = self._line.get(name, default)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0.0 <= value <= 1.0:
+            raise BadLine(f"{name} must be a number from 0 to 1")
+        return float(value)
+
+    def truth(self, name: str, *, default: bool = False) -> bool:
+        value = self._line.get(name, default)
+        if not isinstance(value, bool):
+            raise BadLine(f"{name} must be true or false")
+        return value
+
+    def time(self, name: str) -> datetime:
+        found = self.time_or_none(name)
+        if found is None:
+            raise BadLine(f"{name} must be a time such as 2026-01-31T12:00:00Z")
+        return found
+
+    def time_or_none(self, name: str) -> datetime | None:
+        value = self._line.get(name)
+        if value is None:
+            return None
+        try:
+            found = datetime.fromisoformat(value)
+            if found.tzinfo is UTC:
+                return found
+            return (found.replace(tzinfo=UTC) if found.tzinfo is None else found).astimezone(UTC)
+        except (TypeError, ValueError, OverflowError):
+            raise BadLine(f"{name} must be a time such as 2026-01-31T12:00:00Z") from None
+
+    def texts(self, name: str, *, length_max: int = LIMITS.tag_length_max) -> tuple[str, ...]:
+        values = self._list(name)
+        if not values:
+            return ()
+        if len(values) > LIMITS.tags_max or not all(isinstance(each, str) for each in values):
+            raise BadLine(f"{name} must be a list of at most {LIMITS.tags_max} texts")
+        found = tuple(self._checked(name, str(each), length_max) for each in values)
+        if any("," in each for each in found):
+            raise BadLine(f"{name} holds a value with a comma, which published clients refuse")
+        return found
+
+    def _list(self, name: str) -> list[object]:
+        value = self._line.get(name)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise BadLine(f"{name} must be a list")
+        return cast("list[object]", value)
+
+    def object_or_none(self, name: str) -> dict[str, Any] | None:
+        value = self._line.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise BadLine(f"{name} must be an object")
+        found = cast("dict[str, Any]", value)
+        if not found:
+            return found
+        if _depth_exceeds(found, LIMITS.json_depth_max):
+            raise BadLine(f"{name} is nested deeper than {LIMITS.json_depth_max} levels")
+        if len(json.dumps(found, ensure_ascii=False)) > LIMITS.json_bytes_max:
+            raise BadLine(f"{name} has more than {LIMITS.json_bytes_max} characters as JSON")
+        return found
+
+    def part(self, name: str) -> Reading | None:
+        """An object within the line, whose fields are checked as they are taken."""
+        value = self._line.get(name)
+        if value is not None and not isinstance(value, dict):
+            raise BadLine(f"{name} must be an object")
+        return None if value is None else Reading(cast("dict[str, Any]", value))
+
+    def with_defaults(self, usual: Mapping[str, Any]) -> Reading:
+        return Reading({**usual, **self._line})
+
+    def objects(self, name: str) -> list[Reading]:
+        values = self._list(name)
+        if not all(isinstance(each, dict) for each in values):
+            raise BadLine(f"{name} must be a list of objects")
+        return [Reading(cast("dict[str, Any]", each)) for each in values]
+
+    def one_of(self, name: str, make: Callable[[str], Any], default: str | None = None) -> Any:
+        value = self._line.get(name, default)
+        try:
+            return make(value)
+        except (ValueError, TypeError):
+            raise BadLine(f"{name} has a value that is not known here") from None
+
+
+def _depth_exceeds(value: object, most: int) -> bool:
+    level: list[object] = [value]
+    for _ in range(most + 1):
+        inside: list[object] = []
+        for each in level:
+            if isinstance(each, dict):
+                inside.extend(cast("dict[str, object]", each).values())
+            elif isinstance(each, list):
+                inside.extend(cast("list[object]", each))
+        if not inside:
+            return False
+        level = inside
+    return True

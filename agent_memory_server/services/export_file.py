@@ -1,0 +1,360 @@
+"""An export as a source that is carried from: checked as a whole first, then read where each record stands in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, BinaryIO
+
+from agent_memory_server.domain.export_lines import (
+    FORMAT,
+    VERSION,
+    read_memory,
+    read_message,
+    read_session,
+    read_summary,
+    read_view,
+)
+from agent_memory_server.domain.identity import OutsideReach, Principal, Scope, ScopeSelector
+from agent_memory_server.domain.line_reading import BadLine, Reading
+from agent_memory_server.domain.past import PastRevision
+from agent_memory_server.domain.past_lines import read_gone, read_revision
+from agent_memory_server.domain.records import EmbeddingStatus, MemoryKey, content_hash, derived_id
+from agent_memory_server.domain.transfer import (
+    HistoryRecord,
+    Key,
+    Kind,
+    MemoryRecord,
+    PartitionRecord,
+    Record,
+    SessionMessage,
+    SessionRecord,
+    ViewRecord,
+)
+from agent_memory_server.errors import InvalidInput
+from agent_memory_server.ports.transfer import Item, Portion
+from agent_memory_server.services.transfer_source import MESSAGES_AT_ONCE, ref_of
+
+LINE_BYTES_MAX = 16 * 1024 * 1024
+_KINDS = {
+    "memory": Kind.MEMORIES,
+    "gone": Kind.HISTORY,
+    "session": Kind.SESSIONS,
+    "summary_view": Kind.SUMMARY_VIEWS,
+    "summary": Kind.PARTITIONS,
+}
+_FOLLOWING = frozenset({"revision", "message"})
+"""Lines that belong to the record before them."""
+
+
+class FileSource:
+    """``ports.transfer.Source`` over a seekable file of lines. ``check`` comes first and reads it all once."""
+
+    def __init__(self, file: BinaryIO, caller: Principal, *, model: str) -> None:
+        self._file = file
+        self._caller = caller
+        self._tenant = caller.tenant
+        self._model = model
+        self._places: dict[Kind, list[int]] = {kind: [] for kind in self.kinds}
+        self._sessions: dict[Key, int] = {}
+        """Where each session's line is."""
+        self._read_on: dict[Key, tuple[int, int]] = {}
+        """(sequence, place behind it) of what was read last of a long session."""
+        self.views: dict[str, ScopeSelector] = {}
+        """The owner of each summary view."""
+        self.found: dict[str, int] = {}
+        self.name = ""
+
+    def describe(self) -> str:
+        return "an export file"
+
+    @property
+    def kinds(self) -> Sequence[Kind]:
+        return Kind.MEMORIES, Kind.HISTORY, Kind.SESSIONS, Kind.SUMMARY_VIEWS, Kind.PARTITIONS
+
+    async def count(self, kind: Kind, /) -> int:
+        return len(self._places[kind])
+
+    @property
+    def records(self) -> int:
+        """How many there are in it, without the pasts of memories."""
+        return sum(len(places) for kind, places in self._places.items() if kind is not Kind.HISTORY)
+
+    def refs(self, kind: Kind, key: Key, /) -> Sequence[str]:
+        del kind
+        return (ref_of(key),)
+
+    async def present(self, kind: Kind, refs: Sequence[str], /) -> Sequence[bool]:
+        del kind
+        return [True] * len(refs)
+
+    async def walk(self, kind: Kind, /, *, after: str | None, limit: int) -> Portion[Item]:
+        first = int(after or 0)
+        places = self._places[kind][first : first + limit]
+        items = [self._item(kind, place) for place in places]
+        end = first + len(places)
+        return Portion(items, str(end) if end < len(self._places[kind]) else None)
+
+    async def messages(self, record: SessionRecord, /, *, after: int, limit: int) -> Sequence[SessionMessage]:
+        sequence, place = self._read_on.get(record.key, (0, 0))
+        if sequence != after or not place:
+            place = self._behind(self._sessions[record.key])
+        found, place = self._messages(place, after=after, limit=limit)
+        if found:
+            self._read_on[record.key] = (found[-1].sequence, place)
+        return found
+
+    # -- checking
+
+    def check(self) -> None:
+        """Read every line once. Raises InvalidInput that names the first one that is wrong."""
+        digest = hashlib.blake2b(digest_size=12)
+        counts: Counter[str] = Counter()
+        state = _Order()
+        number = 0
+        self._file.seek(0)
+        while True:
+            place = self._file.tell()
+            raw = self._file.readline(LINE_BYTES_MAX + 1)
+            if not raw:
+                break
+            number += 1
+            digest.update(raw)
+            if not raw.strip():
+                continue
+            try:
+                self._checked(_line(raw), place, counts, state)
+            except BadLine as error:
+                raise InvalidInput(f"line {number}: {error}", field=("body", number), kind="import_line") from error
+        if not state.has_begun:
+            raise InvalidInput("there is no export in it: the first line says so", field=("body",), kind="import_empty")
+        if not state.has_ended:
+            raise InvalidInput(
+                f"it was cut after line {number}: the line that ends an export is missing; nothing was imported",
+                field=("body", number),
+                kind="import_cut",
+            )
+        self.found = dict(counts)
+        self.name = derived_id("import", self._tenant, digest.hexdigest())
+
+    def _checked(self, line: dict[str, Any], place: int, counts: Counter[str], state: _Order) -> None:
+        kind = line.get("kind")
+        state.check(kind)
+        reading = Reading(line)
+        if kind == "export":
+            _check_header(line)
+            return
+        if kind == "end":
+            said = {name: count for name, count in (reading.object_or_none("counts") or {}).items() if count}
+            if said != dict(counts):
+                raise BadLine("the export's own counts are others than what is in it: lines are missing")
+            return
+        if not isinstance(kind, str) or (kind not in _KINDS and kind not in _FOLLOWING):
+            raise BadLine("this kind of line is not known here")
+        counts[kind] += 1
+        if kind == "message":
+            state.check_message(read_message(reading))
+            return
+        if kind == "revision":
+            self._told(reading, state)
+            return
+        if kind == "gone":
+            state.memory(self._gone(reading), place)
+            return
+        self._noted(self._record(_KINDS[kind], reading), _KINDS[kind], place, state)
+
+    def _noted(self, record: Record, kind: Kind, place: int, state: _Order) -> None:
+        self._places[kind].append(place)
+        if isinstance(record, MemoryRecord):
+            state.memory(record.memory.key, place)
+        if isinstance(record, ViewRecord):
+            self.views[record.view.id] = record.view.owner
+        if isinstance(record, PartitionRecord) and record.partition.view_id not in self.views:
+            raise BadLine("this summary stands before its view, or without it")
+        if isinstance(record, SessionRecord):
+            state.session()
+            if record.key in self._sessions:
+                raise BadLine("this session is in it twice")
+            self._sessions[record.key] = place
+
+    def _told(self, line: Reading, state: _Order) -> None:
+        key, place = state.memory_told_of()
+        read_revision(line, key)
+        if not state.is_told:
+            self._places[Kind.HISTORY].append(place)
+            state.is_told = True
+
+    def _gone(self, line: Reading) -> MemoryKey:
+        key = read_gone(line, self._tenant)
+        self._within(Scope(key.tenant, key.namespace, key.user_id))
+        return key
+
+    def _record(self, kind: Kind, line: Reading) -> Record:
+        if kind is Kind.MEMORIES:
+            return self._memory(line)
+        if kind is Kind.SESSIONS:
+            record = read_session(line, self._tenant, epoch="")
+            self._within(record.session.scope)
+            epoch = derived_id("imported session", *(part or "" for part in record.key))
+            return replace(record, session=replace(record.session, epoch=epoch))
+        if kind is Kind.SUMMARY_VIEWS:
+            view = read_view(line, self._tenant)
+            self._within(view.view.owner_scope)
+            return view
+        return read_summary(line, self._tenant)
+
+    def _memory(self, line: Reading) -> MemoryRecord:
+        record = read_memory(line, self._tenant)
+        memory = record.memory
+        self._within(memory.scope)
+        known = any(each.model == self._model and each.kind == "text" for each in record.vectors)
+        memory = replace(
+            memory,
+            memory_hash=memory.memory_hash or content_hash(memory.text, memory.scope, memory.memory_type),
+            embedding=EmbeddingStatus.READY if known else EmbeddingStatus.PENDING,
+        )
+        return replace(record, memory=memory)
+
+    def _within(self, scope: Scope) -> None:
+        try:
+            owner = self._caller.owner(scope.namespace, scope.user_id)
+        except OutsideReach:
+            raise BadLine("it belongs to a namespace or user that your credential does not reach") from None
+        if (owner.namespace, owner.user_id) != (scope.namespace, scope.user_id):
+            raise BadLine("it belongs to nobody, which your credential does not reach")
+
+    # -- reading
+
+    def _item(self, kind: Kind, place: int) -> Item:
+        self._file.seek(place)
+        line = _line(self._file.readline(LINE_BYTES_MAX + 1))
+        if kind is Kind.HISTORY:
+            history = self._history(line)
+            return Item(ref_of(history.key), history)
+        record = self._record(kind, Reading(line))
+        if not isinstance(record, SessionRecord):
+            return Item(ref_of(record.key), record)
+        first, behind = self._messages(self._file.tell(), after=0, limit=MESSAGES_AT_ONCE)
+        more = len(first) == MESSAGES_AT_ONCE
+        if more:
+            self._read_on[record.key] = (first[-1].sequence, behind)
+        return Item(ref_of(record.key), record, tuple(first), more)
+
+    def _history(self, line: Mapping[str, Any]) -> HistoryRecord:
+        """What follows the line of a memory, or of one that is gone."""
+        memory = None if line["kind"] == "gone" else self._memory(Reading(line)).memory
+        key = self._gone(Reading(line)) if memory is None else memory.key
+        revisions: list[PastRevision] = []
+        while raw := self._file.readline(LINE_BYTES_MAX + 1):
+            if raw.strip():
+                line = _line(raw)
+                if line.get("kind") != "revision":
+                    break
+                revisions.append(read_revision(Reading(line), key))
+        return HistoryRecord(memory_key=key, revisions=tuple(revisions), memory=memory)
+
+    def _behind(self, place: int) -> int:
+        self._file.seek(place)
+        self._file.readline(LINE_BYTES_MAX + 1)
+        return self._file.tell()
+
+    def _messages(self, place: int, *, after: int, limit: int) -> tuple[list[SessionMessage], int]:
+        """The session's next messages from ``place`` on, and the place behind them."""
+        self._file.seek(place)
+        found: list[SessionMessage] = []
+        while len(found) < limit:
+            raw = self._file.readline(LINE_BYTES_MAX + 1)
+            if not raw.strip():
+                if raw:
+                    continue
+                break
+            line = _line(raw)
+            if line.get("kind") != "message":
+                break
+            message = read_message(Reading(line))
+            if message.sequence > after:
+                found.append(message)
+        return found, self._file.tell()
+
+
+class _Order:
+    """What may follow what."""
+
+    def __init__(self) -> None:
+        self.has_begun = False
+        self.has_ended = False
+        self._is_session = False
+        self._sequence = 0
+        self._ids: set[str] = set()
+        self._memory: tuple[MemoryKey, int] | None = None
+        self.is_told = False
+        """A revision of the last memory came already."""
+
+    def check(self, kind: object) -> None:
+        if not self.has_begun:
+            if kind != "export":
+                raise BadLine(
+                    f"this is no export of this server: its first line has the kind export and the format {FORMAT}"
+                )
+            self.has_begun = True
+        elif kind == "export":
+            raise BadLine("a second export begins here: import one at a time")
+        if self.has_ended:
+            raise BadLine("something follows the line that ends the export")
+        self.has_ended = kind == "end"
+        if kind not in ("session", "message"):
+            self._is_session = False
+        if kind != "revision":
+            self._memory = None
+
+    def memory(self, key: MemoryKey, place: int) -> None:
+        self._memory, self.is_told = (key, place), False
+
+    def memory_told_of(self) -> tuple[MemoryKey, int]:
+        """Key and place of the line that a revision follows."""
+        if self._memory is None:
+            raise BadLine("a revision stands apart from its memory")
+        return self._memory
+
+    def session(self) -> None:
+        self._is_session, self._sequence, self._ids = True, 0, set()
+
+    def check_message(self, message: SessionMessage) -> None:
+        if not self._is_session:
+            raise BadLine("a message stands apart from its session")
+        if message.sequence <= self._sequence:
+            raise BadLine("sequence must ascend within a session")
+        if message.message.id in self._ids:
+            raise BadLine("two messages of a session have the same id")
+        self._sequence = message.sequence
+        self._ids.add(message.message.id)
+
+
+def _check_header(line: Mapping[str, Any]) -> None:
+    if line.get("format") != FORMAT:
+        raise BadLine(f"the format is not {FORMAT}")
+    version = line.get("version")
+    if version != VERSION:
+        raise BadLine(
+            f"the export has version {version!r:.20}; this server reads version {VERSION}: use a newer server"
+        )
+
+
+def _line(raw: bytes) -> dict[str, Any]:
+    if len(raw) > LINE_BYTES_MAX:
+        raise BadLine(f"it is longer than {LINE_BYTES_MAX} bytes")
+    try:
+        value = json.loads(raw, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        raise BadLine("it is no JSON") from None
+    if not isinstance(value, dict):
+        raise BadLine("it is no JSON object")
+    return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def _no_number(said: str) -> float:
+    """NaN and its kin are no JSON, whatever the library thinks."""
+    raise ValueError(said)

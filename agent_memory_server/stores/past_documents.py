@@ -1,0 +1,84 @@
+"""How every engine keeps the revisions that an import brought: a JSON document each, told apart from the store's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from agent_memory_server.domain.operations import Effect, OperationKind
+from agent_memory_server.domain.past import IMPORTED, PastRevision
+from agent_memory_server.domain.records import Memory, MemoryKey
+from agent_memory_server.ports.journal import JournalledOperation, Position, Revision
+from agent_memory_server.stores.values import instant, micros
+
+Document = dict[str, Any]
+
+
+def past_documents(revisions: Sequence[PastRevision], document_of: Callable[[Memory], Document]) -> list[Document]:
+    """One document a revision, in order."""
+    found: list[Document] = []
+    for revision in revisions:
+        document: Document = {
+            "operation": [
+                revision.operation_id,
+                revision.kind.value,
+                revision.actor,
+                micros(revision.at),
+                revision.reason,
+                dict(revision.details),
+                revision.run,
+            ],
+            "effect": revision.effect.value,
+            "scrubbed": revision.scrubbed,
+            "before": None if revision.before is None else document_of(revision.before),
+        }
+        if revision.before_is_copy:
+            document["copy"] = True
+        found.append(document)
+    return found
+
+
+def past_revisions(
+    key: MemoryKey,
+    documents: Sequence[tuple[int, Mapping[str, Any]]],
+    memory_of: Callable[[Document], Memory],
+    *,
+    own: Sequence[Revision],
+) -> list[Revision]:
+    """The revisions again, from their numbers and documents, in order, the last one among them. ``own``: what happened here
+    since, beginning with the import that brought the memory."""
+    found: list[Revision] = []
+    following = next(
+        (each.after for each in own if each.operation.kind is OperationKind.IMPORT and not each.scrubbed), None
+    )
+    for number, document in reversed(documents):
+        effect = Effect(document["effect"])
+        operation_id, kind, actor, at, reason, details, run = document["operation"]
+        before = None if document["before"] is None else memory_of(document["before"])
+        found.append(
+            Revision(
+                operation=JournalledOperation(
+                    sequence=0,
+                    id=IMPORTED + operation_id,
+                    tenant=key.tenant,
+                    kind=OperationKind(kind),
+                    actor=actor,
+                    at=instant(at),
+                    reason=reason,
+                    counts={},
+                    details=details,
+                    run=None if run is None else IMPORTED + run,
+                ),
+                key=key,
+                effect=effect,
+                before=before,
+                after=None if effect is Effect.DELETED else following,
+                scrubbed=document["scrubbed"],
+                before_is_copy=document.get("copy", False),
+                position=Position(0, number, 0),
+                imported=True,
+            )
+        )
+        following = before
+    found.reverse()
+    return found

@@ -1,0 +1,102 @@
+"""What happened to memories in other stores, as imports brought it: each function runs within its caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent_memory_server.domain.records import MemoryKey
+from agent_memory_server.domain.transfer import HistoryRecord
+from agent_memory_server.ports.journal import Revision
+from agent_memory_server.stores.past_documents import past_documents, past_revisions
+from agent_memory_server.stores.sqlite.connections import Connected
+from agent_memory_server.stores.sqlite.encoding import document_of, from_json, memory_of_document
+from agent_memory_server.stores.sqlite.scoping import Selection, interned_scope
+from agent_memory_server.stores.values import micros, to_json
+
+
+def put_past(connected: Connected, records: Sequence[HistoryRecord]) -> None:
+    """In place of what was brought before."""
+    for record in records:
+        key = record.memory_key
+        scope_id = interned_scope(connected, key.tenant, key.namespace, key.user_id)
+        drop_past(connected, scope_id=scope_id, memory_id=key.id)
+        documents = past_documents(record.revisions, document_of)
+        connected.many(
+            "INSERT INTO imported_revisions (scope_id, memory_id, number, at, effect, document) VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (scope_id, key.id, number, micros(revision.at), revision.effect.value, to_json(document))
+                for number, (revision, document) in enumerate(zip(record.revisions, documents, strict=True))
+            ],
+        )
+
+
+def past_of(
+    connected: Connected, key: MemoryKey, *, scope_id: int, after: int, own: Sequence[Revision]
+) -> list[Revision]:
+    """The revisions behind number ``after``, in order; ``own``: what happened here since."""
+    rows = connected.rows(
+        "SELECT number, document FROM imported_revisions WHERE scope_id = ? AND memory_id = ? AND number > ? ORDER BY number",
+        (scope_id, key.id, after),
+    )
+    documents = [(number, from_json(document)) for number, document in rows]
+    return past_revisions(key, documents, memory_of_document, own=own)
+
+
+def drop_past(connected: Connected, *, scope_id: int, memory_id: str) -> None:
+    """The memory's text goes, and with it everything that was told of it."""
+    connected.execute("DELETE FROM imported_revisions WHERE scope_id = ? AND memory_id = ?", (scope_id, memory_id))
+
+
+def move_past(connected: Connected, *, scope_id: int, memory_id: str, new_scope_id: int, new_memory_id: str) -> None:
+    """The memory has another key from now on."""
+    connected.execute(
+        "UPDATE OR REPLACE imported_revisions SET scope_id = ?, memory_id = ? WHERE scope_id = ? AND memory_id = ?",
+        (new_scope_id, new_memory_id, scope_id, memory_id),
+    )
+
+
+_IS_GONE = (
+    "NOT EXISTS (SELECT 1 FROM memories AS m WHERE m.tenant_id = s.tenant_id AND m.id = i.memory_id "
+    "AND m.scope_id = i.scope_id)"
+)
+
+
+def gone_owners(connected: Connected, selection: Selection, *, memory_id: str, limit: int) -> list[tuple[str, str]]:
+    """Namespace and user of those who had a memory with this id, as an import told, and have none."""
+    where = selection.condition("i", has_tenant=False)
+    return [
+        (namespace, user_id)
+        for namespace, user_id in connected.rows(
+            "SELECT DISTINCT s.namespace, s.user_id FROM imported_revisions AS i INDEXED BY imported_revisions_gone "
+            "JOIN scopes AS s ON s.id = i.scope_id "
+            f"WHERE i.memory_id = ? AND i.effect = 'deleted' AND {where.sql} AND {_IS_GONE} ORDER BY i.scope_id LIMIT ?",
+            (memory_id, *where.values, limit),
+        )
+    ]
+
+
+def told_of_gone(connected: Connected, selection: Selection, *, limit: int) -> list[tuple[str, str, str]]:
+    """Namespace, user and id of memories that are gone, of which an import told."""
+    where = selection.condition("i", has_tenant=False)
+    return [
+        (namespace, user_id, memory_id)
+        for namespace, user_id, memory_id in connected.rows(
+            "SELECT DISTINCT s.namespace, s.user_id, i.memory_id FROM imported_revisions AS i "
+            f"JOIN scopes AS s ON s.id = i.scope_id WHERE {where.sql} AND {_IS_GONE} LIMIT ?",
+            (*where.values, limit),
+        )
+    ]
+
+
+def thin_past(connected: Connected, tenant_id: int | None, *, gone_before_us: int, limit: int) -> int:
+    """Drop what was told of memories that went before that time elsewhere, and were never here."""
+    rows = connected.rows(
+        "SELECT DISTINCT i.scope_id, i.memory_id FROM imported_revisions AS i JOIN scopes AS s ON s.id = i.scope_id "
+        f"WHERE s.tenant_id = ? AND i.effect = 'deleted' AND i.at < ? AND {_IS_GONE} "
+        # What was here and went has its own time.
+        "AND NOT EXISTS (SELECT 1 FROM entries AS e WHERE e.scope_id = i.scope_id AND e.memory_id = i.memory_id "
+        "AND e.before IS NOT NULL) LIMIT ?",
+        (tenant_id, gone_before_us, limit),
+    )
+    connected.many("DELETE FROM imported_revisions WHERE scope_id = ? AND memory_id = ?", rows)
+    return len(rows)
