@@ -8,6 +8,7 @@ the name. Redirects are not followed, and an answer's body is not read.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import socket
 import ssl
@@ -18,21 +19,24 @@ from agent_memory_server.domain.webhooks import is_public
 from agent_memory_server.errors import DependencyUnavailable, InvalidInput
 
 TIMEOUT_S = 10.0
-"""Of the connection, and of each wait for an answer."""
+"""Of finding the name, of the connection, and of each wait for an answer."""
+ANSWER_S = 20.0
+"""Of the whole call: a receiver that sends a byte now and then must not keep a thread."""
 _PORTS = {"http": 80, "https": 443}
 
 
 class HttpWebhookSender:
     """``ports.webhooks.WebhookSender``."""
 
-    def __init__(self, *, allow_private: bool) -> None:
+    def __init__(self, *, allow_private: bool, answer_s: float = ANSWER_S) -> None:
         self._allow_private = allow_private
+        self._answer_s = answer_s
 
     async def check(self, url: str, /) -> None:
         parts = _parts(url)
         try:
             addresses = await self._resolved(parts)
-        except OSError:
+        except (OSError, UnicodeError):  # the latter: parts of a name that are empty or too long
             raise _refused(f"the name {parts.hostname} cannot be found") from None
         if not self._may_call(addresses):
             raise _refused(
@@ -46,8 +50,13 @@ class HttpWebhookSender:
             addresses = await self._resolved(parts)
             if not self._may_call(addresses):
                 raise DependencyUnavailable("its name leads to an address of this machine or network by now")
-            return await asyncio.to_thread(_post, parts, addresses[0], body, headers)
-        except (OSError, http.client.HTTPException) as error:
+            connection = _PinnedConnection(parts, addresses[0])
+            try:
+                async with asyncio.timeout(self._answer_s):
+                    return await asyncio.to_thread(_post, connection, parts, body, headers)
+            finally:
+                connection.abort()
+        except (OSError, UnicodeError, http.client.HTTPException) as error:
             raise DependencyUnavailable(f"no answer: {type(error).__name__}") from error
 
     async def _resolved(self, parts: SplitResult) -> list[str]:
@@ -96,11 +105,25 @@ class _PinnedConnection(http.client.HTTPSConnection):
 
     def connect(self) -> None:
         connected = socket.create_connection((self._address, self.port), timeout=TIMEOUT_S)
-        self.sock = connected if self._tls is None else self._tls.wrap_socket(connected, server_hostname=self.host)
+        if self._tls is None:
+            self.sock = connected
+            return
+        # Known before the handshake, so that ``abort`` reaches one that drags on.
+        self.sock = encrypted = self._tls.wrap_socket(
+            connected, server_hostname=self.host, do_handshake_on_connect=False
+        )
+        encrypted.do_handshake()
+
+    def abort(self) -> None:
+        """End what another thread still waits for; nothing where the call is over."""
+        held: socket.socket | None = self.sock
+        if held is not None:
+            with contextlib.suppress(OSError):
+                # As a plain socket: ending TLS first would wait for the other side.
+                socket.socket.shutdown(held, socket.SHUT_RDWR)
 
 
-def _post(parts: SplitResult, address: str, body: bytes, headers: Mapping[str, str]) -> int:
-    connection = _PinnedConnection(parts, address)
+def _post(connection: _PinnedConnection, parts: SplitResult, body: bytes, headers: Mapping[str, str]) -> int:
     try:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("POST", path, body=body, headers=dict(headers))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import hmac
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -125,6 +128,8 @@ def test_changes_arrive_signed_and_in_order(tmp_path: Path, receiver: Receiver) 
         "https://[/",
         "javascript:alert(1)",
         "https://ü.example/",
+        "https://a..example/",
+        f"https://{'a' * 64}.example/",
         "nonsense",
     ],
 )
@@ -142,6 +147,28 @@ async def test_the_address_is_checked_again_when_it_is_called(receiver: Receiver
         await HttpWebhookSender(allow_private=False).post(receiver.url, body=b"{}", headers={})
     assert await HttpWebhookSender(allow_private=True).post(receiver.url, body=b"{}", headers={}) == 204
     assert len(receiver.requests) == 1
+
+
+async def test_a_receiver_that_never_ends_its_answer_keeps_no_thread() -> None:
+    """A byte now and then is not an answer: the call ends after its time, and so does what waited for it."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        connected, _ = listening.accept()
+        with connected, contextlib.suppress(OSError):
+            connected.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            while True:
+                connected.sendall(b"a")
+                ended.wait(0.02)
+
+    ended = threading.Event()
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    sender = HttpWebhookSender(allow_private=True, answer_s=0.2)
+    with listening, pytest.raises(DependencyUnavailable):
+        await sender.post(f"http://127.0.0.1:{listening.getsockname()[1]}/", body=b"{}", headers={})
+    await asyncio.to_thread(dripping.join, 5)
+    assert not dripping.is_alive(), "our side is still connected"
 
 
 def test_public_addresses_are_told_from_others() -> None:
