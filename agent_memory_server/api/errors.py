@@ -1,6 +1,6 @@
 """Every error that leaves the server: ``application/problem+json`` (RFC 9457) that also carries the ``detail`` clients read.
 
-``detail`` is a sentence, or for 422 the list of ``{type, loc, msg, input?, ctx?}`` that FastAPI's clients know. Nothing of
+``detail`` is a sentence, or for 422 the list of ``{type, loc, msg, input, ctx?}`` that FastAPI's clients know. Nothing of
 the inside leaves: no stack, path, SQL or foreign id. What was unexpected is logged with its stack under the trace id that
 the client gets as ``instance``.
 """
@@ -31,6 +31,12 @@ from agent_memory_server.errors import (
 ERRORS_SHOWN_MAX = 50
 INPUT_LENGTH_MAX = 200
 _INTEGER_BITS_MAX = 63
+_NO_OBJECT = {
+    "type": "model_attributes_type",
+    "msg": "Input should be a valid dictionary or object to extract fields from",
+    "ctx": None,
+}
+"""What FastAPI's clients know for a value that should be an object; pydantic's own words name a class of ours."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -72,7 +78,7 @@ def problem_answer(error: Exception, trace: Trace) -> Answer:
     if isinstance(error, BadBody):
         return problem(error.status, error.title, error.problems, trace)
     if isinstance(error, InvalidInput):
-        detail = [{"type": error.kind, "loc": list(error.field), "msg": error.detail}]
+        detail = [{"type": error.kind, "loc": list(error.field), "msg": error.detail, "input": None}]
         return problem(error.status, error.title, detail, trace)
     if isinstance(error, MemoryServerError):
         if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -105,10 +111,11 @@ def _phrase(status: int) -> str:
 
 
 def _shown(error: dict[str, Any]) -> dict[str, Any]:
-    """One pydantic error as JSON can hold it: the input only when it is a scalar, and never a long one."""
+    """One pydantic error as JSON can hold it: of the input only a scalar is repeated, and never a long one."""
+    if error["type"] == "model_type":
+        error = {**error, **_NO_OBJECT}
     shown: dict[str, Any] = {"type": error["type"], "loc": [_brief(part) for part in error["loc"]], "msg": error["msg"]}
-    if _is_scalar(error.get("input")) and error["type"] != "missing":
-        shown["input"] = _brief(error["input"])
+    shown["input"] = _brief(error["input"]) if _is_scalar(error.get("input")) else None
     context = error.get("ctx")
     if context:
         shown["ctx"] = {str(key): _brief(value) for key, value in context.items()}

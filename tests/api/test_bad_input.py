@@ -328,6 +328,31 @@ async def test_a_limit_out_of_range_reads_as_in_the_contract(client: httpx.Async
     ]
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"topics": "tea"},
+        {"created_at": "2026-01-01"},
+        {"user_id": ["ann"]},
+        {"limit": {}},
+        {"user_id": {"eq": ""}},
+        {"user_id": {}},
+        {"event_date": {"gt": 1, "between": [1]}},
+    ],
+)
+async def test_each_problem_has_the_members_that_clients_know(client: httpx.AsyncClient, sent: dict[str, Any]) -> None:
+    """``input`` too, null where it is no scalar; what should be an object is told in FastAPI's words, naming no class."""
+    response = await client.post("/v1/long-term-memory/search", json=sent)
+    assert response.status_code == 422
+    for problem in response.json()["detail"]:
+        assert {"type", "loc", "msg", "input"} <= set(problem) <= {"type", "loc", "msg", "input", "ctx"}
+        assert "Filter" not in str(problem)
+    if not isinstance(next(iter(sent.values())), dict):
+        assert (
+            response.json()["detail"][0]["msg"] == "Input should be a valid dictionary or object to extract fields from"
+        )
+
+
 async def test_a_query_that_is_not_utf_8_is_422(client: httpx.AsyncClient) -> None:
     """Bytes that mean nothing are not guessed at."""
     assert (await client.get("/v1/working-memory/?user_id=%ff")).status_code == 422

@@ -82,6 +82,11 @@ async def test_a_duplicate_answers_with_the_survivors_id_and_still_answers_by_it
     for include, count in (("false", 1), ("true", 2)):
         params = {"namespace": namespace, "include_superseded": include}
         assert (await client.get("/v1/long-term-memory", params=params)).json()["total"] == count
+        asked, query = {"namespace": {"eq": namespace}, "text": "words"}, {"include_superseded": include}
+        searched = await client.post("/v1/long-term-memory/search", json=asked, params=query)
+        assert searched.json()["total"] == count
+        searched = await client.post("/v1/long-term-memory/search", json=asked | query)
+        assert searched.json()["total"] == count
     kept = await create(client, {"id": f"{new_id}-3", "text": "same words", "namespace": namespace}, deduplicate=False)
     assert kept["ids"] == [f"{new_id}-3"]
 

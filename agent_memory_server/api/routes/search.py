@@ -5,7 +5,14 @@ from __future__ import annotations
 from agent_memory_server.api.answers import Answer, answer
 from agent_memory_server.api.operations import Call, Operation
 from agent_memory_server.api.schemas.memories import MemoryRecordResultsResponse, page_wire
-from agent_memory_server.api.schemas.search import NOTHING, OptimizeQuery, SearchRequest, to_criteria, to_query
+from agent_memory_server.api.schemas.search import (
+    NOTHING,
+    OptimizeQuery,
+    SearchOptionsQuery,
+    SearchRequest,
+    to_criteria,
+    to_query,
+)
 from agent_memory_server.api.schemas.search_explanation import (
     ExplainRequest,
     ExplainResponse,
@@ -20,10 +27,10 @@ from agent_memory_server.errors import BadRequest
 async def search_memories(call: Call) -> Answer:
     """Find memories by meaning, by words or by both; a blank text lists what the filters leave."""
     app = call.long_term
-    asked = call.query(OptimizeQuery)
+    asked = call.query(SearchOptionsQuery)
     body = await call.body(SearchRequest)
     query = to_query(body, default_mode=app.search_mode_default)
-    criteria = to_criteria(body, call.caller)
+    criteria = to_criteria(body, call.caller, include_superseded=asked.include_superseded)
     if criteria is None:
         return answer(page_wire(NOTHING))
     if body.as_of is not None:
@@ -46,12 +53,12 @@ async def explain_search(call: Call) -> Answer:
     What is shown here does not count as used.
     """
     app = call.long_term
-    asked = call.query(OptimizeQuery)
+    asked = call.query(SearchOptionsQuery)
     body = await call.body(ExplainRequest)
     if body.as_of is not None:
         raise BadRequest("explain is about the store as it is now: leave as_of out")
     query = await _rewritten(call, to_query(body, default_mode=app.search_mode_default), asked)
-    criteria = to_criteria(body, call.caller)
+    criteria = to_criteria(body, call.caller, include_superseded=asked.include_superseded)
     found = await app.search_explanation.expected(criteria, query, body.expect)
     return answer(explain_wire(found))
 
@@ -71,7 +78,7 @@ OPERATIONS = (
         path="/v1/long-term-memory/search",
         handler=search_memories,
         permission=Permission.READ,
-        query=OptimizeQuery,
+        query=SearchOptionsQuery,
         body=SearchRequest,
         answers=MemoryRecordResultsResponse,
     ),
@@ -80,7 +87,7 @@ OPERATIONS = (
         path="/v1/long-term-memory/search/explain",
         handler=explain_search,
         permission=Permission.READ,
-        query=OptimizeQuery,
+        query=SearchOptionsQuery,
         body=ExplainRequest,
         answers=ExplainResponse,
     ),

@@ -8,7 +8,7 @@ from agent_memory_server.api.schemas.values import Body
 
 
 class ValidationProblem(Body):
-    """One value that cannot be accepted; ``loc`` is its path, ``input`` is there when it is short and plain."""
+    """One value that cannot be accepted; ``loc`` is its path, ``input`` is null for what is neither text nor a number."""
 
     loc: list[str | int]
     msg: str

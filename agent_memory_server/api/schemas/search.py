@@ -87,6 +87,10 @@ class OptimizeQuery(Body):
     )
 
 
+class SearchOptionsQuery(OptimizeQuery):
+    include_superseded: bool = Field(default=False, description="As in the body: either asks for them.")
+
+
 def to_query(body: SearchRequest, *, default_mode: SearchMode = SearchMode.SEMANTIC) -> SearchQuery:
     """What is searched for. ``default_mode`` counts where the client names none."""
     named = body.search_mode if "search_mode" in body.model_fields_set else None
@@ -112,7 +116,7 @@ def _limit(body: SearchRequest) -> int:
     return LIMITS.page_max if body.max_tokens is not None else LIMIT_DEFAULT
 
 
-def to_criteria(body: SearchRequest, caller: Principal) -> MemoryFilter | None:
+def to_criteria(body: SearchRequest, caller: Principal, *, include_superseded: bool = False) -> MemoryFilter | None:
     """Which memories may be found; None when that lies beyond the caller's reach.
 
     ``eq`` on namespace and user becomes the hard scope, which engines use first and keyword statistics are taken from.
@@ -137,7 +141,7 @@ def to_criteria(body: SearchRequest, caller: Principal) -> MemoryFilter | None:
         valid_at=body.valid_at,
         sources=None if body.sources is None else frozenset(Source(each) for each in body.sources),
         trust_min=body.min_trust,
-        include_superseded=body.include_superseded or False,
+        include_superseded=body.include_superseded or include_superseded,
     )
 
 
