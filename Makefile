@@ -41,7 +41,8 @@ run: $(INSTALLED) ## Start the REST server on http://127.0.0.1:8000 with the emb
 	@exec $(BIN)/agent-memory api
 
 test: $(VENV)/.dev ## Run every test
-	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadscope
+	@# Tests wait for the processes that they start, so two cores are busy with four workers. What one has compiled serves the others.
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses=4 --dist=loadscope --no-loadscope-reorder
 
 check: $(VENV)/.dev ## Lint, types, import contracts
 	@$(BIN)/ruff check .

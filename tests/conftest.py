@@ -69,6 +69,11 @@ def store_fields(store_settings: dict[str, str]) -> dict[str, Any]:
     return {name.lower(): value for name, value in store_settings.items()}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules that keep a worker busy for long are begun first: begun last, all others would wait for them."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly which tests were skipped because this machine lacks a program."""
     missing: Counter[str] = Counter()

@@ -14,6 +14,8 @@ from agent_memory_server.config import WITHOUT_EFFECT, Settings
 from tests.server_process import ServerProcess
 from tests.setting_proofs import authentication, background, language, mcp, memory, models, serving, transfers, upkeep
 
+pytestmark = pytest.mark.long
+
 Proof = Callable[[Path], Any]
 
 

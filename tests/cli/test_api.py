@@ -18,6 +18,8 @@ from tests.cli.commands import CommandLine
 from tests.server_process import ServerProcess, bare_environment, command
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 
 def test_the_banner_says_what_a_newcomer_needs(tmp_path: Path) -> None:
     """Address, documentation, data, model, what local mode means, and what to try next."""

@@ -13,6 +13,8 @@ from agent_memory_server import __version__
 from agent_memory_server.cli import cli
 from tests.cli.commands import CommandLine
 
+pytestmark = pytest.mark.long
+
 HELP_WITHIN_S = 0.5
 HEAVY = ("anthropic", "apsw", "fastapi", "numpy", "openai", "pydantic", "rich", "structlog", "uvicorn", "wordllama")
 

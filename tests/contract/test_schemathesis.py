@@ -27,6 +27,8 @@ from schemathesis.specs.openapi.checks import (
 from tests.contract.scope_matrix.parties import Party, add_tokens
 from tests.server_process import ServerProcess
 
+pytestmark = pytest.mark.long
+
 EXAMPLES_PER_OPERATION = 12
 CHECKS = [
     not_a_server_error,

@@ -13,6 +13,8 @@ import pytest
 from tests.faults.traffic import assert_readable_everywhere, create, create_all, listed, memory, message
 from tests.server_process import ServerProcess, servers_on_one_store, wait_for_no_pending_work
 
+pytestmark = pytest.mark.long
+
 
 def facts(namespace: str, count: int) -> list[dict[str, Any]]:
     words = ["apple", "bridge", "candle", "desert", "engine", "forest", "garden", "harbour", "island", "jungle"]

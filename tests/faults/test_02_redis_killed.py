@@ -18,6 +18,8 @@ from tests.redis_server import RedisServer, running_redis
 from tests.server_process import ServerProcess, wait_for_no_pending_work
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 BACK_WITHIN_S = 10.0
 ROOM_BYTES = 1_500_000
 

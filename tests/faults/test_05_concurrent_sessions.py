@@ -12,6 +12,8 @@ from tests.faults.traffic import found_by_search, message
 from tests.problem_details import assert_problem
 from tests.server_process import ServerProcess, wait_for_no_pending_work
 
+pytestmark = pytest.mark.long
+
 CLIENTS, APPENDS = 20, 50
 
 

@@ -15,6 +15,8 @@ from tests.redis_server import RedisServer, running_redis
 from tests.server_process import ServerProcess, command, wait_for_no_pending_work
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 MEMORIES = 200
 SESSIONS = 20
 CANARY = "xylophonecanary"

@@ -22,6 +22,8 @@ from tests.redis_server import running_redis
 from tests.server_process import ServerProcess, wait_for_no_pending_work
 from tests.tasks.workers import WorkerProcess
 
+pytestmark = pytest.mark.long
+
 SESSIONS = 4
 SPACE = "kill-loop"
 TIMEOUT_S = 6.0

@@ -10,8 +10,6 @@ from structlog.testing import capture_logs
 
 from agent_memory_server.errors import ModelAnswerUnusable, ModelUnavailable
 from agent_memory_server.llm.access import AwsKeys
-from agent_memory_server.llm.anthropic import AnthropicLanguageModel
-from agent_memory_server.llm.bedrock import BedrockLanguageModel
 from agent_memory_server.llm.openai import OpenAILanguageModel
 from agent_memory_server.ports.language_model import LanguageModel, Purpose
 from agent_memory_server.services.language import GatePolicy, LanguageGate, ModelChoice, UsageAccount
@@ -33,10 +31,15 @@ def openai_model(server: ModelServer, _: pytest.MonkeyPatch) -> LanguageModel:
 
 
 def anthropic_model(server: ModelServer, _: pytest.MonkeyPatch) -> LanguageModel:
+    # An SDK of three seconds, which every process that collects tests would import.
+    from agent_memory_server.llm.anthropic import AnthropicLanguageModel
+
     return AnthropicLanguageModel(api_key=KEY, base_url=server.base_url)
 
 
 def bedrock_model(server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> LanguageModel:
+    from agent_memory_server.llm.bedrock import BedrockLanguageModel
+
     monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", server.root_url)
     return BedrockLanguageModel(AwsKeys(region="eu-west-1", access_key_id="AKTEST", secret_access_key=KEY))
 
@@ -225,6 +228,8 @@ async def test_fast_purposes_ask_the_fast_model(server: ModelServer) -> None:
 
 async def test_half_an_aws_key_is_a_failure_that_says_so() -> None:
     """It is not retried, and names the settings."""
+    from agent_memory_server.llm.bedrock import BedrockLanguageModel
+
     with pytest.raises(ModelUnavailable, match="AWS_SECRET_ACCESS_KEY") as raised:
         BedrockLanguageModel(AwsKeys(region="eu-west-1", access_key_id="AKTEST"))
     assert not raised.value.retryable

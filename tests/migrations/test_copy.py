@@ -43,6 +43,8 @@ from tests.server_process import command as installed
 from tests.setting_proofs.running import settings_of
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 NOW = datetime.now(UTC).replace(microsecond=0)
 MINE = Scope(DEFAULT_TENANT, "work", "alice")
 

@@ -32,6 +32,8 @@ from tests.server_process import bare_environment
 from tests.server_process import command as installed
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 
 async def test_a_second_run_changes_nothing(filled: redis.Redis, migration: Migration) -> None:
     """Twice is once: every key of ours holds the same."""

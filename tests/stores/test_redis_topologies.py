@@ -30,9 +30,10 @@ BACK_WITHIN_S = 20.0
 EVERYTHING = MemoryFilter(selector=selector())
 
 # The client leaves some connections to a node that died to the garbage collector, which says so wherever it runs next.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed:ResourceWarning"
-)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed:ResourceWarning"),
+    pytest.mark.long,
+]
 
 
 @pytest.fixture(autouse=True)

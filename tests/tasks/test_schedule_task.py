@@ -15,6 +15,8 @@ from tests.server_process import ServerProcess
 from tests.tasks.workers import WorkerProcess
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 COMPACT = "agent_memory_server.long_term_memory.compact_long_term_memories"
 
 

@@ -20,6 +20,8 @@ from tests.server_process import ServerProcess, wait_for_no_pending_work
 from tests.tasks.workers import WorkerProcess
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 COMPACT = "agent_memory_server.long_term_memory.compact_long_term_memories"
 VIEW = "agent_memory_server.docket_tasks.refresh_summary_view"
 

@@ -12,6 +12,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.server_process import ServerProcess, wait_for_no_pending_work
 
+pytestmark = pytest.mark.long
+
 SERIOUS = ("serious", "critical")
 PAGES = (
     "/",

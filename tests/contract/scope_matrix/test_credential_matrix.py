@@ -25,6 +25,8 @@ from tests.contract.scope_matrix.recipes import (
 from tests.contract.scope_matrix.test_scope_matrix import METHODS, fingerprint
 from tests.problem_details import assert_problem
 
+pytestmark = pytest.mark.long
+
 ALL_RECIPES: Mapping[str, Recipe] = {
     f"{method} {path}": recipe for (method, path), recipe in {**RECIPES, **CREDENTIAL_RECIPES}.items()
 }

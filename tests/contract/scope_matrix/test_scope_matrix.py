@@ -19,6 +19,8 @@ from tests.contract.scope_matrix.callers import Caller, near_equal_callers
 from tests.contract.scope_matrix.recipes import CREDENTIAL_RECIPES, MORE_READS, QUERY, RECIPES, UNSCOPED, Recipe
 from tests.server_process import ServerProcess, wait_for_no_pending_work
 
+pytestmark = pytest.mark.long
+
 METHODS = {"get", "put", "post", "patch", "delete"}
 VOLATILE_HEADERS = {"date", "traceparent", "x-request-id"}
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")

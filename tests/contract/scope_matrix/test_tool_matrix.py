@@ -17,6 +17,8 @@ from tests.contract.scope_matrix.test_scope_matrix import fingerprint
 from tests.contract.scope_matrix.tool_recipes import TOOL_RECIPES
 from tests.mcp.messages import answer_in, headers, message, tool_call
 
+pytestmark = pytest.mark.long
+
 AIMED = [name for name, recipe in TOOL_RECIPES.items() if recipe.target]
 SCOPED = [name for name, recipe in TOOL_RECIPES.items() if recipe.owner]
 READING = [name for name, recipe in TOOL_RECIPES.items() if recipe.permission == "read"]
