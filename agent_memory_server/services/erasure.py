@@ -11,7 +11,7 @@ What is written to the scope while it runs goes too, as far as it is there when 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +31,12 @@ _NEVER_EXPIRED = datetime(1, 1, 1, tzinfo=UTC)
 ERASE_TYPE = IntentKind.ERASE.value
 DRY_RUN = "dry-run"
 """The id of a task that is not kept."""
+_PLANNED = "planned"
+"""In the payload of an intent: the counts of a dry run, which are all that its task is about."""
+
+
+def _iso(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 @dataclass(slots=True)
@@ -86,6 +92,23 @@ class ErasureService:
             },
         )
 
+    async def plan_as_task(
+        self, caller: Principal, *, namespace: str | None = None, user_id: str | None = None
+    ) -> Task:
+        """As ``plan``, with a task that can be read by its id afterwards, as that of an erasure can."""
+        planned = await self.plan(caller, namespace=namespace, user_id=user_id)
+        task_id = self._new_id()
+        intent = Intent(
+            kind=ERASE_TYPE,
+            key=task_id,
+            tenant=caller.tenant,
+            payload={_PLANNED: planned.result},
+            task=TaskRequest(id=task_id, owner=caller.owner()),
+        )
+        await self._stores.outbox.request([intent], at=planned.created_at)
+        self._wake()
+        return replace(planned, id=task_id)
+
     async def begin(self, caller: Principal, *, namespace: str | None = None, user_id: str | None = None) -> Task:
         """Have it erased; the task's result will be the receipt. A durable intent, so a crash only delays it.
 
@@ -104,7 +127,7 @@ class ErasureService:
                 "actor": caller.subject,
                 "namespace": selector.namespace,
                 "user": selector.user_id,
-                "requested_at": at.isoformat(),
+                "requested_at": _iso(at),
             },
             task=TaskRequest(id=task_id, owner=caller.owner()),
         )
@@ -113,8 +136,10 @@ class ErasureService:
         return Task(id=task_id, scope=caller.owner(), type=ERASE_TYPE, status=TaskStatus.PENDING, created_at=at)
 
     async def carry_out(self, intent: ClaimedIntent) -> Mapping[str, Any]:
-        """Erase, or go on with what was begun; returns the receipt."""
+        """Erase, or go on with what was begun; returns the receipt. Of a dry run: what it counted."""
         payload = intent.payload
+        if _PLANNED in payload:
+            return payload[_PLANNED]
         selector = ScopeSelector(intent.tenant, payload["namespace"], payload["user"])
         run = await self._resumed(str(payload["erasure"]), str(payload["actor"]), selector)
         while await self._round(run):
@@ -127,7 +152,7 @@ class ErasureService:
             "user_id": selector.user_id,
             "requested_by": run.actor,
             "requested_at": payload["requested_at"],
-            "completed_at": self._now().astimezone(UTC).isoformat(),
+            "completed_at": _iso(self._now()),
             "counts": run.erased.as_counts(),
         }
         audit.erased(

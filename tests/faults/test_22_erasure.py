@@ -122,6 +122,7 @@ def test_an_erasure_that_is_killed_goes_on_and_its_receipt_is_right(store: Store
         before = _all_of(client, "stays")
         planned = client.post("/v1/users/gone/erase").json()
         assert planned["result"]["dry_run"] is True
+        assert _receipt(client, planned["id"]) == planned["result"]
         there = planned["result"]["counts"]
         assert there["histories"] == forgotten["deleted"]
         assert (there["sessions"], there["messages"]) == (SESSIONS, 3 * SESSIONS)

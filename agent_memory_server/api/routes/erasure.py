@@ -44,7 +44,7 @@ def _named(call: Call, name: str) -> str:
 
 async def _erased(call: Call, *, dry_run: bool, namespace: str | None, user_id: str | None) -> Answer:
     erasure = call.app.erasure
-    act = erasure.plan if dry_run else erasure.begin
+    act = erasure.plan_as_task if dry_run else erasure.begin
     return answer(task_wire(await act(call.caller, namespace=namespace, user_id=user_id)))
 
 
