@@ -18,9 +18,10 @@ from agent_memory_server.api.documentation import is_documentation
 from agent_memory_server.api.errors import BodyTooLarge, ClientGone, problem_answer
 from agent_memory_server.api.operations import Call
 from agent_memory_server.api.paths import segments_of
-from agent_memory_server.api.trace import Trace, trace_of
+from agent_memory_server.api.trace import Trace, recorded, trace_of
 from agent_memory_server.domain.identity import STRANGER, Permission
-from agent_memory_server.telemetry import note, span
+from agent_memory_server.domain.traceparent import within_trace
+from agent_memory_server.telemetry import note_request, span, traceparent_of
 
 DRAIN_S = 2.0
 """How long the rest of a refused body is thrown away before the connection is closed, so that the client sees the answer."""
@@ -54,18 +55,26 @@ class Gateway:
             return
         headers = dict(scope["headers"])
         trace = trace_of(headers.get(b"traceparent"))
-        scope["trace"] = trace
-        outgoing = _Outgoing(send, trace)
+        with span(scope["method"], is_request=True, traceparent=trace.parent) as begun:
+            if begun is not None:
+                trace = recorded(trace, traceparent_of(begun))
+            scope["trace"] = trace
+            outgoing = _Outgoing(send, trace)
+            # Work that the request asks for says which request that was, whether or not spans are recorded.
+            with within_trace(trace.traceparent):
+                await self._answered(scope, receive, outgoing, headers.get(b"content-length"))
+            note_request(begun, scope["method"], scope.get("route_template", OTHER), outgoing.status)
+
+    async def _answered(
+        self, scope: Scope, receive: Receive, outgoing: _Outgoing, content_length: bytes | None
+    ) -> None:
+        """One answer, whatever fails; the outcome is told to whoever counts."""
+        trace: Trace = scope["trace"]
         tokens = structlog.contextvars.bind_contextvars(trace_id=trace.trace_id)
         began = time.perf_counter()
         try:
-            self._check_length(headers.get(b"content-length"))
-            with span("request", is_request=True, traceparent=trace.traceparent) as begun:
-                try:
-                    await self._answer(scope, receive, outgoing)
-                finally:
-                    route = scope.get("route_template", OTHER)
-                    note(begun, **{"http.request.method": scope["method"], "http.route": route})
+            self._check_length(content_length)
+            await self._answer(scope, receive, outgoing)
         except ClientGone:
             return
         except Exception as error:  # noqa: BLE001 - the one catch: whatever failed is answered, and logged when unexpected

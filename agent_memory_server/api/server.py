@@ -92,6 +92,8 @@ class MemoryApi(FastAPI):
             redirect_slashes=False,
             docs_url=None,
             redoc_url=None,
+            # The gateway's spans name routes; the framework's own hold paths and queries, which are ids and words of people.
+            telemetry={"tracing": False, "metrics": False, "logs": False},
             **options,
         )
         add_documentation_pages(self, title=TITLE)

@@ -17,6 +17,8 @@ class Trace:
     trace_id: str
     span_id: str
     flags: str = "00"
+    parent: str | None = None
+    """The caller's ``traceparent``; None where the trace begins here."""
 
     @property
     def urn(self) -> str:
@@ -34,5 +36,12 @@ def trace_of(traceparent: bytes | None) -> Trace:
         version, trace_id, parent_id, flags, rest = matched.groups()
         known = version != _FORBIDDEN_VERSION and (version != b"00" or rest is None)
         if known and trace_id.strip(b"0") and parent_id.strip(b"0"):
-            return Trace(trace_id.decode(), secrets.token_hex(8), flags.decode())
+            caller = b"-".join((b"00", trace_id, parent_id, flags)).decode()
+            return Trace(trace_id.decode(), secrets.token_hex(8), flags.decode(), caller)
     return Trace(secrets.token_hex(16), secrets.token_hex(8))
+
+
+def recorded(trace: Trace, begun: str) -> Trace:
+    """The trace as the span that was begun for the request has it: what it says is what an operator will find."""
+    _, trace_id, span_id, flags = begun.split("-")
+    return Trace(trace_id, span_id, flags, trace.parent)

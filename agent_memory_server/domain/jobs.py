@@ -92,6 +92,8 @@ class ClaimedIntent:
     """Completing an intent that was asked for again meanwhile (a newer generation) leaves it pending."""
     created_at: datetime
     task_id: str
+    traceparent: str | None = None
+    """The request that asked for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

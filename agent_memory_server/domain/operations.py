@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.domain.sessions import SessionGuard
+from agent_memory_server.domain.traceparent import current_traceparent
 
 Vector = NDArray[np.float32]
 """One unit-length embedding, shape (dimensions,)."""
@@ -169,6 +170,8 @@ class Intent:
     not_before: datetime | None = None
     task: TaskRequest | None = None
     """A task that is to follow this intent; None when no client is given an id to ask about."""
+    traceparent: str | None = field(default_factory=current_traceparent, compare=False)
+    """The request that asks for it. Of several that ask for the same, the newest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

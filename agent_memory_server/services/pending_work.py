@@ -18,6 +18,7 @@ import structlog
 
 from agent_memory_server.domain.identity import OutsideReach, Principal
 from agent_memory_server.domain.jobs import ClaimedIntent, PendingWork
+from agent_memory_server.domain.traceparent import trace_id_of, within_trace
 from agent_memory_server.errors import MemoryServerError, ModelAnswerUnusable, TooManyRequests
 from agent_memory_server.ports.outbox import Outbox
 from agent_memory_server.services.quotas import on_account_of
@@ -164,13 +165,16 @@ class PendingWorkService:
             await self._outbox.fail(intent, reason=INTERRUPTED, retry_at=None)
             return 0
         on_account_of(intent.tenant, str(intent.payload.get("author") or _BACKGROUND))
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                result = await self._handlers[intent.kind](intent)
-        except Exception as error:  # noqa: BLE001 - whatever failed is recorded with its reason and retried
-            await self._failed(intent, error)
-            return 0
-        await self._outbox.complete(intent, result=result)
+        # What it logs, and what it asks for in turn, belongs to the request behind it.
+        named = {} if intent.traceparent is None else {"trace_id": trace_id_of(intent.traceparent)}
+        with within_trace(intent.traceparent), structlog.contextvars.bound_contextvars(**named):
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    result = await self._handlers[intent.kind](intent)
+            except Exception as error:  # noqa: BLE001 - whatever failed is recorded with its reason and retried
+                await self._failed(intent, error)
+                return 0
+            await self._outbox.complete(intent, result=result)
         return 1
 
     async def _failed(self, intent: ClaimedIntent, error: Exception) -> None:

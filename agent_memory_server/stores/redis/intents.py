@@ -114,6 +114,7 @@ def _requested(held: Row | None, intent: Intent, *, at: int) -> Row:
             "reason": None,
             "dead": False,
             "task_id": task_id_of(intent),
+            "traceparent": intent.traceparent,
         }
     latest = held["created_at"] + _DELAYED_AT_MOST * (not_before - at)
     return {
@@ -122,6 +123,7 @@ def _requested(held: Row | None, intent: Intent, *, at: int) -> Row:
         "requested_at": at,
         "not_before": min(not_before, latest),
         "generation": held["generation"] + 1,
+        "traceparent": intent.traceparent or held.get("traceparent"),
     }
 
 

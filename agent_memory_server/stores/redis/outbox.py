@@ -191,4 +191,5 @@ async def _claim(transaction: Transaction, digest: str, *, now: datetime, until:
         generation=row["generation"],
         created_at=instant(row["created_at"]),
         task_id=row["task_id"],
+        traceparent=row.get("traceparent"),
     )

@@ -26,7 +26,7 @@ UPDATE outbox SET claimed_until = ?1, attempts = attempts + (claimed_until IS NO
         AND (claimed_until IS NULL OR claimed_until <= ?3)
     ORDER BY created_at, id LIMIT ?4
 )
-RETURNING id, scope_id, kind, key, payload, attempts, generation, created_at, task_id
+RETURNING id, scope_id, kind, key, payload, attempts, generation, created_at, task_id, traceparent
 """
 
 _DUE = "dead = 0 AND not_before <= ?1 AND (claimed_until IS NULL OR claimed_until <= ?1)"
@@ -149,7 +149,7 @@ def _counted(row: Row, now: datetime) -> PendingWork:
 
 
 def _claimed(connected: Connected, row: Row) -> ClaimedIntent:
-    intent_id, scope_id, kind, key, payload, attempts, generation, created_at, task_id = row
+    intent_id, scope_id, kind, key, payload, attempts, generation, created_at, task_id, traceparent = row
     owner = connected.sure(
         "SELECT t.name, s.namespace, s.user_id FROM scopes AS s JOIN tenants AS t ON t.id = s.tenant_id WHERE s.id = ?",
         (scope_id,),
@@ -166,4 +166,5 @@ def _claimed(connected: Connected, row: Row) -> ClaimedIntent:
         generation=generation,
         created_at=instant(created_at),
         task_id=str(task_id),
+        traceparent=None if traceparent is None else str(traceparent),
     )

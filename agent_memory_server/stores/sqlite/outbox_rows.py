@@ -22,14 +22,15 @@ def task_id_of(intent: Intent) -> str:
 
 
 _REQUEST = """
-INSERT INTO outbox (scope_id, kind, key, payload, created_at, requested_at, not_before, task_id)
-VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7)
+INSERT INTO outbox (scope_id, kind, key, payload, created_at, requested_at, not_before, task_id, traceparent)
+VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8)
 ON CONFLICT (scope_id, kind, key) DO UPDATE SET
     payload = excluded.payload,
     requested_at = excluded.requested_at,
     not_before = CASE WHEN dead THEN excluded.not_before
         ELSE min(excluded.not_before, created_at + 10 * (excluded.not_before - excluded.requested_at)) END,
     generation = generation + 1,
+    traceparent = coalesce(excluded.traceparent, traceparent),
     created_at = CASE WHEN dead THEN excluded.created_at ELSE created_at END,
     attempts = CASE WHEN dead THEN 0 ELSE attempts END,
     reason = CASE WHEN dead THEN NULL ELSE reason END,
@@ -54,6 +55,7 @@ def request_work(connected: Connected, intents: Iterable[Intent], *, at: datetim
                 micros(at),
                 micros(intent.not_before or at),
                 task_id_of(intent),
+                intent.traceparent,
             ),
         )
         if intent.task is not None:

@@ -65,6 +65,16 @@ class OutboxContract:
         (revived,) = await stores.outbox.claim(kinds=["work"], now=retry, lease_s=10, limit=9)
         assert revived.attempts == 0
 
+    async def test_work_says_which_request_asked_for_it(self, stores: Stores) -> None:
+        """The newest that did; work that nobody's request asks for again keeps it, also after a failed attempt."""
+        for asking in ("first", "newest", None):
+            await self.request(stores, replace(INTENT, traceparent=asking))
+        (claimed,) = await stores.outbox.claim(kinds=["work"], now=T0, lease_s=10, limit=9)
+        assert claimed.traceparent == "newest"
+        await stores.outbox.fail(claimed, reason="down", retry_at=T0)
+        (again,) = await stores.outbox.claim(kinds=["work"], now=T0, lease_s=10, limit=9)
+        assert again.traceparent == "newest"
+
     async def test_work_of_its_own_is_asked_for_and_counted(self, stores: Stores) -> None:
         """Work that no other change causes is one while it waits; the depth counts every tenant's."""
         other = replace(INTENT, tenant="other")
