@@ -9,7 +9,7 @@ EXTRAS := $(if $(strip $(KEYED)),[$(subst openai anthropic,openai$(comma)anthrop
 INSTALLED := $(VENV)/.run$(if $(OPENAI_API_KEY)$(OPENAI_API_BASE),-openai)$(if $(ANTHROPIC_API_KEY),-anthropic)
 .DEFAULT_GOAL := help
 
-.PHONY: help run test check demo demo-strategies docs format clean bench-startup bench-auth bench-serving bench-scale bench-soak bench-migrate bench-retrieval fit-retrieval bench-background bench-mcp bench-history bench-thresholds
+.PHONY: help run test check demo demo-strategies docs format clean bench-startup bench-auth bench-serving bench-scale bench-soak bench-migrate bench-retrieval fit-retrieval bench-background bench-mcp bench-history bench-console bench-thresholds
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -90,6 +90,9 @@ bench-mcp: $(VENV)/.dev ## What an MCP tool call costs beside its service call
 
 bench-history: $(VENV)/.dev ## What the journal costs, history among a million operations, looking back
 	@$(BIN)/python -m benchmarks.history
+
+bench-console: $(VENV)/.dev ## What every page of the console takes at 100k memories, and the map in Chromium
+	@$(BIN)/python -m benchmarks.console
 
 bench-thresholds: $(VENV)/.dev ## How well distances tell paraphrases from look-alikes
 	@$(BIN)/python -m benchmarks.thresholds

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import time
 from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _RESET_PEAK = "5"
+_CLOCK_OF_PROCESS = 2
 
 
 def processor_s(pid: int) -> float | None:
@@ -18,6 +20,14 @@ def processor_s(pid: int) -> float | None:
     except OSError:
         return None
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def processor_exact_s(pid: int) -> float | None:
+    """The same to the nanosecond, from the clock that the kernel keeps of a process: for what takes milliseconds."""
+    try:
+        return time.clock_gettime(((~pid) << 3) | _CLOCK_OF_PROCESS)
+    except (AttributeError, OSError):
+        return None
 
 
 def resident_bytes(pid: int) -> int | None:

@@ -47,14 +47,13 @@ class OverviewService:
         """Owner scopes with live memories, those with the most first."""
         return await self._store.largest_owners(selector, limit=limit, offset=offset, user_prefix=user_prefix)
 
-    async def growth(self, selector: ScopeSelector) -> Growth:
+    async def growth(self, selector: ScopeSelector, *, memories: int) -> Growth:
         """How many of the live memories are from when: by the day, or by the month or year where they span more.
 
-        A store of more than ``GROWTH_WHOLE_MAX`` memories shows its last ``GROWTH_DAYS`` days.
+        Of more than ``GROWTH_WHOLE_MAX`` ``memories`` only those of the last ``GROWTH_DAYS`` days are shown.
         """
         now = self._now()
-        counts = await self._store.counts(selector, now=now)
-        whole = counts.memories <= GROWTH_WHOLE_MAX
+        whole = memories <= GROWTH_WHOLE_MAX
         since = datetime.min.replace(tzinfo=UTC) if whole else now - timedelta(days=GROWTH_DAYS - 1)
         found = await self._store.growth(selector, since=since, now=now)
         return binned(found, until=now.astimezone(UTC).date())

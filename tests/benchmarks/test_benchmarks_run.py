@@ -177,3 +177,21 @@ def test_migrate_carries_and_copies_everything(tmp_path: Path) -> None:
     for run in found["runs"]:
         assert run["per_s"] > 0, run["title"]
         assert run["peak_mib"] < 400, run["title"]
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "redis"])
+def test_console_asks_for_every_page(tmp_path: Path, engine: str) -> None:
+    """Every page answers on either engine, also right after a write, and the map shows its points where there is a browser."""
+    if engine == "redis":
+        RedisServer(tmp_path)  # skips where there is none
+    found = _run(tmp_path, "benchmarks.console", "--quick", "--engine", engine)
+    assert found["bare_ms"] > 0
+    assert {each["title"] for each in found["pages"]} >= {
+        "Overview",
+        "Search, one user",
+        "Memories",
+        "Operations",
+        "Map",
+    }
+    assert all(each["first_ms"] > 0 and each["after_write_ms"] > 0 for each in found["pages"])
+    assert found["map"] is None or found["map"]["points"] >= 2_000

@@ -69,13 +69,8 @@ class SqliteOverviews:
             if selection is None:
                 return {}
             connected.leave_event_loop()
-            where = selection.condition("m")
-            rows = connected.rows(
-                f"SELECT {_DAY} AS day, count(*) FROM memories AS m WHERE {where.sql} "
-                f"AND m.created_at >= ? AND m.created_at <= ? AND {_LIVE} GROUP BY day",
-                (*where.values, micros(since), micros(now), micros(now)),
-            )
-            return {_EPOCH + timedelta(days=day): count for day, count in rows}
+            found = _by_day(connected, selection, since=micros(since), now=micros(now))
+            return {_EPOCH + timedelta(days=day): count for day, count in found.items() if count > 0}
 
         return await self._readers.run(work)
 
@@ -132,17 +127,15 @@ class SqliteOverviews:
 def _counted(connected: Connected, selection: Selection, moment: int) -> Counts:
     where = selection.condition("m")
     by_type = connected.rows(
-        f"SELECT m.memory_type, count(*) FROM memories AS m WHERE {where.sql} AND {_LIVE} GROUP BY m.memory_type",
-        (*where.values, moment),
-    )
-    superseded = connected.value(
-        f"SELECT count(*) FROM memories AS m WHERE {where.sql} AND m.superseded_by IS NOT NULL", where.values
+        f"SELECT m.memory_type, count(*) FILTER (WHERE {_LIVE}), count(*) FILTER (WHERE m.superseded_by IS NOT NULL) "
+        f"FROM memories AS m WHERE {where.sql} GROUP BY m.memory_type",
+        (moment, *where.values),
     )
     sessions = selection.condition("x")
     scopes = _scopes(selection)
     return Counts(
-        by_type={kind: count for kind, count in by_type},  # noqa: C416 - rows are tuples of any
-        superseded=superseded,
+        by_type={kind: live for kind, live, _ in by_type if live},
+        superseded=sum(superseded for _, _, superseded in by_type),
         sessions=connected.value(
             f"SELECT count(*) FROM sessions AS x WHERE {sessions.sql} AND {_LIVE_SESSION}", (*sessions.values, moment)
         ),
@@ -150,6 +143,30 @@ def _counted(connected: Connected, selection: Selection, moment: int) -> Counts:
             f"SELECT count(*) FROM scopes AS s WHERE {scopes.sql} AND s.documents > 0", scopes.values
         ),
     )
+
+
+def _by_day(connected: Connected, selection: Selection, *, since: int, now: int) -> Mapping[int, int]:
+    """Live memories by the day that they are from: all of them, which one index tells without a look at any memory, less the
+    few that are superseded or expired, which have indexes of their own."""
+    owned = selection.condition("m")
+    where = Condition.all_of(owned, Condition("m.created_at >= ? AND m.created_at <= ?", (since, now)))
+    found = dict(
+        connected.rows(
+            f"SELECT {_DAY} AS day, count(*) FROM memories AS m WHERE {where.sql} GROUP BY day", where.values
+        )
+    )
+    for index, gone in (
+        ("memories_superseded", Condition("m.superseded_by IS NOT NULL")),
+        ("memories_expiring", Condition("m.superseded_by IS NULL AND m.expires_at <= ?", (now,))),
+    ):
+        without = Condition.all_of(where, gone)
+        rows = connected.rows(
+            f"SELECT {_DAY} AS day, count(*) FROM memories AS m INDEXED BY {index} WHERE {without.sql} GROUP BY day",
+            without.values,
+        )
+        for day, count in rows:
+            found[day] = found.get(day, 0) - count
+    return found
 
 
 def _scopes(selection: Selection) -> Condition:

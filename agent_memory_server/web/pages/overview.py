@@ -24,10 +24,10 @@ _EXAMPLE = "example_conversation.json"
 
 async def overview(visit: Visit) -> Response:
     app, selector = visit.app, visit.selector()
-    counts, owners, growth, pending, ready, failed = await asyncio.gather(
-        app.overviews.counts(selector),
+    counts = await app.overviews.counts(selector)
+    owners, growth, pending, ready, failed = await asyncio.gather(
         app.overviews.owners(selector, limit=OWNERS_SHOWN),
-        app.overviews.growth(selector),
+        app.overviews.growth(selector, memories=counts.memories),
         app.pending_work.pending(visit.caller),
         app.readiness.check(),
         app.jobs.list(visit.caller, status=TaskStatus.DEAD, limit=FAILURES_SHOWN),

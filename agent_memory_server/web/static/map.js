@@ -109,6 +109,7 @@ document.addEventListener("DOMContentLoaded", async () => {
         pen.arc(toX(data.x[looked]), toY(data.y[looked]), radius + 4, 0, 7);
         pen.stroke();
       }
+      if (colours.length && !frame.dataset.paintedMs) frame.dataset.paintedMs = String(performance.now());
     });
   }
   function fit() {
@@ -144,6 +145,7 @@ document.addEventListener("DOMContentLoaded", async () => {
   async function look(i) {
     if (i === looked) return;
     looked = i;
+    frame.dataset.looked = i < 0 ? "" : data.id[i];
     draw();
     canvas.style.cursor = i >= 0 ? "pointer" : "grab";
     if (i < 0) { said.textContent = ""; said.hidden = true; return; }
