@@ -79,8 +79,9 @@ def _lines(found: History) -> list[str]:
 def _event(event: Event) -> list[str]:
     revision = event.revision
     operation = revision.operation
+    where = " (in another store, as an import told)" if revision.imported else ""
     lines = [
-        f"{operation.at:%Y-%m-%d %H:%M:%S}  {operation.kind.value} by {operation.actor}: {revision.effect.value}",
+        f"{operation.at:%Y-%m-%d %H:%M:%S}  {operation.kind.value} by {operation.actor}: {revision.effect.value}{where}",
         f"    operation {operation.id}" + (f", run {operation.run}" if operation.run else ""),
     ]
     if operation.reason:

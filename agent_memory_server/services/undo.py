@@ -22,6 +22,7 @@ from agent_memory_server.domain.history import (
 from agent_memory_server.domain.identity import Principal, ScopeSelector
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.operations import Operation, OperationKind, Restore
+from agent_memory_server.domain.past import IMPORTED
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.errors import Conflict, NotFound, NotUndoable
 from agent_memory_server.ports.journal import Journal, JournalledOperation, Position, Revision
@@ -134,6 +135,11 @@ class UndoService:
 
     async def _meant(self, selector: ScopeSelector, operation_id: str) -> Sequence[JournalledOperation]:
         """The operation with this id, or all of the run."""
+        if operation_id.startswith(IMPORTED):
+            raise NotUndoable(
+                "what an import told of another store was not done here and cannot be undone here: edit or delete the memory, "
+                "or undo the import, which is an operation itself"
+            )
         single = await self._journal.operation(selector, operation_id)
         if single is not None:
             return [single]

@@ -241,3 +241,50 @@ async def test_a_file_that_is_not_whole_is_refused_whole(exports: Exports, targe
         lines[0]
         + b'{"kind":"message","id":"x","role":"user","content":"y","sequence":1,"created_at":"2026-01-01T00:00:00Z"}\n',
     )
+
+
+async def _history(running: RunningApp, memory_id: str) -> list[dict[str, Any]]:
+    answer = await running.client.get(f"/v1/long-term-memory/{memory_id}/history", params={"user_id": "alice"})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["revisions"]
+
+
+async def test_what_happened_elsewhere_is_told_and_cannot_be_undone(exports: Exports, target: RunningApp) -> None:
+    """It stands before the import, says what it was, and an undo of it says why not; what happens here follows."""
+    await _import(target, exports.everything)
+    created, edited, imported = await _history(target, "m2")
+    assert [each["imported"] for each in (created, edited, imported)] == [True, True, False]
+    assert [each["kind"] for each in (created, edited, imported)] == ["create", "edit", "import"]
+    assert [(each["before"], each["after"]) for each in edited["changes"] if each["field"] == "text"] == [
+        ("Alice was in Rome.", "Alice was in Rome, twice.")
+    ]
+    refused = await target.client.post(f"/v1/operations/{edited['operation_id']}/undo")
+    assert refused.status_code == 409
+    assert "another store" in refused.json()["detail"]
+    changed = await target.client.patch("/v1/long-term-memory/m2", json={"text": "Alice was in Oslo."})
+    assert changed.status_code == 200
+    own = (await _history(target, "m2"))[-1]
+    assert not own["imported"]
+    assert (await target.client.post(f"/v1/operations/{own['operation_id']}/undo")).status_code == 200
+    told = [line for line in _lines(await _export(target)) if line["kind"] == "revision" and line["id"] == "m2"]
+    assert [each["operation"]["kind"] for each in told] == ["create", "edit", "edit", "undo"]
+
+
+async def test_a_past_goes_with_the_memory(exports: Exports, target: RunningApp) -> None:
+    """Also that of a memory which was gone before it came: deleting it for good leaves nothing, nor does erasing its user."""
+    await _import(target, exports.everything)
+    assert [each["effect"] for each in await _history(target, "f2")] == ["created", "updated", "deleted"]
+    deleted = await target.client.delete("/v1/long-term-memory", params={"memory_ids": "f2", "user_id": "alice"})
+    assert deleted.status_code == 200
+    nothing = await target.client.get("/v1/long-term-memory/f2/history", params={"user_id": "alice"})
+    assert nothing.status_code == 404
+    assert b"f2 here" not in await _export(target)
+    assert b"f1 was here" in await _export(target)
+    planned = await target.client.post("/v1/users/alice/erase")
+    assert planned.json()["result"]["counts"]["histories"] == 1
+    done = await target.client.post("/v1/users/alice/erase", params={"dry_run": "false"})
+    for lane in target.app.lanes.values():
+        await lane.run_due()
+    receipt = (await target.client.get(f"/v1/tasks/{done.json()['id']}")).json()["result"]
+    assert receipt["counts"] == planned.json()["result"]["counts"]
+    assert len(_lines(await _export(target, "/v1/users/alice/export"))) == 2

@@ -96,6 +96,9 @@ class RevisionRecord(Body):
     details: dict[str, Any]
     effect: EffectName
     scrubbed: bool
+    imported: bool = Field(
+        description="It happened in another store, as an import told: nothing of it can be undone here."
+    )
     changes: list[FieldDifference]
 
 
@@ -229,6 +232,7 @@ def _revision_wire(event: Event) -> dict[str, Any]:
         "operation_id": revision.operation.id,
         "effect": revision.effect.value,
         "scrubbed": revision.scrubbed,
+        "imported": revision.imported,
         "changes": [{"field": each.name, "before": each.before, "after": each.after} for each in event.changes],
     }
 
