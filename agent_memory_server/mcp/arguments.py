@@ -13,6 +13,7 @@ from typing import Annotated, Any, cast
 
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
 from agent_memory_server.api.bodies import refuse_nul
 from agent_memory_server.api.errors import BadBody
@@ -75,9 +76,9 @@ class SearchFilters(Arguments):
 def validated(model: type[BaseModel], given: Mapping[str, Any]) -> Any:
     """The arguments as the model. Raises BadBody or InvalidInput, which name what cannot be accepted."""
     _refuse_unknown(model, given)
-    _refuse_what_cannot_be_stored(given)
     structured = _structured(model)
     values = {name: _unpacked(value) if name in structured else value for name, value in given.items()}
+    _refuse_what_cannot_be_stored(values)
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -133,7 +134,7 @@ def _unpacked(value: object) -> object:
     if not isinstance(value, str) or not value.lstrip().startswith(("{", "[")):
         return value
     try:
-        return orjson.loads(value)
+        return from_json(value, allow_inf_nan=False)
     except ValueError:
         return value
 

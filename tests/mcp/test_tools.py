@@ -104,6 +104,8 @@ async def test_objects_and_lists_may_come_as_text(agent: Conversation) -> None:
         ("create_long_term_memories", {"memories": [{"text": "a", "topics": ["a,b"]}]}, "topics[0] contains a comma"),
         ("create_long_term_memories", {"memories": [{"text": "a\0b"}]}, "memories.0.text: must not contain the NUL"),
         ("create_long_term_memories", {"memories": [{"text": "a", "metadata": {"n": 2**70}}]}, "64-bit"),
+        ("create_long_term_memories", {"memories": '[{"text": "a\\u0000b"}]'}, "memories.0.text: must not contain the NUL"),
+        ("set_working_memory", {"session_id": "s", "data": '{"n": 18446744073709551616}'}, "64-bit"),
         ("edit_long_term_memory", {"memory_id": "x", "event_date": "soon"}, "Invalid ISO 8601 datetime format 'soon'"),
         ("edit_long_term_memory", {"memory_id": "x"}, "No fields provided for update"),
         ("memory_prompt", {"query": "x", "include_long_term_search": False}, "Either session_id or include_long_term_search"),
