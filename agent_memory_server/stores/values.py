@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import struct
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -51,10 +52,24 @@ def token_digest(key: bytes, token: str) -> int:
 
 def pack_terms(key: bytes, tokens: Mapping[str, int]) -> bytes:
     """Digests with their counts as sorted little-endian 64-bit integers; equal tokens give equal bytes."""
-    packed = [
-        (token_digest(key, token) << COUNT_BITS) | min(count, COUNT_MAX) for token, count in tokens.items() if count > 0
-    ]
-    return np.array(sorted(packed), dtype="<i8").tobytes()
+    return packed(sorted_terms(key, tokens, {}))
+
+
+def sorted_terms(key: bytes, tokens: Mapping[str, int], known: dict[str, int]) -> list[int]:
+    """The same as integers. ``known``: digests under this key, those of further tokens are added; texts share most of theirs."""
+    found: list[int] = []
+    for token, count in tokens.items():
+        if count > 0:
+            digest = known.get(token)
+            if digest is None:
+                digest = known[token] = token_digest(key, token)
+            found.append((digest << COUNT_BITS) | min(count, COUNT_MAX))
+    found.sort()
+    return found
+
+
+def packed(terms: Sequence[int]) -> bytes:
+    return struct.pack(f"<{len(terms)}q", *terms)
 
 
 def unpack_terms(terms: bytes) -> NDArray[np.int64]:

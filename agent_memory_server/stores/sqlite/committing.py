@@ -28,6 +28,7 @@ from agent_memory_server.stores.sqlite.deleting import delete_stored, scrub_hist
 from agent_memory_server.stores.sqlite.journalling import Journalling, begin_operation
 from agent_memory_server.stores.sqlite.moving import moved
 from agent_memory_server.stores.sqlite.outbox_rows import request_work
+from agent_memory_server.stores.sqlite.putting_many import put_many
 from agent_memory_server.stores.sqlite.restoring import restore
 from agent_memory_server.stores.sqlite.rows import Stored, insert_memory, stored_memory, update_memory
 from agent_memory_server.stores.sqlite.scoping import interned_scope, interned_tenant, known_scope
@@ -59,7 +60,11 @@ def commit(connected: Connected, operation: Operation) -> Committed:
         details=operation.details,
         run=operation.run,
     )
-    outcomes = tuple(_apply(journalling, number, change, operation) for number, change in enumerate(operation.changes))
+    done = put_many(journalling, operation.changes)
+    outcomes = tuple(
+        done[number] if number in done else _apply(journalling, number, change, operation)
+        for number, change in enumerate(operation.changes)
+    )
     if operation.guard is not None and operation.extracted:
         mark_extracted(connected, operation.guard, message_ids=operation.extracted)
     request_work(connected, operation.intents, at=operation.at)

@@ -15,6 +15,12 @@ from agent_memory_server.stores.sqlite.encoding import document_of
 from agent_memory_server.stores.sqlite.rows import Stored
 from agent_memory_server.stores.values import micros, to_json
 
+ENTRY_COLUMNS = (
+    "operation", "change", "part", "scope_id", "memory_id", "effect", "survivor", "scrubbed", "before", "is_copy",
+    "scope_then",
+)  # fmt: skip
+_INSERT_ENTRY = f"INSERT INTO entries ({', '.join(ENTRY_COLUMNS)}) VALUES ({', '.join('?' * len(ENTRY_COLUMNS))})"
+
 
 @dataclass(frozen=True, slots=True)
 class Journalling:
@@ -59,23 +65,50 @@ class Journalling:
         scrubbed: bool = False,
     ) -> None:
         """``before`` and ``is_copy``: the state before; ``scope_then``: where it was, when that is another scope."""
-        document = None if before is None or scrubbed else to_json(document_of(before))
         self.connected.execute(
-            "INSERT INTO entries (operation, change, part, scope_id, memory_id, effect, survivor, scrubbed, before, "
-            "is_copy, scope_then) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                self.sequence,
+            _INSERT_ENTRY,
+            self.row(
                 number,
                 part,
-                scope_id,
-                memory_id,
-                effect.value,
-                survivor,
-                int(scrubbed),
-                document,
-                int(is_copy),
-                scope_then,
+                scope_id=scope_id,
+                memory_id=memory_id,
+                effect=effect,
+                survivor=survivor,
+                before=before,
+                is_copy=is_copy,
+                scope_then=scope_then,
+                scrubbed=scrubbed,
             ),
+        )
+
+    def row(
+        self,
+        number: int,
+        part: int,
+        *,
+        scope_id: int,
+        memory_id: str,
+        effect: Effect,
+        survivor: str,
+        before: Memory | None = None,
+        is_copy: bool = False,
+        scope_then: int | None = None,
+        scrubbed: bool = False,
+    ) -> tuple[object, ...]:
+        """The same as the values of ``ENTRY_COLUMNS``, for those that write many at once."""
+        document = None if before is None or scrubbed else to_json(document_of(before))
+        return (
+            self.sequence,
+            number,
+            part,
+            scope_id,
+            memory_id,
+            effect.value,
+            survivor,
+            int(scrubbed),
+            document,
+            int(is_copy),
+            scope_then,
         )
 
 

@@ -53,16 +53,33 @@ def _stored(row: Row) -> Stored:
     return Stored(handle, tenant_id, scope_id, bool(is_copy), terms, memory_of(columns))
 
 
-_COLUMNS = (
+MEMORY_VALUES = (
     "tenant_id", "scope_id", "id", "session_id", "superseded_by", "is_copy", "created_at", "updated_at",
     "last_accessed", "access_count", "expires_at", "event_date", "memory_type", "strategy", "memory_hash", "pinned",
     "revision", "operation_id", "extra", "topics", "entities", "terms", "text",
 )  # fmt: skip
-_INSERT = f"INSERT INTO memories ({', '.join(_COLUMNS)}, origin) VALUES ({', '.join('?' * (len(_COLUMNS) + 1))})"
-_UPDATE = f"UPDATE memories SET {', '.join(f'{name} = ?' for name in _COLUMNS)} WHERE handle = ?"
+_INSERT = (
+    f"INSERT INTO memories ({', '.join(MEMORY_VALUES)}, origin) VALUES ({', '.join('?' * (len(MEMORY_VALUES) + 1))})"
+)
+_UPDATE = f"UPDATE memories SET {', '.join(f'{name} = ?' for name in MEMORY_VALUES)} WHERE handle = ?"
 
 
 def _values(memory: Memory, *, tenant_id: int, scope_id: int, is_copy: bool, terms: bytes) -> tuple[object, ...]:
+    return memory_values(
+        memory,
+        tenant_id=tenant_id,
+        scope_id=scope_id,
+        is_copy=is_copy,
+        terms=terms,
+        revision=memory.revision,
+        operation_id=memory.operation_id,
+    )
+
+
+def memory_values(
+    memory: Memory, *, tenant_id: int, scope_id: int, is_copy: bool, terms: bytes, revision: int, operation_id: str
+) -> tuple[object, ...]:
+    """The values of ``MEMORY_VALUES``, in that order."""
     return (
         tenant_id,
         scope_id,
@@ -80,8 +97,8 @@ def _values(memory: Memory, *, tenant_id: int, scope_id: int, is_copy: bool, ter
         memory.extraction_strategy,
         memory.memory_hash,
         int(memory.pinned),
-        memory.revision,
-        memory.operation_id,
+        revision,
+        operation_id,
         extra_of(memory),
         to_json(memory.topics) if memory.topics else None,
         to_json(memory.entities) if memory.entities else None,
