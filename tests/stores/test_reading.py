@@ -12,8 +12,9 @@ import pytest
 
 from agent_memory_server.errors import StoreTimeout
 from agent_memory_server.stores.sqlite import open_sqlite
-from agent_memory_server.stores.sqlite.connections import Connected, Link
+from agent_memory_server.stores.sqlite.connections import Connected, Link, connect, run
 from agent_memory_server.stores.sqlite.reading import Deadline, Readers, answer
+from agent_memory_server.stores.sqlite.writing import Writer
 
 COUNT_FAR = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 300000) SELECT count(*) FROM n"
 
@@ -75,10 +76,51 @@ async def test_others_get_their_turn_between_reads_that_end_at_once(readers: Rea
             await asyncio.sleep(0)
 
     waiting = asyncio.create_task(other())
-    for _ in range(2_000):
+    for _ in range(20_000):
         await readers.run(lambda connected: connected.value("SELECT 7"))
     waiting.cancel()
     assert turns > 0
+
+
+async def test_a_read_sees_what_was_acknowledged_before_it_was_asked_for(readers: Readers, tmp_path: Path) -> None:
+    """Reads of one turn of the event loop share a snapshot, and nobody who was told of a write meets one from before it: not who
+    waited for the write in this process, and not who heard of it otherwise while that turn went on."""
+    writer = Writer(tmp_path / "memory.db")
+    writer.start()
+
+    def count(connected: Connected) -> int:
+        return connected.value("SELECT count(*) FROM facts WHERE name LIKE 'note%'")
+
+    async def busy() -> None:
+        while True:
+            await readers.run(count)
+            await asyncio.sleep(0)
+
+    others = [asyncio.create_task(busy()) for _ in range(3)]
+    for number in range(50):
+        await readers.run(count)
+        name = f"note{number}"
+        await writer.run(lambda connected, name=name: connected.execute("INSERT INTO facts VALUES (?, x'')", (name,)))
+        assert await readers.run(count) == number + 1
+    for other in others:
+        other.cancel()
+    await writer.close()
+
+
+async def test_reads_of_one_turn_see_one_moment(readers: Readers, tmp_path: Path) -> None:
+    """What another connection writes between two reads of one turn is seen in the next turn."""
+    other = connect(tmp_path / "memory.db")
+
+    def count(connected: Connected) -> int:
+        return connected.value("SELECT count(*) FROM facts WHERE name = 'note'")
+
+    await asyncio.sleep(0)
+    assert await readers.run(count) == 0
+    run(other, "INSERT INTO facts VALUES ('note', x'')")
+    assert await readers.run(count) == 0
+    await asyncio.sleep(0)
+    assert await readers.run(count) == 1
+    other.close()
 
 
 async def test_another_event_loop_reads_in_threads(readers: Readers) -> None:

@@ -7,7 +7,7 @@ serving the removed file, or create a new one.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,6 +52,8 @@ class Connected:
     scopes: dict[Owner, int] = field(default_factory=dict[Owner, int])
     spaces: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     on_event_loop: bool = False
+    selections: dict[Hashable, Any] | None = None
+    """Selections of scopes that this snapshot was asked for already; None where they may change (while writing)."""
 
     def leave_event_loop(self) -> None:
         """Called by a read before work that takes long, and that no deadline interrupts. Raises LeaveEventLoop there."""

@@ -65,13 +65,19 @@ class Deadline:
 
 
 class _AtOnce:
-    """The connection of one event loop's thread, for reads that end within ``AT_ONCE_S``."""
+    """The connection of one event loop's thread, for reads that end within ``AT_ONCE_S``.
+
+    Reads of one turn of the event loop share a snapshot: a search makes four, and beginning and ending each cost as much as the
+    shorter ones themselves. Nobody can tell: whoever was told of a write acts in a later turn, which takes a new snapshot.
+    """
 
     def __init__(self, path: Path) -> None:
         self._thread: int | None = None
         self._deadline = Deadline(AT_ONCE_S, steps_between_looks=_STEPS_BETWEEN_LOOKS_AT_ONCE)
         self._link = Link(path, prepare=self._prepare)
         self._held_s = 0.0
+        self._snapshot: Connected | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def _prepare(self, connection: apsw.Connection) -> None:
         self._deadline.attach(connection)
@@ -88,9 +94,48 @@ class _AtOnce:
     def answer(self, work: Callable[[Connected], Any]) -> tuple[Any, BaseException | None]:
         """Outcome and error; the error is LeaveEventLoop when the read has to be begun anew on a thread."""
         begun = time.perf_counter()
-        outcome, error = answer(self._link, self._deadline, work, on_event_loop=True)
+        outcome, error = self._answered(work)
         self._held_s += time.perf_counter() - begun
         return outcome, LeaveEventLoop() if isinstance(error, StoreTimeout | StoreBusy) else error
+
+    def _answered(self, work: Callable[[Connected], Any]) -> tuple[Any, BaseException | None]:
+        try:
+            connected = self._opened()
+            self._deadline.start()
+            outcome = work(connected)
+            self._deadline.lift()
+        except Exception as error:  # noqa: BLE001 - the boundary, as in ``answer``
+            self._end()
+            return None, _told(self._link, error)
+        return outcome, None
+
+    def _opened(self) -> Connected:
+        """The connection within this turn's snapshot."""
+        loop = asyncio.get_running_loop()
+        if self._snapshot is not None and self._loop is loop:
+            return self._snapshot
+        self._end()
+        connected = self._link.open()
+        connected.on_event_loop = True
+        connected.selections = {}
+        self._snapshot, self._loop = connected, loop
+        run(connected.connection, "BEGIN")
+        # Before anything that this turn makes ready to run.
+        loop.call_soon(self._end)
+        return connected
+
+    def _end(self) -> None:
+        """End the snapshot, if there is one; its end is never interrupted."""
+        self._deadline.lift()
+        connected, self._snapshot = self._snapshot, None
+        if connected is None:
+            return
+        connected.selections = None
+        try:
+            if connected.connection.in_transaction:
+                run(connected.connection, "COMMIT")
+        except apsw.Error:
+            self._link.drop()  # nothing is lost by it: it only reads
 
     def has_held_long(self) -> bool:
         """Whether others should get their turn now: reads that all end at once would never let them in."""
@@ -100,6 +145,7 @@ class _AtOnce:
         return True
 
     def close(self) -> None:
+        self._end()
         self._link.drop()
 
 
@@ -161,35 +207,37 @@ class Readers:
         link.drop()
 
 
-def answer(
-    link: Link, deadline: Deadline, work: Callable[[Connected], Any], *, on_event_loop: bool = False
-) -> tuple[Any, BaseException | None]:
+def answer(link: Link, deadline: Deadline, work: Callable[[Connected], Any]) -> tuple[Any, BaseException | None]:
     """Run the job within one read transaction; its outcome, or an error of ours."""
     deadline.start()
     try:
         connected = link.open()
-        connected.on_event_loop = on_event_loop
         connection = connected.connection
         try:
             # Within the try: an interrupt can come after BEGIN took effect.
             run(connection, "BEGIN")
+            connected.selections = {}
             return work(connected), None
         finally:
             deadline.lift()
+            connected.selections = None
             if connection.in_transaction:
                 run(connection, "COMMIT")
-    except LeaveEventLoop as leaving:
-        return None, leaving
-    except MemoryServerError as error:
-        if failures.wants_new_connection(error):
-            link.drop()
-        return None, error
     except Exception as error:  # noqa: BLE001 - the boundary: every failure becomes one of ours, and reaches the caller
-        if failures.wants_new_connection(error):
-            link.drop()
-        ours = failures.translated(error)
-        ours.__cause__ = error
-        return None, ours
+        return None, _told(link, error)
+
+
+def _told(link: Link, error: Exception) -> Exception:
+    """The failure as one of ours; a connection that may be harmed is given up."""
+    if isinstance(error, LeaveEventLoop):
+        return error
+    if failures.wants_new_connection(error):
+        link.drop()
+    if isinstance(error, MemoryServerError):
+        return error
+    ours = failures.translated(error)
+    ours.__cause__ = error
+    return ours
 
 
 def _tell(job: _Job, outcome: Any, error: BaseException | None) -> None:

@@ -103,6 +103,17 @@ def selected(
     user_id: TextFilter | None = None,
 ) -> Selection | None:
     """The scopes that the selector admits and the filters let through; None when there is none."""
+    if connected.selections is None:
+        return _selected(connected, selector, namespace, user_id)
+    asked = (selector, namespace, user_id)
+    if asked not in connected.selections:
+        connected.selections[asked] = _selected(connected, selector, namespace, user_id)
+    return connected.selections[asked]
+
+
+def _selected(
+    connected: Connected, selector: ScopeSelector, namespace: TextFilter | None, user_id: TextFilter | None
+) -> Selection | None:
     tenant_id = known_tenant(connected, selector.tenant)
     if tenant_id is None:
         return None
