@@ -1,13 +1,16 @@
 """Vectors of many dimensions as points in a plane, so that a person can see what lies together.
 
 Principal component analysis (Pearson 1901, Hotelling 1933): the two orthogonal directions in which the vectors differ most.
-Deterministic: each axis points to where its largest component is positive.
+Deterministic: each axis points to where its largest component is positive. The directions are those of a few thousand vectors,
+dealt out evenly: more of them turn the axes by less than a pixel, and cost most of the time.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+SAMPLED_MAX = 4_000
 
 
 def two_dimensions(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -20,9 +23,10 @@ def two_dimensions(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         places = np.zeros((count, 2), dtype=np.float32)
         places[:, 0] = np.linspace(-0.5, 0.5, count) if count > 1 else 0.0
         return places
-    centred = vectors - vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    middle = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    centred = vectors[:: -(-count // SAMPLED_MAX)] - middle
     axes = _principal_axes(centred.T @ centred)
-    places = centred @ axes
+    places = vectors @ axes - middle @ axes
     largest = np.abs(places).max(axis=0)
     largest[largest == 0] = 1.0
     return (places / largest).astype(np.float32)

@@ -10,7 +10,7 @@ import numpy as np
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.ports.overviews import Counts, MapPoints, OwnerCount, SessionLine, SessionLines
-from agent_memory_server.stores.sqlite.connections import Connected
+from agent_memory_server.stores.sqlite.connections import Connected, Row
 from agent_memory_server.stores.sqlite.filtering import Condition, prefix_condition
 from agent_memory_server.stores.sqlite.listing import matching
 from agent_memory_server.stores.sqlite.reading import Readers
@@ -178,13 +178,14 @@ def _scopes(selection: Selection) -> Condition:
     return Condition.all_of(tenant, Condition(f"s.id IN ({marks})", selection.scope_ids))
 
 
-def _points(tenant: str, rows: Sequence[tuple[object, ...]]) -> MapPoints:
-    vectors = [np.frombuffer(bytes(row[6]), dtype=np.float32) for row in rows]  # pyright: ignore[reportArgumentType]
+def _points(tenant: str, rows: Sequence[Row]) -> MapPoints:
+    owners = {place: Scope(tenant, *place) for place in {(row[0], row[1]) for row in rows}}
+    vectors = np.frombuffer(b"".join(row[6] for row in rows), dtype=np.float32)
     return MapPoints(
-        owners=[Scope(tenant, row[0], row[1]) for row in rows],  # pyright: ignore[reportArgumentType]
+        owners=[owners[row[0], row[1]] for row in rows],
         ids=[str(row[2]) for row in rows],
         types=[str(row[3]) for row in rows],
         topics=[None if row[4] is None else str(row[4]) for row in rows],
         created_us=np.array([row[5] for row in rows], dtype=np.int64),
-        vectors=np.array(vectors, dtype=np.float32) if vectors else np.empty((0, 0), dtype=np.float32),
+        vectors=vectors.reshape(len(rows), -1) if rows else np.empty((0, 0), dtype=np.float32),
     )

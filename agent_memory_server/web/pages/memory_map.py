@@ -7,7 +7,9 @@ import time
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 from starlette.responses import Response
 
 from agent_memory_server.errors import NotFound
@@ -20,6 +22,7 @@ from agent_memory_server.web.visits import PageRoute, Visit
 COLOURS = 8
 """Topics that have a colour of their own; all others share one."""
 _HOVER_TEXT_MAX = 400
+_DAY_US = 86_400_000_000
 
 
 async def memory_map(visit: Visit) -> Response:
@@ -65,22 +68,21 @@ def _drawn(found: MapPoints) -> bytes:
     owners: dict[tuple[str | None, str | None], int] = {}
     of: list[int] = [owners.setdefault((each.namespace, each.user_id), len(owners)) for each in found.owners]
     body: dict[str, Any] = {
-        "x": [round(float(value), 4) for value in places[:, 0]],
-        "y": [round(float(value), 4) for value in places[:, 1]],
+        "x": _rounded(places[:, 0], 4),
+        "y": _rounded(places[:, 1], 4),
         "id": list(found.ids),
         "owner": of,
         "owners": [list(owner) for owner in owners],
         "topic": [colour.get(topic or "", -1) for topic in found.topics],
         "topics": topics,
         "type": list(found.types),
-        "age_days": [round(age, 2) for age in _ages_days(found)],
+        "age_days": _rounded(np.maximum((time.time() * 1_000_000 - found.created_us) / _DAY_US, 0.0), 2),
     }
     return orjson.dumps(body)
 
 
-def _ages_days(found: MapPoints) -> list[float]:
-    now_us = time.time() * 1_000_000
-    return [max(0.0, (now_us - float(created)) / 86_400_000_000) for created in found.created_us]
+def _rounded(values: NDArray[np.floating[Any]], digits: int) -> list[float]:
+    return np.round(values.astype(np.float64), digits).tolist()
 
 
 ROUTES = (

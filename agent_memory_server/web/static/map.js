@@ -46,12 +46,18 @@ document.addEventListener("DOMContentLoaded", async () => {
   function colourOf(i) {
     if (chosen.value === "topic") return data.topic[i] < 0 ? other : palette[data.topic[i]];
     if (chosen.value === "type") return palette[TYPES.indexOf(data.type[i])] || other;
-    const age = Math.min(1, Math.log1p(data.age_days[i]) / Math.log1p(365));
+    // In steps, so that few colours are painted, each at once.
+    const age = Math.round(24 * Math.min(1, Math.log1p(data.age_days[i]) / Math.log1p(365))) / 24;
     return `hsl(${225 + 130 * age} 70% ${dark ? 66 : 46}%)`;
   }
-  let colours = [];
+  let groups = new Map();
   function paint() {
-    colours = Array.from({ length: count }, (_, i) => colourOf(i));
+    groups = new Map();
+    for (let i = 0; i < count; i++) {
+      const colour = colourOf(i);
+      if (!groups.has(colour)) groups.set(colour, []);
+      groups.get(colour).push(i);
+    }
     const rows = chosen.value === "topic"
       ? [...data.topics.map((name, i) => [palette[i], name]), [other, "other topics"]]
       : chosen.value === "type" ? TYPES.map((name, i) => [palette[i], name])
@@ -85,17 +91,15 @@ document.addEventListener("DOMContentLoaded", async () => {
       pen.clearRect(0, 0, width, height);
       const radius = Math.max(1.4, Math.min(5, 60 / Math.sqrt(count)) * Math.sqrt(view.zoom));
       pen.globalAlpha = count > 3000 ? 0.65 : 0.85;
-      const groups = new Map();
-      for (let i = 0; i < count; i++) {
-        if (!groups.has(colours[i])) groups.set(colours[i], []);
-        groups.get(colours[i]).push(i);
-      }
+      // Points of three pixels look round either way, and squares take a fifth of the time.
+      const square = radius < 1.8;
       for (const [colour, members] of groups) {
         pen.fillStyle = colour;
         pen.beginPath();
         for (const i of members) {
           const x = toX(data.x[i]), y = toY(data.y[i]);
           if (x < -9 || y < -9 || x > width + 9 || y > height + 9) continue;
+          if (square) { pen.rect(x - radius, y - radius, 2 * radius, 2 * radius); continue; }
           pen.moveTo(x + radius, y);
           pen.arc(x, y, radius, 0, 7);
         }
@@ -109,7 +113,7 @@ document.addEventListener("DOMContentLoaded", async () => {
         pen.arc(toX(data.x[looked]), toY(data.y[looked]), radius + 4, 0, 7);
         pen.stroke();
       }
-      if (colours.length && !frame.dataset.paintedMs) frame.dataset.paintedMs = String(performance.now());
+      if (groups.size && !frame.dataset.paintedMs) frame.dataset.paintedMs = String(performance.now());
     });
   }
   function fit() {
