@@ -16,7 +16,11 @@ and with an embedder that gives every word a vector in its context a seventh (la
     senses        how near a message and its neighbours come to each query word in its sense, the rarer words counting more;
                   ``conversation`` is then what the best two of a session reach
 
-    relevance = 1 / (1 + exp(-(bias + sum of weight * signal)))
+    relevance = 1 / (1 + exp(-(bias + sum of weight * signal - doubt)))
+
+``doubt`` is the same for all candidates of a query, so it changes no order, only how sure the answer is: a query that names
+Ana, answered best by what only Ben said of himself, is probably not answered at all. It is above zero when somebody else's
+message, which does not mention the named, comes nearer (all signals but ``person``) than the best of the named.
 
 A memory that stands alone (a fact, a note) has no neighbours: its words are its own, and so are meaning and conversation.
 So facts and messages are ranked on one scale. No score depends on the page.
@@ -53,6 +57,8 @@ PLAIN = Scale(
     ("words", "meaning", "conversation", "person", "date", "question"), np.array([9.0, 5.0, 3.0, 1.5, 3.5, -0.7]), -9.0
 )
 WITH_SENSES = Scale((*PLAIN.signals, "senses"), np.array([4.0, 4.0, 4.0, 1.5, 3.5, -0.7, 6.0]), -11.5)
+DOUBT = 3.0
+"""By how much the log-odds fall for each by which somebody else's words come nearer than those of whom the query names."""
 ALPHA_DEFAULT = 0.7
 DECIMALS = 9
 """Of relevances: enough to tell the unlikely apart, too few to tell apart two ways of computing the same sum."""
@@ -136,6 +142,8 @@ class Candidates:
     conversation: Places
     """Number of the conversation, -1 for none."""
     person: Numbers
+    of_another: NDArray[np.bool_]
+    """Whether somebody said it whom the query, which names a speaker, does not name; never for what mentions the named."""
     date: Numbers
     question: Numbers
     told: tuple[Places, Places]
@@ -192,10 +200,12 @@ class Weighed:
     weights: Numbers
     context: float
     scale: Scale
+    shortfall: float
+    """By how much the best of the people whom the query names falls short of the best of the others, at least 0."""
 
     @property
     def chances(self) -> Numbers:
-        return 1.0 / (1.0 + np.exp(-(self.scale.bias + self.values @ self.weights)))
+        return 1.0 / (1.0 + np.exp(-(self.scale.bias + self.values @ self.weights - DOUBT * self.shortfall)))
 
 
 def weighed(candidates: Candidates, alpha: float = ALPHA_DEFAULT) -> Weighed:
@@ -210,7 +220,17 @@ def weighed(candidates: Candidates, alpha: float = ALPHA_DEFAULT) -> Weighed:
     context = min(by_meaning, by_words)
     scale = scale_of(candidates)
     tilt = np.array([by_words, by_meaning, by_meaning, 1.0, 1.0, 1.0, context])[: len(scale.signals)]
-    return Weighed(signals(candidates, context=context), scale.weights * tilt, context, scale)
+    values, weights = signals(candidates, context=context), scale.weights * tilt
+    return Weighed(values, weights, context, scale, context * _shortfall(candidates, values, weights))
+
+
+def _shortfall(candidates: Candidates, values: Numbers, weights: Numbers) -> float:
+    of_named = candidates.person > 0
+    if not of_named.any() or not candidates.of_another.any():
+        return 0.0
+    place = PLAIN.signals.index("person")
+    nearness = values @ weights - values[:, place] * weights[place]
+    return max(0.0, float(nearness[candidates.of_another].max() - nearness[of_named].max()))
 
 
 def relevances(candidates: Candidates, alpha: float = ALPHA_DEFAULT) -> Numbers:

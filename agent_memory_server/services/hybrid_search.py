@@ -127,9 +127,10 @@ class HybridSearch:
         tokens = query_tokens(text) if matches is None else matches.tokens
         about = _about_passages(place_of, passages, tokens, text, now)
         is_name = np.array([token in about.name_terms for token in tokens], dtype=np.bool_)[: parts.shape[1]]
-        person = about.person
+        person, of_another = about.person, about.of_another
         if is_name.any():
-            person = np.maximum(person, about.is_unnamed & (parts[:, is_name] > 0).any(axis=1))
+            mentions = (parts[:, is_name] > 0).any(axis=1)
+            person, of_another = np.maximum(person, about.is_unnamed & mentions), of_another & ~mentions
         candidates = Candidates(
             parts=parts,
             word_weights=word_weights,
@@ -140,6 +141,7 @@ class HybridSearch:
             after=after,
             conversation=about.conversation,
             person=person,
+            of_another=of_another,
             date=about.date,
             question=about.question,
             told=_told(place_of, passages),
@@ -260,6 +262,7 @@ class _Words:
 class _About:
     conversation: NDArray[np.int64]
     person: NDArray[np.float64]
+    of_another: NDArray[np.bool_]
     is_unnamed: NDArray[np.bool_]
     date: NDArray[np.float64]
     question: NDArray[np.float64]
@@ -301,6 +304,7 @@ def _about_passages(
         np.full(size, -1, dtype=np.int64),
         np.zeros(size),
         np.zeros(size, dtype=np.bool_),
+        np.zeros(size, dtype=np.bool_),
         np.zeros(size),
         np.zeros(size),
         frozenset(term for terms in terms_of.values() for term in terms),
@@ -313,6 +317,8 @@ def _about_passages(
     if terms_of:
         named = {name for name, terms in terms_of.items() if not wanted.isdisjoint(terms)}
         about.person[places] = [each.name in named for each in found]
+        if named:
+            about.of_another[places] = [each.name is not None and each.name not in named for each in found]
     numbers: dict[Hashable, int] = {}
     about.conversation[places] = [
         numbers.setdefault(each.session, len(numbers)) if each.is_message and each.session is not None else -1

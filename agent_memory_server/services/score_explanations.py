@@ -12,7 +12,7 @@ from agent_memory_server.domain.keyword_ranking import inverse_document_frequenc
 from agent_memory_server.domain.ranking import Ranking, ranked_by_words, similarities
 from agent_memory_server.domain.recency import recency_scores
 from agent_memory_server.domain.search import Handle, KeywordCandidates, SearchMode, SearchQuery
-from agent_memory_server.domain.second_stage import Weighed, weighed
+from agent_memory_server.domain.second_stage import DOUBT, Weighed, weighed
 from agent_memory_server.services.search_trace import SearchTrace
 
 
@@ -77,10 +77,13 @@ class ScoreExplainer:
         if self._weighed is not None:
             row = self._weighed.values[self._found_at[handle]].tolist()
             weights = self._weighed.weights.tolist()
-            return tuple(
+            parts = [
                 Part(name=name, value=value, weight=weight)
                 for name, value, weight in zip(self._weighed.scale.signals, row, weights, strict=True)
-            ), self._weighed.scale.bias
+            ]
+            if self._weighed.shortfall:
+                parts.append(Part(name="doubt", value=self._weighed.shortfall, weight=-DOUBT))
+            return tuple(parts), self._weighed.scale.bias
         if mode is SearchMode.SEMANTIC:
             near = self._meaning[handle]
             return (Part(name="meaning", value=near.score, weight=1.0),), 0.0

@@ -9,6 +9,7 @@ import pytest
 
 from agent_memory_server.domain.keyword_ranking import keyword_parts
 from agent_memory_server.domain.second_stage import (
+    DOUBT,
     PLAIN,
     Candidates,
     Passage,
@@ -32,6 +33,7 @@ def candidates(size: int = 5) -> Candidates:
         after=np.where(places + 1 < size, places + 1, -1),
         conversation=np.zeros(size, dtype=np.int64),
         person=np.zeros(size),
+        of_another=np.zeros(size, dtype=np.bool_),
         date=np.zeros(size),
         question=np.zeros(size),
         told=(none, none),
@@ -104,6 +106,22 @@ def test_without_a_vector_words_stand_in() -> None:
     assert relevances(waiting)[0] == relevances(replace(given, meaning=np.array([1.0])))[0]
 
 
+def test_anothers_words_cast_doubt_on_all_alike() -> None:
+    """Where somebody else comes nearer than those whom the query names, every chance falls, and no order changes."""
+    apart = np.full(3, -1)
+    alone = replace(candidates(3), before=apart, after=apart, conversation=apart, meaning=np.array([0.3, 0.6, 0.1]))
+    named = replace(alone, person=np.array([1.0, 0.0, 0.0]))
+    doubted = replace(named, of_another=np.array([False, True, False]))
+    sure, unsure = relevances(named), relevances(doubted)
+    assert (unsure < sure).all()
+    assert np.argsort(unsure).tolist() == np.argsort(sure).tolist()
+    lost = np.log(sure / (1 - sure)) - np.log(unsure / (1 - unsure))
+    nearer = (0.6 - 0.3) * (PLAIN.weights[1] + PLAIN.weights[2])
+    assert lost == pytest.approx(DOUBT * nearer, rel=1e-3)
+    nearest = replace(doubted, meaning=np.array([0.6, 0.3, 0.1]))
+    assert relevances(nearest).tolist() == relevances(replace(nearest, of_another=np.zeros(3, dtype=np.bool_))).tolist()
+
+
 def test_what_a_message_said_is_not_said_before_it() -> None:
     """A memory comes behind the message that it was made of, and keeps its place when that one was not found."""
     given = replace(
@@ -113,7 +131,7 @@ def test_what_a_message_said_is_not_said_before_it() -> None:
     memory, message = relevances(given)
     assert memory > message
     memory, message = relevances(replace(given, told=(np.array([0]), np.array([1]))))
-    assert memory == pytest.approx(message / 2, rel=1e-5)
+    assert memory == pytest.approx(message / 4, rel=1e-5)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
