@@ -246,7 +246,7 @@ class Services(LookingBack):
 
     @cached_property
     def importing(self) -> ImportService:
-        return ImportService(stores=self.stores, model=self.embedder.model, now=self.now, wake=self.wake_all)
+        return ImportService(stores=self.stores, embedder=self.embedder, now=self.now, wake=self.wake_all)
 
     @cached_property
     def erasure(self) -> ErasureService:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from agent_memory_server.domain.limits import LIMITS
+
+_INTEGER_MIN = -(2**63)
+_INTEGER_MAX = 2**64 - 1
 
 
 class BadLine(ValueError):
@@ -39,12 +43,8 @@ class Reading:
             raise BadLine(f"{name} has more than {length_max} characters")
         if "\0" in value:
             raise BadLine(f"{name} holds the NUL character")
-        if value.isascii():
-            return value
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise BadLine(f"{name} holds half a character (a lone surrogate)") from None
+        if _is_half(value):
+            raise BadLine(f"{name} holds half a character (a lone surrogate)")
         return value
 
     def scope_part(self, name: str) -> str | None:
@@ -120,8 +120,9 @@ class Reading:
         found = cast("dict[str, Any]", value)
         if not found:
             return found
-        if _depth_exceeds(found, LIMITS.json_depth_max):
-            raise BadLine(f"{name} is nested deeper than {LIMITS.json_depth_max} levels")
+        wrong = _unstorable(found)
+        if wrong is not None:
+            raise BadLine(f"{name} {wrong}")
         if len(json.dumps(found, ensure_ascii=False)) > LIMITS.json_bytes_max:
             raise BadLine(f"{name} has more than {LIMITS.json_bytes_max} characters as JSON")
         return found
@@ -150,16 +151,42 @@ class Reading:
             raise BadLine(f"{name} has a value that is not known here") from None
 
 
-def _depth_exceeds(value: object, most: int) -> bool:
+def _unstorable(value: dict[str, Any]) -> str | None:
+    """Why free-form JSON could not be read back equal; None when it can."""
     level: list[object] = [value]
-    for _ in range(most + 1):
+    for _ in range(LIMITS.json_depth_max + 1):
         inside: list[object] = []
         for each in level:
             if isinstance(each, dict):
+                inside.extend(cast("dict[str, object]", each))
                 inside.extend(cast("dict[str, object]", each).values())
             elif isinstance(each, list):
                 inside.extend(cast("list[object]", each))
+            elif (wrong := _wrong_with(each)) is not None:
+                return wrong
         if not inside:
-            return False
+            return None
         level = inside
-    return True
+    return f"is nested deeper than {LIMITS.json_depth_max} levels"
+
+
+def _wrong_with(value: object) -> str | None:
+    if isinstance(value, str):
+        if "\0" in value:
+            return "holds the NUL character"
+        return "holds half a character (a lone surrogate)" if _is_half(value) else None
+    if isinstance(value, float):
+        return None if math.isfinite(value) else "holds a number beyond the range of a double"
+    if isinstance(value, int) and not _INTEGER_MIN <= value <= _INTEGER_MAX:
+        return "holds an integer beyond 64 bits"
+    return None
+
+
+def _is_half(value: str) -> bool:
+    if value.isascii():
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

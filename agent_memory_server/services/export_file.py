@@ -66,6 +66,8 @@ class FileSource:
         self.views: dict[str, ScopeSelector] = {}
         """The owner of each summary view."""
         self.found: dict[str, int] = {}
+        self.dimensions: set[int] = set()
+        """Of the vectors that say they are of the embedding model in use."""
         self.name = ""
 
     def describe(self) -> str:
@@ -210,7 +212,9 @@ class FileSource:
         record = read_memory(line, self._tenant)
         memory = record.memory
         self._within(memory.scope)
-        known = any(each.model == self._model and each.kind == "text" for each in record.vectors)
+        ours = [each for each in record.vectors if each.model == self._model]
+        known = any(each.kind == "text" for each in ours)
+        self.dimensions.update(len(each.vector) for each in ours if each.vector is not None)
         memory = replace(
             memory,
             memory_hash=memory.memory_hash or content_hash(memory.text, memory.scope, memory.memory_type),

@@ -15,6 +15,7 @@ from typing import BinaryIO
 from agent_memory_server.domain.identity import Principal, ScopeSelector
 from agent_memory_server.domain.transfer import Kind, ledger_name
 from agent_memory_server.errors import BadRequest, InvalidInput
+from agent_memory_server.ports.embedder import Embedder
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.ports.transfer import Ledger, Unreadable
 from agent_memory_server.services.export_file import FileSource
@@ -40,10 +41,12 @@ class Imported:
 
 
 class ImportService:
-    def __init__(self, *, stores: Stores, model: str, now: Callable[[], datetime], wake: Callable[[], None]) -> None:
-        """``model``: the embedding model in use; vectors of others are stored and not searched."""
+    def __init__(
+        self, *, stores: Stores, embedder: Embedder, now: Callable[[], datetime], wake: Callable[[], None]
+    ) -> None:
+        """``embedder``: of the model in use; vectors of others are stored and not searched."""
         self._stores = stores
-        self._model = model
+        self._embedder = embedder
         self._now = now
         self._wake = wake
 
@@ -63,8 +66,9 @@ class ImportService:
         holdings, ledger = self._stores.holdings, self._stores.ledger
         if holdings is None or ledger is None:
             raise BadRequest("this engine cannot import")
-        source = FileSource(file, caller, model=self._model)
+        source = FileSource(file, caller, model=self._embedder.model)
         source.check()
+        await self._refuse_other_vectors(source)
         await self._refuse_taken_views(source)
         target = Target(self._stores, holdings, source, transfer=source.name, now=self._now)
         transfer = TransferService(
@@ -81,6 +85,20 @@ class ImportService:
         self._wake()
         await self._finish(ledger, source)
         return _imported(source, report.tallies, dry_run=False)
+
+    async def _refuse_other_vectors(self, source: FileSource) -> None:
+        """Vectors of one model are compared with each other: one of another length would be in the way of all."""
+        if not source.dimensions:
+            return
+        (vector,) = await self._embedder.embed(["dimensions"])
+        if vector is None or source.dimensions != {len(vector)}:
+            said = ", ".join(map(str, sorted(source.dimensions)))
+            raise InvalidInput(
+                f"its vectors of {self._embedder.model} have {said} dimensions, which is not what that model has here: "
+                "import an export without vectors, and they are made anew",
+                field=("body",),
+                kind="import_vectors",
+            )
 
     async def _refuse_taken_views(self, source: FileSource) -> None:
         """A summary is written to its view: one that is somebody else's must not get any."""

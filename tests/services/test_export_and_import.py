@@ -243,6 +243,26 @@ async def test_a_file_that_is_not_whole_is_refused_whole(exports: Exports, targe
     )
 
 
+async def test_what_could_not_be_read_back_is_refused_whole(exports: Exports, target: RunningApp) -> None:
+    """As a request would be: such a record made every listing, search or compaction that came upon it fail."""
+    deep: dict[str, Any] = {}
+    for _ in range(70):
+        deep = {"a": deep}
+    short = {"model": target.app.embedding_model, "kind": "text", "vector": "AACAPwAAgD8="}
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"metadata": {"n": 2**70}}, "metadata holds an integer beyond 64 bits"),
+        ({"metadata": {"n": [1e300]}}, "metadata holds a number beyond the range of a double"),
+        ({"metadata": {"a\0b": 1}}, "metadata holds the NUL character"),
+        ({"extraction_strategy_config": {"a": ["\ud800"]}}, "extraction_strategy_config holds half a character"),
+        ({"metadata": deep}, "nested deeper than 64 levels"),
+        ({"vectors": [short]}, "have 2 dimensions, which is not what that model has here"),
+    ]
+    lines = exports.alice.splitlines(keepends=True)
+    for fields, told in cases:
+        changed = json.dumps({**json.loads(lines[1]), **fields}).replace("1e+300", "1e+999").encode() + b"\n"
+        assert told in await _refused(target, lines[0] + changed + b"".join(lines[2:]))
+
+
 async def _history(running: RunningApp, memory_id: str) -> list[dict[str, Any]]:
     answer = await running.client.get(f"/v1/long-term-memory/{memory_id}/history", params={"user_id": "alice"})
     assert answer.status_code == 200, answer.text
@@ -287,4 +307,5 @@ async def test_a_past_goes_with_the_memory(exports: Exports, target: RunningApp)
         await lane.run_due()
     receipt = (await target.client.get(f"/v1/tasks/{done.json()['id']}")).json()["result"]
     assert receipt["counts"] == planned.json()["result"]["counts"]
-    assert len(_lines(await _export(target, "/v1/users/alice/export"))) == 2
+    assert receipt["counts"]["summaries"] == 1
+    assert b"alice" not in await _export(target)
