@@ -1,7 +1,7 @@
 """How search, insert, memory and file size grow with the number of memories.
 
-``python -m benchmarks.scale`` fills one store step by step through the service layer, in this process, and measures at every
-size. Users hold a hundred memories each, spread among those of ninety-nine others.
+``python -m benchmarks.scale`` fills stores through the service layer, in this process, and measures at every size. Users hold a
+hundred memories each, spread among those of ninety-nine others.
 """
 
 import os

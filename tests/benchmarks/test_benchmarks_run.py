@@ -52,12 +52,13 @@ def test_serving_measures_every_scenario_without_an_error(tmp_path: Path, engine
 
 
 def test_scale_measures_every_size(tmp_path: Path) -> None:
-    """The scale benchmark finds hits at each size in every mode and says how large the files are."""
-    found = _run(tmp_path, "benchmarks.scale", "--sizes", "300,900", "--queries", "8")
+    """The scale benchmark finds hits at each size in every mode and says how large the files are; filled stores can be kept."""
+    kept = tmp_path / "kept"
+    found = _run(tmp_path, "benchmarks.scale", "--sizes", "300,900", "--queries", "8", "--keep", str(kept))
     assert [step["memories"] for step in found["steps"]] == [300, 900]
     for step in found["steps"]:
         assert all(each["found"] > 0 for kind in ("user", "everything") for each in step["search"][kind].values())
-        assert step["file_bytes"] > 0
+        assert step["file_bytes"] == (kept / str(step["memories"]) / "memory.db").stat().st_size
 
 
 def test_background_compacts_without_embedding_and_counts_calls(tmp_path: Path) -> None:
