@@ -94,6 +94,9 @@ bench-history: $(VENV)/.dev ## What the journal costs, history among a million o
 bench-console: $(VENV)/.dev ## What every page of the console takes at 100k memories, and the map in Chromium
 	@$(BIN)/python -m benchmarks.console
 
+bench-transfer: $(VENV)/.dev ## Export, import, erasure and looking back, on both engines
+	@$(BIN)/python -m benchmarks.transfer
+
 bench-thresholds: $(VENV)/.dev ## How well distances tell paraphrases from look-alikes
 	@$(BIN)/python -m benchmarks.thresholds
 

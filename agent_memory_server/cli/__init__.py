@@ -7,7 +7,9 @@ needs when it runs. An expected failure is one sentence on stderr and exit code 
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -31,10 +33,11 @@ from agent_memory_server.cli.task_worker import task_worker
 from agent_memory_server.cli.tasks import tasks
 from agent_memory_server.cli.token import token
 from agent_memory_server.cli.version import version
-from agent_memory_server.errors import MemoryServerError
+from agent_memory_server.errors import ConfigurationError, MemoryServerError
 
 SPELLINGS = {"rebuild_index": "rebuild-index"}
 """Names that documentation of the reference server used beside the real ones."""
+_CAUSE_LENGTH_MAX = 300
 
 
 class AgentMemory(click.Group):
@@ -47,7 +50,23 @@ class AgentMemory(click.Group):
         try:
             return super().invoke(ctx)
         except MemoryServerError as error:
-            raise click.ClickException(error.detail) from error
+            raise click.ClickException(_sentence(error)) from error
+
+
+def _sentence(error: MemoryServerError) -> str:
+    """What failed, for whoever runs the command: they may read what a client of the API must not, such as an address."""
+    cause = error.__cause__
+    if isinstance(error, ConfigurationError) or cause is None or isinstance(cause, MemoryServerError):
+        return error.detail
+    said = " ".join(str(cause).split())[:_CAUSE_LENGTH_MAX]
+    named = f"{error.detail} ({type(cause).__name__}: {said})" if said else f"{error.detail} ({type(cause).__name__})"
+    if type(error) is not MemoryServerError:
+        return named
+    frames = traceback.extract_tb(cause.__traceback__)
+    place = f" It came from {Path(frames[-1].filename).name}, line {frames[-1].lineno}." if frames else ""
+    return (
+        f"{named}{place} That is a fault of the server: please report it. Commands that were stopped can be run again."
+    )
 
 
 @click.group(cls=AgentMemory, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Mapping
 
+import click
+
+from agent_memory_server.errors import MemoryServerError
+
 TellKind = Callable[[str, int], None]
 """Called with a kind of records and how many of it are done so far."""
 Tell = Callable[[int], None]
@@ -29,7 +33,32 @@ def counting(label: str, *, total: int | None = None, quiet: bool = False) -> Ge
 
 @contextlib.contextmanager
 def counting_kinds(label: str, totals: Mapping[str, int], *, quiet: bool = False) -> Generator[TellKind]:
-    """A bar for each kind of records while the block runs. What is written meanwhile may make more of them than was known."""
+    """A bar for each kind of records while the block runs. What is written meanwhile may make more of them than was known.
+
+    Where a failure ends it, stderr says how far it had come, also for a script.
+    """
+    reached: tuple[str, int] | None = None
+    try:
+        with _bars(label, totals, quiet=quiet) as show:
+
+            def tell(kind: str, done: int) -> None:
+                nonlocal reached
+                reached = kind, done
+                show(kind, done)
+
+            yield tell
+    except MemoryServerError:
+        if reached is not None:
+            kind, done = reached
+            click.echo(
+                f"{label} {kind} stopped: {done:,} of {totals.get(kind, done):,} were done. Run the same command again.",
+                err=True,
+            )
+        raise
+
+
+@contextlib.contextmanager
+def _bars(label: str, totals: Mapping[str, int], *, quiet: bool) -> Generator[TellKind]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -196,3 +196,15 @@ def test_console_asks_for_every_page(tmp_path: Path, engine: str) -> None:
     }
     assert all(each["first_ms"] > 0 and each["after_write_ms"] > 0 for each in found["pages"])
     assert found["map"] is None or found["map"]["points"] >= 2_000
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "redis"])
+def test_transfer_takes_out_what_it_takes_in(tmp_path: Path, engine: str) -> None:
+    """Exports, imports and an erasure of everything, beside what a user would write otherwise; and searches of then."""
+    if engine == "redis":
+        RedisServer(tmp_path)  # skips where there is none
+    found = _run(tmp_path, "benchmarks.transfer", "--memories", "600", "--rounds", "3", "--engine", engine)
+    figures = found["engines"][engine]
+    assert {"export", "import", "import once more", "erasing a user"} < {each["title"] for each in figures["work"]}
+    assert all(each["memories"] >= 500 for each in figures["work"])
+    assert all(each["then_ms"] > 0 for each in figures["searches"].values())
