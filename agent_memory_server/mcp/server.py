@@ -6,6 +6,7 @@ Importing this loads the MCP library, half a second of work: commands and server
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 from typing import Any
 
 import mcp_types as types
@@ -70,7 +71,9 @@ async def answered(tool: Tool, call: ToolCall, arguments: dict[str, Any]) -> dic
     return await tool.handler(call, validated(tool.arguments, arguments))
 
 
+@cache
 def _listed(tool: Tool) -> types.Tool:
+    """Made once a process: the schemas of all tools take a quarter of a second."""
     effect = tool.effect
     return types.Tool(
         name=tool.name,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_memory_server.cli.schedule_task import parsed_arguments
+from agent_memory_server.cli.schedule_task import parsed_arguments, task_name
 from agent_memory_server.errors import InvalidInput
 from tests.cli.commands import CommandLine
 from tests.server_process import ServerProcess
@@ -62,22 +62,45 @@ def test_a_worker_without_a_queue_works_on_the_store(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["compact"], "not of the form package.module.task"),
-        (["no.such.module.task"], "cannot import no.such.module"),
         (["agent_memory_server.long_term_memory.nothing"], "has no nothing"),
-        (["os.path.join"], "not a task of this server"),
-        ([COMPACT, "-a", "limit"], "not of the form key=value"),
-        ([COMPACT, "-a", "color=red"], "unexpected keyword argument 'color'"),
-        ([COMPACT, "-a", "limit=many"], "limit must be a whole number"),
         (["agent_memory_server.docket_tasks.refresh_summary_view", "-a", "view_id=7"], "SummaryView 7 not found"),
     ],
 )
 def test_what_cannot_be_done_is_a_sentence_and_exit_code_1(tmp_path: Path, arguments: list[str], said: str) -> None:
-    """A bad form, a name that is no task, arguments that do not fit, and a task that failed."""
+    """What is refused before a store is opened, and a task that failed."""
     outcome = CommandLine(folder=tmp_path).run("schedule-task", *arguments)
     assert outcome.code == 1
     assert said in outcome.err
     assert not re.search("Traceback", outcome.err)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("compact", "not of the form package.module.task"),
+        ("no.such.module.task", "cannot import no.such.module"),
+        ("agent_memory_server.long_term_memory.nothing", "has no nothing"),
+        ("os.path.join", "not a task of this server"),
+    ],
+)
+def test_a_name_that_is_no_task_is_refused(path: str, said: str) -> None:
+    """A bad form, no module, no such function, and a function that is no task: each is told apart."""
+    with pytest.raises(InvalidInput, match=said):
+        task_name(path)
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("limit", "not of the form key=value"),
+        ("color=red", "unexpected keyword argument 'color'"),
+        ("limit=many", "limit must be a whole number"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(argument: str, said: str) -> None:
+    """Before anything is scheduled, by name."""
+    with pytest.raises(InvalidInput, match=said):
+        parsed_arguments("compact_long_term_memories", (argument,))
 
 
 def test_values_become_what_the_parameter_is() -> None:
