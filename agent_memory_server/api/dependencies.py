@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from starlette.types import Scope
 
+from agent_memory_server.api.failures import RecentFailures
 from agent_memory_server.api.local_callers import check_local_caller
 from agent_memory_server.app import MemoryApp
 from agent_memory_server.domain.identity import Permission, Principal
@@ -26,6 +27,7 @@ async def caller_of(scope: Scope, runtime: Runtime, permission: Permission, *, a
         check_local_caller(scope)
     authentication = runtime.app.authentication
     caller = await authentication.authenticate(scope["headers"])
+    scope["tenant"] = caller.tenant
     authentication.require(caller, permission, action=action)
     return caller
 
@@ -63,6 +65,7 @@ class Runtime:
         self.local_callers_only = local_callers_only
         """Nobody is asked for a credential, and nobody said that everybody may come in."""
         self.afterwards = Afterwards()
+        self.failures = RecentFailures()
         self.opened = app
         self.observe: Callable[[str, str, int, float], None] | None = None
         """Told of every answered request: method, route template, status, seconds."""

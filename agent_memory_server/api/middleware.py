@@ -81,9 +81,24 @@ class Gateway:
             await self._refuse(error, trace, receive, outgoing)
         finally:
             structlog.contextvars.reset_contextvars(**tokens)
-            if self._runtime.observe is not None and outgoing.status:
-                route = scope.get("route_template", OTHER)
-                self._runtime.observe(scope["method"], route, outgoing.status, time.perf_counter() - began)
+            self._noted(scope, outgoing.status, time.perf_counter() - began)
+
+    def _noted(self, scope: Scope, status: int, took_s: float) -> None:
+        """Tell whoever counts. ``status`` 0: nothing was answered."""
+        if not status:
+            return
+        method, route = scope["method"], scope.get("route_template", OTHER)
+        if self._runtime.observe is not None:
+            self._runtime.observe(method, route, status, took_s)
+        if self._runtime.opened is not None:
+            self._runtime.failures.note(
+                scope.get("tenant"),
+                method,
+                route,
+                status,
+                trace_id=scope["trace"].trace_id,
+                at=self._runtime.opened.now(),
+            )
 
     async def _answer(self, scope: Scope, receive: Receive, outgoing: _Outgoing) -> None:
         method: str = scope["method"]

@@ -49,8 +49,10 @@ class Console:
 
     def _endpoint(self, page: PageRoute) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
+            request.scope["route_template"] = page.path
             try:
                 caller = await self._caller(request)
+                request.scope["tenant"] = caller.tenant
                 action = f"{request.method} {page.path}"
                 self._runtime.app.authentication.require(caller, page.permission, action=action)
                 response = await self._visited(request, caller, page.handler)
@@ -63,7 +65,7 @@ class Console:
         return endpoint
 
     async def _visited(self, request: Request, caller: Principal, handler: Handler) -> Response:
-        response = await handler(Visit(request, self._runtime.app, self._facts, caller))
+        response = await handler(Visit(request, self._runtime, self._facts, caller))
         visitors.keep_form_token(request, response)
         return response
 

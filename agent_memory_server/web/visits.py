@@ -10,7 +10,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from agent_memory_server.app import MemoryApp
+from agent_memory_server.api.dependencies import Runtime
 from agent_memory_server.config_report import SettingInForce
 from agent_memory_server.domain.identity import OutsideReach, Permission, Principal, ScopeSelector
 from agent_memory_server.errors import InvalidInput, NotFound, TooLarge
@@ -53,9 +53,10 @@ class OwnerQuery(TypedDict):
 class Visit:
     """What a page's handler works with."""
 
-    def __init__(self, request: Request, app: MemoryApp, facts: ConsoleFacts, caller: Principal) -> None:
+    def __init__(self, request: Request, runtime: Runtime, facts: ConsoleFacts, caller: Principal) -> None:
         self.request = request
-        self.app = app
+        self.app = runtime.app
+        self.failures = runtime.failures
         self.facts = facts
         self.caller = caller
 

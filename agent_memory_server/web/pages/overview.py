@@ -18,6 +18,8 @@ from agent_memory_server.web.visits import PageRoute, Visit
 
 OWNERS_SHOWN = 8
 FAILURES_SHOWN = 5
+RUNNING_LOOKED_AT = 50
+"""Of what is being done, how many of the newest are looked through for those whose last attempt failed."""
 EXAMPLE_USER = "mara"
 _EXAMPLE = "example_conversation.json"
 
@@ -25,13 +27,15 @@ _EXAMPLE = "example_conversation.json"
 async def overview(visit: Visit) -> Response:
     app, selector = visit.app, visit.selector()
     counts = await app.overviews.counts(selector)
-    owners, growth, pending, ready, failed = await asyncio.gather(
+    owners, growth, pending, ready, dead, tried = await asyncio.gather(
         app.overviews.owners(selector, limit=OWNERS_SHOWN),
         app.overviews.growth(selector, memories=counts.memories),
         app.pending_work.pending(visit.caller),
         app.readiness.check(),
         app.jobs.list(visit.caller, status=TaskStatus.DEAD, limit=FAILURES_SHOWN),
+        app.jobs.list(visit.caller, status=TaskStatus.RUNNING, limit=RUNNING_LOOKED_AT),
     )
+    manages = visit.may(Permission.ADMIN)
     return visit.page(
         "overview.html",
         counts=counts,
@@ -44,10 +48,12 @@ async def overview(visit: Visit) -> Response:
         grew=sum(count for _, count in growth.bars),
         pending=pending,
         ready=ready,
-        failures=failed.tasks,
+        dead=dead.tasks,
+        tried=[task for task in tried.tasks if task.error_message][:FAILURES_SHOWN],
+        requests=visit.failures.newest(visit.caller.tenant, limit=FAILURES_SHOWN) if manages else (),
         storage=app.storage,
         embedding_model=app.embedding_model,
-        usage=app.model_usage,
+        usage=app.model_usage.totals if manages else {},
         is_empty=not counts.memories and not counts.sessions,
         has_example=_example_path() is not None,
     )
