@@ -11,6 +11,7 @@ class Limits:
 
     body_bytes_max: int = 16 * 1024 * 1024
     body_seconds_max: float = 30.0
+    head_seconds_max: float = 10.0
     """How long a client may take to send a body."""
     json_depth_max: int = 64
     id_length_max: int = 512
