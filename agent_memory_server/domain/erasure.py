@@ -30,6 +30,10 @@ class Erased:
     histories: int = 0
     """Memories that were gone before, whose text was still kept for undo."""
     summary_views: int = 0
+    summaries: int = 0
+    """Of other views: those of a group that is the scope itself, or that were made of nothing else."""
+    webhooks: int = 0
+    """With their log of deliveries."""
 
     def plus(self, **counts: int) -> Erased:
         return replace(self, **{name: getattr(self, name) + count for name, count in counts.items()})

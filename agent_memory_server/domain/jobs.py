@@ -117,6 +117,8 @@ class TaskStatus(StrEnum):
     """Failed for good and can be replayed. Only listings by this status and intents without a task say so."""
 
 
+ERASED = "what it was for was erased"
+"""Why a task fails that followed work of somebody who was erased."""
 SUMMARY_VIEW_FULL_RUN = "summary_view_full_run"
 """The one task type that the wire contract names; every other task's type is its intent's kind."""
 

@@ -45,6 +45,11 @@ class JobStore(Protocol):
         """
         ...
 
+    async def erase(self, selector: ScopeSelector, /, *, kept_kinds: Sequence[str], at: datetime) -> int:
+        """Remove every task and every intent, dead ones too, that belongs to the selector's scopes, but those of ``kept_kinds``;
+        returns how many. A task of somebody else that followed such an intent fails, with the reason."""
+        ...
+
     async def replay(self, task: Task, /, *, at: datetime) -> Task | None:
         """Make the dead intent behind the task pending again, with all attempts before it; None when it is not dead."""
         ...

@@ -87,6 +87,10 @@ class SummaryViewStore(Protocol):
         """Fingerprint by ``group_key`` of every stored partition."""
         ...
 
+    async def drop_partitions(self, view: SummaryView, /, *, groups: Sequence[Group]) -> int:
+        """Remove stored partitions with the values of their groups; returns how many there were."""
+        ...
+
     async def empty_partitions(
         self, view: SummaryView, /, *, group_keys: Sequence[str], fingerprint: str, at: datetime
     ) -> int:

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.long
 MEMORIES = 200
 SESSIONS = 20
 CANARY = "xylophonecanary"
+_HOOKS = {"WEBHOOK_ALLOW_PRIVATE_ADDRESSES": "true"}
 
 
 class Store:
@@ -46,13 +47,13 @@ class Store:
 @pytest.fixture(params=["sqlite", "redis"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Store]:
     if request.param == "sqlite":
-        with ServerProcess(tmp_path / "data") as server:
+        with ServerProcess(tmp_path / "data", environment=_HOOKS) as server:
             yield Store(server, tmp_path / "data", None)
         return
     folder = tmp_path / "redis"
     folder.mkdir()
     with running_redis(folder, "--appendonly", "yes") as redis:
-        environment = {"REDIS_URL": redis.url, "USE_DOCKET": "false"}
+        environment = {"REDIS_URL": redis.url, "USE_DOCKET": "false", **_HOOKS}
         with ServerProcess(tmp_path / "data", environment=environment) as server:
             yield Store(server, folder, redis)
 
@@ -149,6 +150,7 @@ def test_nothing_is_left_in_the_files(store: Store, tmp_path: Path) -> None:
         _fill(client, "gone", memories=50, sessions=5)
         client.delete("/v1/long-term-memory", params={"memory_ids": ["gone-1"], "user_id": "gone"})
         client.patch("/v1/long-term-memory/gone-2", json={"text": f"{CANARY} again"})
+        _leave_traces_elsewhere(client)
     assert _holds(store.files, CANARY.encode())
     receipt = tmp_path / "receipt.json"
     erased = store.run("erase", "user", "gone", "--force", "--receipt", str(receipt))
@@ -157,6 +159,8 @@ def test_nothing_is_left_in_the_files(store: Store, tmp_path: Path) -> None:
     checked = store.run("verify-receipt", str(receipt))
     assert (checked.returncode, "genuine" in checked.stdout) == (0, True), checked.stderr
     held = json.loads(receipt.read_text())
+    counts = held["counts"]
+    assert (counts["webhooks"], counts["summaries"], counts["histories"]) == (1, 1, 1)
     receipt.write_text(json.dumps({**held, "user_id": "somebody"}))
     assert store.run("verify-receipt", str(receipt)).returncode == 1
     purged = store.run("purge")
@@ -164,6 +168,26 @@ def test_nothing_is_left_in_the_files(store: Store, tmp_path: Path) -> None:
     assert not _holds(store.files, CANARY.encode()), [
         path.name for path in store.files.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()
     ]
+
+
+def _leave_traces_elsewhere(client: httpx.Client) -> None:
+    """A webhook of the user's, a summary by somebody who sees more, and what an import told of a memory that is gone."""
+    hook = {"url": f"http://127.0.0.1:9/{CANARY}", "user_id": "gone", "description": CANARY}
+    assert client.post("/v1/webhooks", json=hook).status_code == 200
+    view = client.post("/v1/summary-views", json={"source": "long_term", "group_by": ["user_id"]}).json()
+    run = {"group": {"user_id": "gone"}}
+    assert CANARY in client.post(f"/v1/summary-views/{view['id']}/partitions/run", json=run).json()["summary"]
+    at, key = "2026-01-01T00:00:00Z", {"id": "was", "namespace": None, "user_id": "gone"}
+    state = {"text": f"{CANARY} was here", "memory_type": "semantic", "created_at": at, "updated_at": at}
+    done = {"id": "o1", "kind": "forget", "actor": "policy", "at": at, "reason": "", "details": {}, "run_id": None}
+    lines: tuple[dict[str, Any], ...] = (
+        {"kind": "export", "format": "agent-memory-export", "version": 1},
+        {"kind": "gone", **key},
+        {"kind": "revision", **key, "effect": "deleted", "operation": done, "before": state},
+        {"kind": "end", "counts": {"gone": 1, "revision": 1}},
+    )
+    answer = client.post("/v1/import", content="\n".join(json.dumps(line) for line in lines))
+    assert answer.json()["histories"] == 1
 
 
 def test_what_is_made_of_a_user_while_it_is_erased_does_not_come_back(store: Store) -> None:

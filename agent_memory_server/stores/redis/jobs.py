@@ -6,28 +6,32 @@ import base64
 import binascii
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from agent_memory_server.domain.identity import Scope, ScopeSelector
-from agent_memory_server.domain.jobs import Task, TaskStatus, task_kind
+from agent_memory_server.domain.jobs import ERASED, Task, TaskStatus, task_kind
 from agent_memory_server.errors import InvalidInput
 from agent_memory_server.ports.jobs import TaskPage
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Link
 from agent_memory_server.stores.redis.encoding import from_json
-from agent_memory_server.stores.redis.intents import Row, followers_key, listing_key, put_row, row_key
+from agent_memory_server.stores.redis.intents import Row, drop_row, followers_key, listing_key, put_row, row_key
 from agent_memory_server.stores.redis.task_rows import (
     TaskRow,
+    drop_task,
     listed_key,
     named_key,
     task_digest,
     task_key,
     task_of,
+    tasks_failed,
     tasks_replayed,
 )
 from agent_memory_server.stores.redis.transactions import Transaction, transact
 from agent_memory_server.stores.values import micros, to_json
 
+_ERASED_AT_ONCE = 100
 _Listed = tuple[int, str, str, TaskRow]
 """(minus the time, id, owner, row): sorts newest first, then by id."""
 
@@ -113,6 +117,37 @@ class RedisJobs:
         if not keys:
             return []
         return [from_json(held) for held in await self._link.read("MGET", *keys) if held is not None]
+
+    async def erase(self, selector: ScopeSelector, /, *, kept_kinds: Sequence[str], at: datetime) -> int:
+        tenant, tag = selector.tenant, naming.tag_of(selector)
+        places = [listing_key(tenant, state, tag) for state in ("waiting", "dead")]
+        listed, *listings = await self._link.reads(
+            ("ZRANGE", listed_key(tenant, tag), 0, -1), *(("ZRANGE", place, 0, -1) for place in places)
+        )
+        tasks = [each.decode() for each in listed]
+        intents = [each.decode() for listing in listings for each in listing]
+
+        async def work(transaction: Transaction, some_tasks: Sequence[str], some_intents: Sequence[str]) -> int:
+            transaction.releases = True
+            erased = 0
+            rows = await transaction.documents([row_key(digest) for digest in some_intents])
+            for digest, row in zip(some_intents, rows, strict=True):
+                if row is not None and row["kind"] not in kept_kinds:
+                    await tasks_failed(transaction, row, reason=ERASED, for_good=True, at=at)
+                    drop_row(transaction, digest, row)
+                    erased += 1
+            held = await transaction.documents([task_key(tenant, digest) for digest in some_tasks])
+            for digest, row in zip(some_tasks, held, strict=True):
+                if row is not None and row["kind"] not in kept_kinds:
+                    drop_task(transaction, tenant, digest, row)
+                    erased += 1
+            return erased
+
+        count = 0
+        for first in range(0, max(len(tasks), len(intents)), _ERASED_AT_ONCE):
+            portion = slice(first, first + _ERASED_AT_ONCE)
+            count += await transact(self._link, partial(work, some_tasks=tasks[portion], some_intents=intents[portion]))
+        return count
 
     async def replay(self, task: Task, /, *, at: datetime) -> Task | None:
         scope = task.scope

@@ -143,12 +143,7 @@ class RedisSummaryViews:
 
     async def _removed_partitions(self, transaction: Transaction, view: SummaryView) -> None:
         members = await self._link.read("ZRANGE", partitions_key(view), 0, -1)
-        keys = [naming.text_of_member(member) for member in members]
-        rows = await transaction.documents([partition_key(view, key) for key in keys]) if keys else []
-        for key, row in zip(keys, rows, strict=True):
-            if row is not None:
-                untie(transaction, _place(view, key), row)
-                transaction.drop(partition_key(view, key))
+        await _dropped(transaction, view, [naming.text_of_member(member) for member in members])
         transaction.command("DEL", partitions_key(view))
 
     # -- runs
@@ -229,6 +224,15 @@ class RedisSummaryViews:
         held = await self._link.read("MGET", *(partition_key(view, key) for key in keys)) if keys else ()
         return [(key, from_json(row)) for key, row in zip(keys, held, strict=True) if row is not None]
 
+    async def drop_partitions(self, view: SummaryView, /, *, groups: Sequence[Group]) -> int:
+        keys = [group_key(group) for group in groups]
+
+        async def work(transaction: Transaction) -> int:
+            transaction.releases = True
+            return await _dropped(transaction, view, keys)
+
+        return await transact(self._link, work) if keys else 0
+
     async def empty_partitions(
         self, view: SummaryView, /, *, group_keys: Sequence[str], fingerprint: str, at: datetime
     ) -> int:
@@ -252,6 +256,17 @@ class RedisSummaryViews:
             return emptied
 
         return await transact(self._link, work) if group_keys else 0
+
+
+async def _dropped(transaction: Transaction, view: SummaryView, keys: Sequence[str]) -> int:
+    """How many of these partitions there were."""
+    rows = await transaction.documents([partition_key(view, key) for key in keys]) if keys else []
+    found = [(key, row) for key, row in zip(keys, rows, strict=True) if row is not None]
+    for key, row in found:
+        untie(transaction, _place(view, key), row)
+        transaction.drop(partition_key(view, key))
+        transaction.command("ZREM", partitions_key(view), naming.ordered_member(key, ""))
+    return len(found)
 
 
 async def views_of(link: Link, tenant: str) -> list[SummaryView]:

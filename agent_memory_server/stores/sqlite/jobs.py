@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from agent_memory_server.domain.identity import ScopeSelector
-from agent_memory_server.domain.jobs import Task, TaskStatus
+from agent_memory_server.domain.jobs import ERASED, Task, TaskStatus
 from agent_memory_server.errors import InvalidInput
 from agent_memory_server.ports.jobs import TaskPage
 from agent_memory_server.stores.sqlite.connections import Connected, Row
@@ -16,7 +16,7 @@ from agent_memory_server.stores.sqlite.encoding import from_json
 from agent_memory_server.stores.sqlite.filtering import Condition
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.scoping import Selection, known_scope, selected
-from agent_memory_server.stores.sqlite.task_rows import TASK_COLUMNS, task_of, tasks_replayed
+from agent_memory_server.stores.sqlite.task_rows import TASK_COLUMNS, fail_tasks, task_of, tasks_replayed
 from agent_memory_server.stores.sqlite.writing import Writer
 from agent_memory_server.stores.values import micros, to_json
 
@@ -102,6 +102,30 @@ class SqliteJobs:
             )
 
         return await self._readers.run(work)
+
+    async def erase(self, selector: ScopeSelector, /, *, kept_kinds: Sequence[str], at: datetime) -> int:
+        kept = to_json(list(kept_kinds))
+
+        def work(connected: Connected) -> int:
+            selection = selected(connected, selector)
+            if selection is None:
+                return 0
+            of_tasks, of_work = selection.condition("t"), selection.condition("o", has_tenant=False)
+            tasks = connected.rows(
+                f"DELETE FROM tasks AS t WHERE {of_tasks.sql} AND t.kind NOT IN (SELECT value FROM json_each(?)) "
+                "RETURNING 1",
+                (*of_tasks.values, kept),
+            )
+            intents = connected.rows(
+                f"DELETE FROM outbox AS o WHERE {of_work.sql} AND o.kind NOT IN (SELECT value FROM json_each(?)) "
+                "RETURNING id",
+                (*of_work.values, kept),
+            )
+            for (outbox_id,) in intents:
+                fail_tasks(connected, outbox_id=outbox_id, reason=ERASED, at=at)
+            return len(tasks) + len(intents)
+
+        return await self._writer.run(work)
 
     async def replay(self, task: Task, /, *, at: datetime) -> Task | None:
         scope = task.scope

@@ -277,6 +277,19 @@ class SqliteSummaryViews:
         )
         return dict(rows)
 
+    async def drop_partitions(self, view: SummaryView, /, *, groups: Sequence[Group]) -> int:
+        keys = to_json([group_key(group) for group in groups])
+
+        def work(connected: Connected) -> int:
+            found = connected.rows(
+                "DELETE FROM partitions WHERE view = ? AND group_key IN (SELECT value FROM json_each(?)) RETURNING number",
+                (_number_of(connected, view), keys),
+            )
+            connected.many("DELETE FROM partition_sources WHERE partition = ?", found)
+            return len(found)
+
+        return await self._writer.run(work)
+
     async def empty_partitions(
         self, view: SummaryView, /, *, group_keys: Sequence[str], fingerprint: str, at: datetime
     ) -> int:

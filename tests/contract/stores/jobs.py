@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent_memory_server.domain.identity import Scope, ScopeSelector
-from agent_memory_server.domain.jobs import TASK_LIFE, ClaimedIntent, Task, TaskStatus, may_become
+from agent_memory_server.domain.jobs import ERASED, TASK_LIFE, ClaimedIntent, Task, TaskStatus, may_become
 from agent_memory_server.domain.operations import Intent, TaskRequest
 from agent_memory_server.errors import InvalidInput
 from agent_memory_server.ports.stores import Stores
@@ -236,3 +236,16 @@ class JobStoreContract:
         await note()
         assert seen[-1] is TaskStatus.SUCCESS
         assert all(may_become(before, after) for before, after in pairwise(seen)), seen
+
+    async def test_everything_of_a_scope_is_erased(self, stores: Stores) -> None:
+        """Tasks, what waits and what is dead, but the kinds that are kept; one of somebody else that followed such work fails."""
+        await self.request(stores, intent("mine"), intent(key="2"), intent("kept", kind="receipt", key="3"))
+        await self.request(stores, intent("bobs", owner=BOB, user_id="bob"), intent("followed", owner=BOB, key="4"))
+        await stores.outbox.fail(await self.claim(stores), reason="no", retry_at=None)
+        assert await stores.jobs.erase(selector(), kept_kinds=["receipt"], at=T0) == 4
+        assert await stores.jobs.erase(selector(), kept_kinds=["receipt"], at=T0) == 0
+        assert sorted(await self.listed(stores)) == [("bobs", "pending"), ("followed", "failed"), ("kept", "pending")]
+        assert await self.listed(stores, TaskStatus.DEAD) == []
+        assert (await self.task(stores, "followed")).error_message == ERASED
+        assert (await stores.outbox.pending(ACME, now=T0)).pending == 2
+        assert (await stores.outbox.pending(ACME, now=T0)).dead == 0

@@ -200,6 +200,27 @@ class SummaryViewStoreContract:
         )
         assert await stores.summary_views.partition(made, group={"user_id": "bob"}) == partition("bob")
 
+    async def test_partitions_can_be_dropped(self, stores: Stores) -> None:
+        """The named ones of this view alone, with what ties them to their sources; they can be made again."""
+        made = await self.added(stores, view())
+        other = await self.added(stores, view("v2"))
+        sources = await self.keys(stores, "a", "b")
+        for each, user in ((made, "alice"), (made, "bob"), (other, "alice")):
+            stored = replace(partition(user), view_id=each.id)
+            assert await stores.summary_views.put_partition(each, stored, sources=sources)
+        groups = [{"user_id": "alice"}, {"user_id": "nobody"}]
+        assert await stores.summary_views.drop_partitions(made, groups=groups) == 1
+        assert await stores.summary_views.drop_partitions(made, groups=groups) == 0
+        assert await stores.summary_views.drop_partitions(made, groups=[]) == 0
+        left = await stores.summary_views.partitions(made, where={}, limit=9)
+        assert [dict(each.group) for each in left.partitions] == [{"user_id": "bob"}]
+        assert (await stores.summary_views.partitions(other, where={}, limit=9)).total == 1
+        await stores.memories.commit(operation(Delete(key=sources[0], scrub=True)))
+        emptied = await stores.summary_views.partition(made, group={"user_id": "bob"})
+        assert emptied is not None
+        assert emptied.empty_reason == SOURCE_DELETED
+        assert await stores.summary_views.put_partition(made, partition("alice"), sources=sources[1:])
+
     async def test_a_deleted_view_takes_everything_with_it(self, stores: Stores) -> None:
         """Partitions and pending runs go, tasks fail with the reason, and work in flight cannot bring anything back."""
         made = await self.added(stores, view())
