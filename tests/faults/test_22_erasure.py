@@ -179,7 +179,7 @@ def _leave_traces_elsewhere(client: httpx.Client) -> None:
     assert CANARY in client.post(f"/v1/summary-views/{view['id']}/partitions/run", json=run).json()["summary"]
     at, key = "2026-01-01T00:00:00Z", {"id": "was", "namespace": None, "user_id": "gone"}
     state = {"text": f"{CANARY} was here", "memory_type": "semantic", "created_at": at, "updated_at": at}
-    done = {"id": "o1", "kind": "forget", "actor": "policy", "at": at, "reason": "", "details": {}, "run_id": None}
+    done = {"id": "o1", "kind": "forget", "actor": "policy", "at": at, "reason": ""}
     lines: tuple[dict[str, Any], ...] = (
         {"kind": "export", "format": "agent-memory-export", "version": 1},
         {"kind": "gone", **key},
