@@ -24,8 +24,6 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from agent_memory_server.domain.records import Memory
-
 _HALF_LIFE_MIN_DAYS = 0.001
 _DAY_S = 86_400.0
 
@@ -42,38 +40,20 @@ class RecencyWeights:
     half_life_created_days: float = 30.0
 
 
-def recency_score(memory: Memory, weights: RecencyWeights, now: datetime) -> float:
-    """r of the formula above, 0..1. A time in the future counts as now."""
-    freshness = _decay(memory.last_accessed, weights.half_life_last_access_days, now)
-    novelty = _decay(memory.created_at, weights.half_life_created_days, now)
-    return min(1.0, max(0.0, weights.freshness_weight * freshness + weights.novelty_weight * novelty))
-
-
-def blended_score(
-    relevance: float, memory: Memory, weights: RecencyWeights, now: datetime, *, in_proportion: bool = False
-) -> float:
-    """The score that orders a page: relevance (1 - distance, or a keyword or hybrid score) blended with recency."""
-    worth = weights.recency_weight * recency_score(memory, weights, now)
-    return weights.semantic_weight * relevance + (worth * relevance if in_proportion else worth)
-
-
 def blended_scores(
     relevance: NDArray[np.float64], recency: NDArray[np.float64], weights: RecencyWeights, *, in_proportion: bool
 ) -> NDArray[np.float64]:
-    """The scores that order a page; ``in_proportion`` where relevances are chances."""
+    """The scores that order a page: relevance (1 - distance, or a keyword or hybrid score) blended with recency;
+    ``in_proportion`` where relevances are chances."""
     worth = weights.recency_weight * recency
     return weights.semantic_weight * relevance + (worth * relevance if in_proportion else worth)
-
-
-def _decay(then: datetime, half_life_days: float, now: datetime) -> float:
-    days = max(0.0, (now - then).total_seconds() / _DAY_S)
-    return math.exp(-math.log(2.0) * days / max(_HALF_LIFE_MIN_DAYS, half_life_days))
 
 
 def recency_scores(
     created_us: NDArray[np.int64], accessed_us: NDArray[np.int64], weights: RecencyWeights, now: datetime
 ) -> NDArray[np.float64]:
-    """``recency_score`` of many candidates at once; times are microseconds since the epoch."""
+    """r of the formula above for many candidates at once, each 0..1. Times are microseconds since the epoch; one in the
+    future counts as now."""
     now_s = now.timestamp()
     freshness = _decays(accessed_us, weights.half_life_last_access_days, now_s)
     novelty = _decays(created_us, weights.half_life_created_days, now_s)

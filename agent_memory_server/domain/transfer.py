@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -362,13 +362,6 @@ class Mark:
 
     def text(self) -> str:
         return f"{self._state.text()}.{self._content.text()}"
-
-
-def mark_of(record: Record, messages: Sequence[SessionMessage] = ()) -> str:
-    mark = Mark(record)
-    for message in messages:
-        mark.add(message)
-    return mark.text()
 
 
 def content_of(mark: str) -> str:

@@ -47,12 +47,6 @@ class EmbeddingService:
         self._store = store
         self._embedder = embedder
 
-    async def embed_now(self, memories: Sequence[Memory], /) -> Sequence[Embedded | None]:
-        """One a memory for a local embedder, computed at once; None for each when the embedder is remote: store first."""
-        if not self._embedder.is_local or not memories:
-            return [None] * len(memories)
-        return await self._embedded(memories)
-
     async def embed_pending(
         self, *, tenant: str | None = None, on_progress: Callable[[int], None] | None = None
     ) -> EmbeddingReport:

@@ -42,15 +42,6 @@ class ThenListing:
     next_cursor: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    """One earlier state, ready to be searched. ``vector`` is filled when something compares with it."""
-
-    memory: Memory
-    handle: str
-    tokens: Mapping[str, int]
-
-
 class MemoriesThen:
     """As much of ``ports.memories.MemoryStore`` as a search asks for, over the memories of one filter as they were."""
 

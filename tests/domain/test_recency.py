@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_memory_server.domain.identity import Scope
-from agent_memory_server.domain.recency import RecencyWeights, blended_score, recency_score
+from agent_memory_server.domain.recency import RecencyWeights, blended_scores, recency_scores
 from agent_memory_server.domain.records import Memory
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -28,35 +29,45 @@ def memory(*, created_days_ago: float = 0.0, accessed_days_ago: float = 0.0) -> 
     )
 
 
+def recency(of: Memory, weights: RecencyWeights | None = None) -> float:
+    """r of one memory, at ``NOW``."""
+    created, accessed = (np.array([round(each.timestamp() * 1e6)]) for each in (of.created_at, of.last_accessed))
+    (score,) = recency_scores(created, accessed, weights or RecencyWeights(), NOW)
+    return float(score)
+
+
 def test_a_new_memory_has_all_of_it() -> None:
     """Made and used now, with the default weights that add up to one."""
-    assert recency_score(memory(), RecencyWeights(), NOW) == pytest.approx(1.0)
+    assert recency(memory()) == pytest.approx(1.0)
 
 
 def test_half_lives() -> None:
     """After one half-life each part is halved."""
     aged = memory(created_days_ago=30.0, accessed_days_ago=7.0)
-    assert recency_score(aged, RecencyWeights(), NOW) == pytest.approx(0.5)
+    assert recency(aged) == pytest.approx(0.5)
 
 
 def test_freshness_follows_access_and_novelty_follows_creation() -> None:
     """Freshness is about the last access with its half-life, novelty about the creation with its own."""
     used_lately = memory(created_days_ago=3_000.0, accessed_days_ago=0.0)
-    assert recency_score(used_lately, RecencyWeights(), NOW) == pytest.approx(0.6, abs=1e-6)
+    assert recency(used_lately) == pytest.approx(0.6, abs=1e-6)
     made_lately = memory(created_days_ago=0.0, accessed_days_ago=3_000.0)
-    assert recency_score(made_lately, RecencyWeights(), NOW) == pytest.approx(0.4, abs=1e-6)
+    assert recency(made_lately) == pytest.approx(0.4, abs=1e-6)
 
 
 def test_the_blend() -> None:
-    """score = semantic_weight * relevance + recency_weight * r."""
-    aged = memory(created_days_ago=30.0, accessed_days_ago=7.0)
-    assert blended_score(0.7, aged, RecencyWeights(), NOW) == pytest.approx(0.8 * 0.7 + 0.2 * 0.5)
+    """score = semantic_weight * relevance + recency_weight * r; of a chance, r counts in proportion."""
+    relevance, shares = np.array([0.7, 0.1]), np.array([0.5, 1.0])
+    plain = blended_scores(relevance, shares, RecencyWeights(), in_proportion=False)
+    assert plain == pytest.approx([0.8 * 0.7 + 0.2 * 0.5, 0.8 * 0.1 + 0.2 * 1.0])
+    of_chances = blended_scores(relevance, shares, RecencyWeights(), in_proportion=True)
+    assert of_chances == pytest.approx([0.7 * (0.8 + 0.2 * 0.5), 0.1 * (0.8 + 0.2 * 1.0)])
 
 
 def test_a_time_in_the_future_counts_as_now() -> None:
     """A clock that runs ahead gives no more than a new memory has."""
     ahead = memory(created_days_ago=-400.0, accessed_days_ago=-400.0)
-    assert recency_score(ahead, RecencyWeights(), NOW) == pytest.approx(1.0)
+    assert recency(ahead) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("half_life", [0.0, -5.0, 0.001])
@@ -64,7 +75,7 @@ def test_half_lives_are_floored(half_life: float) -> None:
     """Zero and negative half-lives mean a thousandth of a day, not a division by zero."""
     weights = RecencyWeights(half_life_last_access_days=half_life, half_life_created_days=half_life)
     aged = memory(created_days_ago=0.001, accessed_days_ago=0.001)
-    assert recency_score(aged, weights, NOW) == pytest.approx(0.5)
+    assert recency(aged, weights) == pytest.approx(0.5)
 
 
 @given(
@@ -81,6 +92,6 @@ def test_recency_stays_a_share(
         half_life_last_access_days=half_accessed,
     )
     aged = memory(created_days_ago=min(created, 700_000), accessed_days_ago=min(accessed, 700_000))
-    score = recency_score(aged, weights, NOW)
+    score = recency(aged, weights)
     assert math.isfinite(score)
     assert 0.0 <= score <= 1.0

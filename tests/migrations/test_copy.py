@@ -28,7 +28,7 @@ from agent_memory_server.domain.operations import Embedded, Intent, OperationKin
 from agent_memory_server.domain.sessions import SessionDraft, SessionGuard, Strategy
 from agent_memory_server.domain.summary_views import Partition, SummaryView, ViewDraft, ViewSource
 from agent_memory_server.domain.tokens import index_tokens
-from agent_memory_server.domain.transfer import Kind, SessionRecord, ledger_name, mark_of
+from agent_memory_server.domain.transfer import Kind, Mark, SessionRecord, ledger_name
 from agent_memory_server.errors import ConfigurationError
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.ports.transfer import Item
@@ -192,7 +192,10 @@ async def held_by(url: str) -> dict[tuple[Kind, str], str]:
                     messages += more
                     if not more:
                         break
-                found[(kind, item.ref)] = mark_of(item.record, messages)
+                mark = Mark(item.record)
+                for part in messages:
+                    mark.add(part)
+                found[(kind, item.ref)] = mark.text()
             after = portion.next
             if after is None:
                 break

@@ -13,7 +13,7 @@ from agent_memory_server.domain.filters import MemoryFilter, TextFilter, TimeFil
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.operations import Embedded, Operation, OperationKind, Put
-from agent_memory_server.domain.recency import RecencyWeights, blended_score
+from agent_memory_server.domain.recency import RecencyWeights
 from agent_memory_server.domain.records import Memory, MemoryType
 from agent_memory_server.domain.search import Page, SearchMode, SearchQuery
 from agent_memory_server.domain.tokens import index_tokens
@@ -25,6 +25,7 @@ from agent_memory_server.services.reindexing import ReindexingService
 from agent_memory_server.services.search import RERANKED_MAX, SearchService
 from agent_memory_server.stores.sqlite import open_sqlite
 from agent_memory_server.testing.embedder import HashEmbedder, SwitchableEmbedder
+from tests.recency_formula import blended
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 ANA = Scope("default", "home", "ana")
@@ -266,7 +267,7 @@ async def test_recency_orders_by_the_formula(
     expected = sorted(
         (hit.memory for hit in plain.hits),
         key=lambda each: (
-            -round(blended_score(relevance[each.id], each, weights, NOW, in_proportion=mode is SearchMode.HYBRID), 9),
+            -round(blended(relevance[each.id], each, weights, NOW, in_proportion=mode is SearchMode.HYBRID), 9),
             -each.created_at.timestamp(),
             each.id,
         ),
@@ -359,7 +360,6 @@ async def test_pending_vectors_are_worked_through(stores: Stores) -> None:
     embedder = SwitchableEmbedder()
     await add(stores, None, *numbered(300))
     embedding = EmbeddingService(store=stores.memories, embedder=embedder)
-    assert await embedding.embed_now(numbered(2)) == [None, None]
     progress: list[int] = []
     report = await embedding.embed_pending(on_progress=progress.append)
     assert (report.scanned, report.embedded, progress[-1]) == (300, 300, 300)
@@ -406,13 +406,14 @@ async def test_reindexing_replaces_the_model(stores: Stores, embedder: HashEmbed
 
 
 async def test_names_are_part_of_what_is_embedded(stores: Stores, embedder: HashEmbedder) -> None:
-    """Whose words they are is in the vector, the same at once and later."""
+    """Whose words they are is in the vector."""
     spoken = memory("m", "I painted a lake", name="Ana")
     assert text_to_embed(spoken) == "Ana: I painted a lake"
-    (now,) = await EmbeddingService(store=stores.memories, embedder=embedder).embed_now([spoken])
-    (expected,) = await embedder.embed(["Ana: I painted a lake"])
-    assert now is not None
-    assert now.vector == pytest.approx(expected)
+    await add(stores, None, spoken)
+    await EmbeddingService(store=stores.memories, embedder=embedder).embed_pending()
+    service = SearchService(store=stores.memories, embedder=embedder, now=lambda: NOW)
+    page = await service.search(MINE, SearchQuery(text="Ana: I painted a lake"))
+    assert [hit.distance for hit in page.hits] == pytest.approx([0.0], abs=1e-5)
 
 
 def said(identity: str, text: str, place: int, *, session: str = "s1", name: str | None = None) -> Memory:

@@ -13,7 +13,7 @@ import pytest
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Embedded, Operation, OperationKind, Put
-from agent_memory_server.domain.recency import RecencyWeights, blended_score
+from agent_memory_server.domain.recency import RecencyWeights
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.search import SearchMode, SearchQuery
 from agent_memory_server.domain.tokens import index_tokens
@@ -21,6 +21,7 @@ from agent_memory_server.ports.stores import Stores
 from agent_memory_server.services.search import SearchService
 from agent_memory_server.stores.sqlite import open_sqlite
 from agent_memory_server.testing.embedder import HashEmbedder
+from tests.recency_formula import blended
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 MINE = MemoryFilter(selector=ScopeSelector("default", None, "ana"))
@@ -99,7 +100,5 @@ async def test_a_short_page_is_the_beginning_of_the_longest(
         query = SearchQuery(text="tea in the winter garden", mode=mode, limit=COUNT, recency=weights)
         hits = (await service.search(MINE, query)).hits
         in_proportion = mode is SearchMode.HYBRID
-        scores = [
-            blended_score(1.0 - hit.distance, hit.memory, weights, NOW, in_proportion=in_proportion) for hit in hits
-        ]
+        scores = [blended(1.0 - hit.distance, hit.memory, weights, NOW, in_proportion=in_proportion) for hit in hits]
         assert all(before >= after - 1e-5 for before, after in pairwise(scores))

@@ -15,7 +15,6 @@ from agent_memory_server.stores.redis import failures, naming
 from agent_memory_server.stores.redis.connections import Link
 
 MEMORY_PREFIX = "memory_idx"
-SESSION_INDEX = "working_memory_idx"
 _OWN_FIELDS = frozenset({b"memory_hash", b"discrete_memory_extracted", b"extraction_strategy"})
 """An index with these fields is the reference's, whatever its name."""
 _KEYS_A_STEP = 2_000
