@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from starlette.types import Receive, Send
@@ -19,18 +19,32 @@ _RETRY_MS = 2_000
 
 def event(*, cursor: str, kind: str, data: bytes) -> bytes:
     """One event; ``data`` is JSON and so has no line breaks."""
-    return b"id: %s\nevent: %s\ndata: %s\n\n" % (cursor.encode(), kind.encode(), data)
+    return b"id: %s\nevent: %s\ndata: %s\n\n" % (cursor.encode(), kind.encode(), on_one_line(data))
+
+
+def on_one_line(json: bytes) -> bytes:
+    """The same JSON without the characters (in its texts) at which some clients end a line, though events do not."""
+    return (
+        json.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029").replace(b"\xc2\x85", b"\\u0085")
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventStream(Answer):
-    """``events`` are written as they come. A client that is gone is noticed at once."""
+    """``events`` are written as they come. A client that is gone is noticed at once. ``leave`` is called when it is over."""
 
     events: AsyncIterator[bytes]
     receive: Receive
+    leave: Callable[[], None]
     media_type: bytes = MEDIA_TYPE
 
     async def send(self, send: Send) -> None:
+        try:
+            await self._send(send)
+        finally:
+            self.leave()
+
+    async def _send(self, send: Send) -> None:
         await send(
             {
                 "type": "http.response.start",

@@ -19,6 +19,7 @@ from agent_memory_server.api.answers import Answer, encoded
 from agent_memory_server.api.bodies import read_body
 from agent_memory_server.api.dependencies import Runtime
 from agent_memory_server.api.errors import BodyTooLarge
+from agent_memory_server.api.event_stream import MEDIA_TYPE, on_one_line
 from agent_memory_server.api.paths import checked_id, segments_of
 from agent_memory_server.errors import InvalidInput
 from agent_memory_server.mcp.guarding import ALLOWED_HEADERS, Guard, cross_origin_headers
@@ -147,12 +148,17 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 
 
 def _with_headers(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
-    if not headers:
-        return send
+    """What goes out, with these headers, and each event's JSON on what every client takes for one line."""
+    is_events = False
 
     async def sending(message: Message) -> None:
+        nonlocal is_events
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), *headers]
+            given = list(message.get("headers", ()))
+            is_events = any(name.lower() == b"content-type" and value.startswith(MEDIA_TYPE) for name, value in given)
+            message["headers"] = [*given, *headers]
+        elif is_events:
+            message["body"] = on_one_line(message.get("body", b""))
         await send(message)
 
     return sending

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from agent_memory_server.domain.identity import OutsideReach, Principal, ScopeSelector
 from agent_memory_server.errors import TooManyRequests
@@ -21,6 +22,8 @@ POLL_S = 0.25
 HEARTBEAT_S = 15.0
 LISTENERS_MAX = 100
 """Of one process."""
+LISTENERS_OF_ONE_MAX = 50
+"""With one credential, so that no caller keeps all the others out."""
 CHANGES_TOLD_MAX = 100
 _PAGE = 100
 
@@ -31,7 +34,7 @@ class EventFeed:
         self._history = history
         self._cursors = JournalCursors(journal)
         self._stopping = asyncio.Event()
-        self._listeners = 0
+        self._listeners: Counter[tuple[str, str]] = Counter()
         self._newest = 0
         self._read_at = float("-inf")
 
@@ -45,10 +48,26 @@ class EventFeed:
             return (await self._cursors.position(cursor)).sequence
         return 0 if from_start else await self._journal.newest()
 
-    def check_room(self) -> None:
-        """Raises TooManyRequests when as many listen as this process serves."""
-        if self._listeners >= LISTENERS_MAX:
-            raise TooManyRequests(f"{LISTENERS_MAX} listeners are connected already: come back later", retry_after_s=5)
+    def enter(self, caller: Principal) -> Callable[[], None]:
+        """Take one of the places for listeners; what is returned gives it back.
+
+        Raises TooManyRequests when all of this process, or all that one credential may have, are taken.
+        """
+        who = (caller.tenant, caller.subject)
+        if self._listeners.total() >= LISTENERS_MAX or self._listeners[who] >= LISTENERS_OF_ONE_MAX:
+            raise TooManyRequests(
+                f"this process serves {LISTENERS_MAX} listeners, {LISTENERS_OF_ONE_MAX} of one credential, and they are "
+                "connected already: come back later",
+                retry_after_s=5,
+            )
+        self._listeners[who] += 1
+
+        def leave() -> None:
+            self._listeners[who] -= 1
+            if not self._listeners[who]:
+                del self._listeners[who]
+
+        return leave
 
     async def follow(
         self,
@@ -67,26 +86,22 @@ class EventFeed:
             selector = caller.selector(namespace, user_id)
         except OutsideReach:
             selector = None
-        self._listeners += 1
-        try:
-            beat_at = came_at = time.monotonic()
-            while not self._stopping.is_set():
-                newest = await self._newest_known()
-                found = await self._behind(selector, after)
-                for operation in found:
-                    after = operation.sequence
-                    yield await self.told(caller, operation)
-                now = time.monotonic()
-                came_at = now if found else came_at
-                if idle_s is not None and now - came_at >= idle_s:
-                    return
-                if now - beat_at >= HEARTBEAT_S:
-                    beat_at = now
-                    yield None
-                if not found:
-                    await self._more(newest, until=self._next_look(beat_at, came_at, idle_s))
-        finally:
-            self._listeners -= 1
+        beat_at = came_at = time.monotonic()
+        while not self._stopping.is_set():
+            newest = await self._newest_known()
+            found = await self._behind(selector, after)
+            for operation in found:
+                after = operation.sequence
+                yield await self.told(caller, operation)
+            now = time.monotonic()
+            came_at = now if found else came_at
+            if idle_s is not None and now - came_at >= idle_s:
+                return
+            if now - beat_at >= HEARTBEAT_S:
+                beat_at = now
+                yield None
+            if not found:
+                await self._more(newest, until=self._next_look(beat_at, came_at, idle_s))
 
     async def told(self, caller: Principal, operation: JournalledOperation) -> Told:
         """The operation with the first of the memories that it changed, within the caller's reach."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -12,8 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from agent_memory_server.domain.identity import ANONYMOUS
-from agent_memory_server.services.events import LISTENERS_MAX
+from agent_memory_server.api.event_stream import event
+from agent_memory_server.domain.identity import ANONYMOUS, Principal
+from agent_memory_server.errors import TooManyRequests
+from agent_memory_server.services.events import LISTENERS_MAX, LISTENERS_OF_ONE_MAX
 from agent_memory_server.testing.running import RunningApp
 from tests.server_process import ServerProcess
 
@@ -95,15 +96,23 @@ def test_bad_queries_are_refused(shared_server: ServerProcess, query: dict[str, 
 
 
 async def test_listeners_are_bounded(running: RunningApp) -> None:
-    """One more is refused until somebody leaves: 429 with Retry-After, before a stream begins."""
+    """One more is refused until somebody leaves: 429 with Retry-After, before a stream begins; nobody can take all places."""
     feed = running.app.events
-    following = [feed.follow(ANONYMOUS, after=0, idle_s=0) for _ in range(LISTENERS_MAX)]
-    await asyncio.gather(*(anext(each, None) for each in following))
-    await running.client.post(f"{MEMORIES}/", json={"memories": [{"id": "any", "text": "A fact."}]})
-    listening = [feed.follow(ANONYMOUS, after=0) for _ in range(LISTENERS_MAX)]
-    await asyncio.gather(*(anext(each) for each in listening))
+    ours = [feed.enter(ANONYMOUS) for _ in range(LISTENERS_OF_ONE_MAX)]
     refused = await running.client.get("/v1/events", params={"wait_seconds": 0})
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
-    for each in (*following, *listening):
-        await each.aclose()
-    assert (await running.client.get("/v1/events", params={"wait_seconds": 0})).status_code == 200
+    another = Principal(subject="another")
+    theirs = [feed.enter(another) for _ in range(LISTENERS_MAX - LISTENERS_OF_ONE_MAX)]
+    with pytest.raises(TooManyRequests):
+        feed.enter(Principal(subject="a third"))
+    for leave in (*ours, *theirs):
+        leave()
+    for _ in range(LISTENERS_MAX + 1):  # a stream that ended holds no place
+        assert (await running.client.get("/v1/events", params={"wait_seconds": 0})).status_code == 200
+
+
+def test_an_event_is_on_one_line_for_everybody() -> None:
+    """Some clients end lines at any character that Unicode calls a line's end."""
+    told = event(cursor="1", kind="edit", data=json.dumps({"a": "x\u2028y\u2029z\x85"}, ensure_ascii=False).encode())
+    data = told.decode().splitlines()[2]
+    assert json.loads(data.removeprefix("data: ")) == {"a": "x\u2028y\u2029z\x85"}

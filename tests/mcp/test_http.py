@@ -195,6 +195,17 @@ async def test_every_version_with_a_handshake_works_without_a_session(open_serve
     result_in(await open_server.client.post("/mcp", headers=ACCEPTED, json=CLOCK))
 
 
+async def test_each_answer_is_one_line_for_every_client(open_server: RunningApp) -> None:
+    """Some clients end lines at characters that may stand in a text, and would wait for an answer that they cut in two."""
+    written = "one\u2028two\u2029three\x85four"
+    stored = tool_call("create_long_term_memories", {"memories": [{"text": written}]})
+    await open_server.client.post("/mcp", headers=headers(), json=stored)
+    listed = tool_call("search_long_term_memory", {"text": "one"})
+    response = await open_server.client.post("/mcp", headers=headers(), json=listed)
+    (line,) = [each for each in response.text.splitlines() if each.startswith("data: {")]
+    assert json.loads(line.removeprefix("data: "))["result"]["structuredContent"]["memories"][0]["text"] == written
+
+
 async def test_the_newest_version_works(open_server: RunningApp) -> None:
     """Each request says everything about itself."""
     (newest,) = MODERN_PROTOCOL_VERSIONS

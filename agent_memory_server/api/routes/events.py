@@ -41,8 +41,8 @@ async def follow_events(call: Call) -> Answer:
     )
     if call.is_head:
         return Answer(body=b"", media_type=MEDIA_TYPE)
-    feed.check_room()
-    return EventStream(body=b"", events=_written(call, following), receive=call.receive)
+    leave = feed.enter(call.caller)
+    return EventStream(body=b"", events=_written(call, following), receive=call.receive, leave=leave)
 
 
 async def _written(call: Call, following: AsyncIterator[Told | None]) -> AsyncIterator[bytes]:
