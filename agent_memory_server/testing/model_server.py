@@ -117,11 +117,6 @@ class ModelServer:
             raise RuntimeError("the model server is not running: use it in an async with block")
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
-    @property
-    def chat_requests(self) -> list[RecordedRequest]:
-        """All but the embeddings."""
-        return [request for request in self.requests if request.path != "/v1/embeddings"]
-
     def fail_next(self, fault: Fault, *, times: int = 1) -> None:
         """The next answers go wrong; then it goes on as before."""
         self._next_faults.extend([fault] * times)
