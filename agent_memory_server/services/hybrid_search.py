@@ -3,7 +3,7 @@
 Two stages. The first is what the store finds by words and by meaning. The best of each channel are the *seeds*; they and the
 messages around them are the *pool*, whose sessions, speakers and times are read. Everything that was found gets a score of
 ``domain.second_stage``; what lies outside the pool is scored by its own words and meaning alone. So the cost of the second
-stage is bounded by ``SEEDS_MAX``, whatever the store holds, and the score is the same whatever the engine.
+stage is bounded by the number of seeds, whatever the store holds, and the score is the same whatever the engine.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ KEYWORD_POOL_MAX = 2_000
 """Candidates of the keyword channel beside the vector channel."""
 SEEDS_MAX = 32
 """The best of each channel whose neighbours, speakers and times are looked at."""
+SEEDS_BY_TOKENS_MAX = 48
+"""The same where they are compared word by word as well: that finds among more of them what both channels ranked low."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,8 @@ class HybridSearch:
             criteria, vector=vector, model=self._embedder.model, now=now, limit=VECTOR_POOL_MAX
         )
         words = None if matches is None else _Words.of(matches)
-        seeds = _seeds(near, matches, words)
+        most = SEEDS_MAX if asked.tokens is None else SEEDS_BY_TOKENS_MAX
+        seeds = _seeds(near, matches, words, most)
         pool = await self._store.pool(criteria, seeds, span=WINDOW, now=now)
         passages = pool.passages
         handles = list(dict.fromkeys((*near.handles, *(() if matches is None else matches.handles), *passages)))
@@ -270,11 +273,11 @@ class _About:
     """The words of all speakers' names."""
 
 
-def _seeds(near: VectorCandidates, matches: KeywordCandidates | None, words: _Words | None) -> list[Handle]:
+def _seeds(near: VectorCandidates, matches: KeywordCandidates | None, words: _Words | None, most: int) -> list[Handle]:
     """The best of each channel, each once; ties by handle, so that the same store gives the same seeds."""
-    seeds: dict[Handle, None] = dict.fromkeys(near.handles[:SEEDS_MAX])
+    seeds: dict[Handle, None] = dict.fromkeys(near.handles[:most])
     if matches is not None and words is not None and len(matches.handles):
-        seeds.update(dict.fromkeys(best(matches.handles, words.scores, SEEDS_MAX)))
+        seeds.update(dict.fromkeys(best(matches.handles, words.scores, most)))
     return list(seeds)
 
 
