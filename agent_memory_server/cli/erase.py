@@ -115,7 +115,7 @@ def _said(counts: dict[str, int]) -> str:
 async def _verify(file: Path) -> None:
     try:
         receipt: Any = json.loads(await asyncio.to_thread(file.read_text, encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidInput(f"{file} cannot be read as a receipt: {error}") from error
     # A whole task holds its receipt as its result.
     if isinstance(receipt, dict) and isinstance(receipt.get("result"), dict):  # pyright: ignore[reportUnknownMemberType]
