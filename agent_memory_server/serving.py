@@ -24,6 +24,7 @@ from agent_memory_server.config_report import settings_in_force
 from agent_memory_server.logs import configure_logging
 from agent_memory_server.mcp.endpoint import EVENT_STREAMS, STREAMABLE, McpEndpoint
 from agent_memory_server.mcp.options import options_of
+from agent_memory_server.mcp_hosts import started_by_a_host
 from agent_memory_server.tasks.running import open_working_app
 from agent_memory_server.web.console import Console
 from agent_memory_server.web.visits import ConsoleFacts
@@ -134,7 +135,11 @@ def beside_of(settings: Settings, host: str) -> Sequence[Callable[[Runtime], Bes
     if settings.metrics:
         beside.append(Metrics)
     if settings.console:
-        facts = ConsoleFacts(is_open_on_purpose=settings.allow_unauthenticated, settings=settings_in_force(settings))
+        facts = ConsoleFacts(
+            is_open_on_purpose=settings.allow_unauthenticated,
+            settings=settings_in_force(settings),
+            mcp_host=started_by_a_host(settings),
+        )
         beside.append(lambda runtime: Console(runtime, facts))
     return beside
 

@@ -109,6 +109,7 @@ def banner(settings: Settings, app: MemoryApp, url: str) -> str:
         "",
         "  Agent Memory Server",
         "",
+        *([f"  Look   {url} in a browser shows what is remembered and why"] if settings.console else ()),
         f"  API    {url}",
         *([f"  MCP    {url}/mcp"] if settings.mcp_in_api else ()),
         f"  Docs   {url}/docs{'' if app.docs_public else ' (with a credential; DOCS_PUBLIC=true shows it to everybody)'}",

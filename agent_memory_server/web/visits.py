@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from starlette.datastructures import FormData
@@ -41,6 +41,8 @@ class ConsoleFacts:
     is_open_on_purpose: bool = False
     """ALLOW_UNAUTHENTICATED: without authentication under any name, because somebody said so."""
     settings: tuple[SettingInForce, ...] = ()
+    mcp_host: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """How a program on this machine starts an MCP server on the same data."""
 
 
 class OwnerQuery(TypedDict):

@@ -25,6 +25,7 @@ def test_the_banner_says_what_a_newcomer_needs(tmp_path: Path) -> None:
     """Address, documentation, data, model, what local mode means, and what to try next."""
     with ServerProcess(tmp_path / "data") as server:
         for part in (
+            f"Look   {server.url} in a browser",
             f"API    {server.url}\n",
             f"Docs   {server.url}/docs\n",
             f"Data   {tmp_path / 'data' / 'memory.db'}\n",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.server_process import ServerProcess, wait_for_no_pending_work
+from tests.server_process import ServerProcess
 
 pytestmark = pytest.mark.long
 
@@ -65,36 +66,32 @@ def _serious_faults(page: Page) -> list[str]:
     ]
 
 
-def test_a_newcomer_loads_the_example_and_finds_a_memory(page: Page, console: ServerProcess) -> None:
-    """From the overview: load, look at the conversation, search, see why it was found and where it came from."""
-    page.goto("/connect")
-    page.goto("/users?starts=nobody")
-    expect(page.get_by_text("Nobody has memories here.")).to_be_visible()
-    # The store holds memories already, so the offer is made where there are none: by its address.
-    token = page.context.request.get("/access").text()
-    found = re.search(r'name="form_token" value="(\w+)"', token)
-    assert found is not None
-    page.goto("/access")
-    page.evaluate(
-        """() => { const form = document.querySelector('form[action="/access/add"]').cloneNode(true);
-        form.action = "/example"; form.noValidate = true; document.body.append(form); form.submit(); }"""
-    )
-    expect(page).to_have_url(re.compile(r"/sessions\?user_id="))
-    page.get_by_role("link", name=re.compile("session_1")).click()
-    expect(page.get_by_role("heading", name="Conversation")).to_be_visible()
-    expect(page.get_by_text("Pixel is fourteen")).to_be_visible()
-    with console.client() as client:
-        wait_for_no_pending_work(client)
-    page.get_by_role("link", name="Search").click()
-    page.get_by_label("What to look for").fill("which animal is fourteen years old")
-    page.get_by_role("button", name="Search", exact=True).click()
-    hits = page.locator(".hit")
-    expect(hits.first).to_be_visible()
-    expect(page).to_have_url(re.compile("text=which"))
-    hits.first.get_by_text("Why it was found").click()
-    expect(hits.first.get_by_text("by words")).to_be_visible()
-    page.locator(".hit-text a").first.click()
-    expect(page.get_by_role("heading", name="Where it came from")).to_be_visible()
+def test_a_newcomer_loads_the_example_and_finds_a_memory(browser: Browser, tmp_path: Path) -> None:
+    """From an empty store with nothing but what the pages offer: load, look at a conversation until its facts appear, ask, see
+    why it was found and where it came from, and what to paste into an agent."""
+    with ServerProcess(tmp_path / "data", environment={"EXTRACTION_DEBOUNCE_SECONDS": "1"}) as server:
+        context = browser.new_context(base_url=server.url, viewport={"width": 1280, "height": 800})
+        page = context.new_page()
+        page.goto("/")
+        expect(page.get_by_text("Nothing is remembered yet")).to_be_visible()
+        page.get_by_role("button", name="Load the example conversation").click()
+        expect(page.get_by_role("heading", name="The example is loaded")).to_be_visible()
+        assert _serious_faults(page) == []
+        page.get_by_role("link", name=re.compile("session_1")).click()
+        expect(page.get_by_text("Pixel is fourteen")).to_be_visible()
+        expect(page.locator("#remembered .line").first).to_be_visible(timeout=20_000)
+        page.go_back()
+        page.get_by_role("link", name="Ask what she is allergic to").click()
+        hit = page.locator(".hit").first
+        expect(hit).to_contain_text("penicillin")
+        hit.get_by_text("Why it was found").click()
+        expect(hit.get_by_text("by words")).to_be_visible()
+        page.locator(".hit-text a").first.click()
+        expect(page.get_by_role("heading", name="Where it came from")).to_be_visible()
+        page.get_by_role("link", name="Connect").click()
+        expect(page.get_by_text(f"claude mcp add --transport http memory {server.url}/mcp")).to_be_visible()
+        expect(page.get_by_text(str(tmp_path / "data"))).to_be_visible()
+        context.close()
 
 
 def test_why_not_this_one(page: Page) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Generator
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import urlencode
 
 import httpx
 import pytest
 
+from agent_memory_server.importers.conversations import read_sessions
+from agent_memory_server.web.pages.overview import INSTALLED_EXAMPLE
 from tests.server_process import ServerProcess
 from tests.web.conftest import HOSTILE_ID
 from tests.web.forms import changed, form_token
@@ -180,3 +184,12 @@ def test_assets_are_ours_and_kept(client: httpx.Client) -> None:
     assert "max-age" in answer.headers["cache-control"]
     assert client.get("/console-assets/../templates/login.html").status_code == 404
     assert client.get("/console-assets/%2e%2e/templates/login.html").status_code == 404
+
+
+def test_an_installed_package_brings_the_example() -> None:
+    """What a wheel puts beside the pages is a file that is there, under the name that the overview looks for."""
+    root = Path(__file__).parents[2]
+    build = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+    (source,) = (name for name, place in build["wheel"]["force-include"].items() if place == INSTALLED_EXAMPLE)
+    assert read_sessions(root / source)
+    assert source in build["sdist"]["include"]

@@ -22,6 +22,8 @@ RUNNING_LOOKED_AT = 50
 """Of what is being done, how many of the newest are looked through for those whose last attempt failed."""
 EXAMPLE_USER = "mara"
 _EXAMPLE = "example_conversation.json"
+INSTALLED_EXAMPLE = f"agent_memory_server/web/{_EXAMPLE}"
+"""Where a wheel has it."""
 
 
 async def overview(visit: Visit) -> Response:
@@ -80,7 +82,7 @@ async def load_example(visit: Visit) -> Response:
         await visit.app.working_memory.append(
             visit.caller, session_id=session.session_id, messages=messages, user_id=visit.caller.user_id or EXAMPLE_USER
         )
-    return visit.to("/sessions", user_id=visit.caller.user_id or EXAMPLE_USER)
+    return visit.to("/sessions", user_id=visit.caller.user_id or EXAMPLE_USER, loaded="1")
 
 
 def _example_path() -> Path | None:

@@ -32,6 +32,7 @@ async def sessions(visit: Visit) -> Response:
         "_session_rows.html" if visit.wants_part and offset else "sessions.html",
         sessions=found.sessions,
         total=found.total,
+        loaded=visit.asked("loaded") == "1",
         next_offset=end if end < found.total else None,
     )
 
