@@ -105,8 +105,9 @@ class Journal(Protocol):
         import brought of its past comes before what happened here."""
         ...
 
-    async def histories(self, keys: Sequence[MemoryKey], /) -> Sequence[Sequence[Revision]]:
-        """The whole history of each of these memories, in one go."""
+    async def histories(self, keys: Sequence[MemoryKey], /, *, live: bool = True) -> Sequence[Sequence[Revision]]:
+        """The whole history of each of these memories, in one go. Without ``live`` the state after the last change, which is the
+        memory as it is, is left out."""
         ...
 
     async def gone(self, selector: ScopeSelector, /, *, memory_id: str, limit: int = 2) -> Sequence[MemoryKey]:

@@ -7,12 +7,12 @@ be copied from or to.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
-from agent_memory_server.domain.identity import Scope
+from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Intent
 from agent_memory_server.domain.records import MemoryKey
 from agent_memory_server.domain.summary_views import Group, SummaryView
@@ -57,6 +57,13 @@ class Holdings(Protocol):
         ...
 
     async def memories(self, keys: Sequence[MemoryKey], /) -> Sequence[MemoryRecord | None]: ...
+
+    def listed_memories(
+        self, selector: ScopeSelector, /, *, limit: int, vectors: bool
+    ) -> AsyncIterator[Sequence[MemoryRecord]]:
+        """Every memory of these scopes in the order of listings, also those that are superseded or have expired: ``limit`` in a
+        portion, with their vectors if asked for."""
+        ...
 
     async def put_history(self, records: Sequence[HistoryRecord], /) -> None:
         """Keep with each memory, in place of what an import brought before, what happened to it in another store; one that is

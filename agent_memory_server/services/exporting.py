@@ -21,17 +21,14 @@ from agent_memory_server.domain.export_lines import (
     summary_line,
     view_line,
 )
-from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.past_lines import gone_line, revision_line
-from agent_memory_server.domain.records import Memory
-from agent_memory_server.domain.transfer import HistoryRecord, PartitionRecord, ViewRecord
+from agent_memory_server.domain.transfer import HistoryRecord, MemoryRecord, PartitionRecord, ViewRecord
 from agent_memory_server.errors import BadRequest
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.ports.transfer import Holdings
 from agent_memory_server.services.past_history import histories_told
 
-_NEVER_EXPIRED = datetime(1, 1, 1, tzinfo=UTC)
 _MEMORIES_AT_ONCE = 500
 _MESSAGES_AT_ONCE = 500
 _SESSIONS_MAX = 10_000_000
@@ -91,25 +88,18 @@ class ExportService:
     async def _memories(
         self, holdings: Holdings, selector: ScopeSelector, options: ExportOptions
     ) -> AsyncGenerator[Sequence[dict[str, Any]]]:
-        criteria = MemoryFilter(selector=selector, include_superseded=True)
-        cursor: str | None = None
-        held_back: Sequence[Memory] = ()
-        while True:
-            page = await self._stores.memories.list(
-                criteria, now=_NEVER_EXPIRED, limit=_MEMORIES_AT_ONCE, cursor=cursor
-            )
-            memories, held_back = _ordered([*held_back, *page.memories], is_end=page.next_cursor is None)
-            records = await holdings.memories([memory.key for memory in memories])
-            present = [record for record in records if record is not None]
-            lines = [memory_line(record, vectors=options.vectors) for record in present]
-            if options.history:
-                pasts = await histories_told(self._stores.journal, [record.memory.key for record in present])
-                yield [each for line, past in zip(lines, pasts, strict=True) for each in (line, *_revisions(past))]
-            else:
-                yield lines
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        held_back: Sequence[MemoryRecord] = ()
+        async for portion in holdings.listed_memories(selector, limit=_MEMORIES_AT_ONCE, vectors=options.vectors):
+            records, held_back = _ordered([*held_back, *portion])
+            yield await self._with_pasts(records, options)
+        yield await self._with_pasts(_in_order(held_back), options)
+
+    async def _with_pasts(self, records: Sequence[MemoryRecord], options: ExportOptions) -> Sequence[dict[str, Any]]:
+        lines = [memory_line(record, vectors=options.vectors) for record in records]
+        if not options.history:
+            return lines
+        pasts = await histories_told(self._stores.journal, [record.memory.key for record in records])
+        return [each for line, past in zip(lines, pasts, strict=True) for each in (line, *_revisions(past))]
 
     async def _gone(self, selector: ScopeSelector) -> AsyncGenerator[Sequence[dict[str, Any]]]:
         """Memories that are gone, and what they said: an undo can bring it back."""
@@ -153,12 +143,22 @@ class ExportService:
                     break
 
 
-def _ordered(memories: Sequence[Memory], *, is_end: bool) -> tuple[Sequence[Memory], Sequence[Memory]]:
-    """In the order of listings and then of their owners, where engines have orders of their own; and the last ones, as long as
-    others of the same time and id may follow them."""
-    groups = [list(group) for _, group in groupby(memories, key=lambda each: (each.created_at, each.id))]
-    held_back = groups.pop() if groups and not is_end else []
-    return [each for group in groups for each in sorted(group, key=lambda each: _owner_first(each.scope))], held_back
+def _ordered(records: Sequence[MemoryRecord]) -> tuple[Sequence[MemoryRecord], Sequence[MemoryRecord]]:
+    """In the order of listings and then of their owners, where engines have orders of their own; and the last ones, as others of
+    the same time and id may follow them."""
+    last = len(records) - 1
+    while last > 0 and _time_and_id(records[last - 1]) == _time_and_id(records[-1]):
+        last -= 1
+    return _in_order(records[:last]), records[max(0, last) :]
+
+
+def _in_order(records: Sequence[MemoryRecord]) -> Sequence[MemoryRecord]:
+    groups = groupby(records, key=_time_and_id)
+    return [each for _, group in groups for each in sorted(group, key=lambda each: _owner_first(each.memory.scope))]
+
+
+def _time_and_id(record: MemoryRecord) -> tuple[datetime, str]:
+    return record.memory.created_at, record.memory.id
 
 
 def _owner_first(scope: Scope) -> tuple[str, str, str]:

@@ -16,7 +16,7 @@ TRANSFER_ACTOR = "transfer"
 
 async def histories_told(journal: Journal, keys: Sequence[MemoryKey]) -> Sequence[HistoryRecord]:
     """What is told of each of these memories. It has no revisions where nothing is known of one."""
-    histories = await journal.histories(keys)
+    histories = await journal.histories(keys, live=False)
     return [told(key, revisions) for key, revisions in zip(keys, histories, strict=True)]
 
 

@@ -6,12 +6,13 @@ from their beginning to their end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 
 import numpy as np
 
-from agent_memory_server.domain.identity import Scope
+from agent_memory_server.domain.filters import MemoryFilter
+from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Embedded
 from agent_memory_server.domain.records import MemoryKey
 from agent_memory_server.domain.summary_views import Group, SummaryView, group_key
@@ -48,6 +49,8 @@ from agent_memory_server.stores.redis.summary_views import partition_key, partit
 from agent_memory_server.stores.redis.task_rows import expiring_key
 from agent_memory_server.stores.redis.transactions import transact
 from agent_memory_server.stores.values import micros
+
+_NEVER_EXPIRED = datetime(1, 1, 1, tzinfo=UTC)
 
 
 class RedisHoldings:
@@ -100,10 +103,19 @@ class RedisHoldings:
     async def memories(self, keys: Sequence[MemoryKey], /) -> Sequence[MemoryRecord | None]:
         return await self._records([naming.handle_of(*key) for key in keys])
 
-    async def _records(self, handles: Sequence[str]) -> list[MemoryRecord | None]:
+    async def listed_memories(
+        self, selector: ScopeSelector, /, *, limit: int, vectors: bool
+    ) -> AsyncIterator[Sequence[MemoryRecord]]:
+        criteria = MemoryFilter(selector=selector, include_superseded=True)
+        async for handles in listing.handles(self._index, criteria, now=_NEVER_EXPIRED):
+            for first in range(0, len(handles), limit):
+                found = await self._records(handles[first : first + limit], with_vectors=vectors)
+                yield [record for record in found if record is not None]
+
+    async def _records(self, handles: Sequence[str], *, with_vectors: bool = True) -> list[MemoryRecord | None]:
         if not handles:
             return []
-        spaces = await self._index.spaces()
+        spaces = await self._index.spaces() if with_vectors else {}
         wanted = (*FIELDS, *spaces, *{tokens_field(model) for model, _ in spaces.values()})
         answers = await self._link.reads(*(("HMGET", naming.memory_key(handle), *wanted) for handle in handles))
         found: list[MemoryRecord | None] = []

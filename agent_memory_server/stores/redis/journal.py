@@ -118,14 +118,15 @@ class RedisJournal:
         (found,) = await self.histories([key])
         return [each for each in found if after is None or each.position > after][:limit]
 
-    async def histories(self, keys: Sequence[MemoryKey], /) -> Sequence[Sequence[Revision]]:
+    async def histories(self, keys: Sequence[MemoryKey], /, *, live: bool = True) -> Sequence[Sequence[Revision]]:
         handles = [naming.handle_of(*key) for key in keys]
         commands = [("HGETALL", history_key(handle)) for handle in handles]
-        states = [("HMGET", naming.memory_key(handle), *PLAIN_FIELDS) for handle in handles]
+        states = [("HMGET", naming.memory_key(handle), *PLAIN_FIELDS) for handle in handles if live]
         answers = await self._link.reads(*commands, *states) if keys else []
+        stored = answers[len(keys) :] if live else [_NOT_READ] * len(keys)
         return [
-            _history(key, pairs_of(held), stored)
-            for key, held, stored in zip(keys, answers[: len(keys)], answers[len(keys) :], strict=True)
+            _history(key, pairs_of(held), state)
+            for key, held, state in zip(keys, answers[: len(keys)], stored, strict=True)
         ]
 
     async def gone(self, selector: ScopeSelector, /, *, memory_id: str, limit: int = 2) -> Sequence[MemoryKey]:
@@ -220,6 +221,7 @@ class RedisJournal:
         return key, None
 
 
+_NOT_READ = (None,) * len(PLAIN_FIELDS)
 _KEYLESS = 3
 """Entries of operations that were written before undo was there have no more than this."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -32,6 +32,8 @@ from agent_memory_server.stores.redis.rows import (
 from agent_memory_server.stores.values import micros, to_json
 
 _READ_AT_ONCE = 500
+_HANDLES_AT_ONCE = 9_000
+"""Servers can be set to answer no more than 10,000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,22 @@ async def page(
     if len(rows) > limit and shown:
         next_cursor = _cursor(_position_of(shown[-1][0], order), _LETTER[order])
     return RedisListing([memory for _, memory in shown if memory is not None], counted[0], next_cursor)
+
+
+async def handles(index: Index, criteria: MemoryFilter, *, now: datetime) -> AsyncIterator[list[str]]:
+    """The handles of all that match, in the order of listings. Each portion costs a sort of all that is left: they are large."""
+    after: _Position | None = None
+    while True:
+        query = await query_of(index, criteria, now)
+        if query is None:
+            return
+        command = _ordered(query, Order.CREATED_DESC, after, limit=_HANDLES_AT_ONCE, offset=0, load=("__key",))
+        (answer,) = await index.searches(command)
+        rows = records_of(answer)
+        yield [naming.handle_of_key(row[b"__key"]) for row in rows if b"__key" in row]
+        if len(rows) < _HANDLES_AT_ONCE:
+            return
+        after = _position_of(rows[-1], Order.CREATED_DESC)
 
 
 def _ordered(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 
-from agent_memory_server.domain.identity import Scope
+from agent_memory_server.domain.filters import MemoryFilter
+from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Embedded
 from agent_memory_server.domain.records import MemoryKey
 from agent_memory_server.domain.summary_views import Group, SummaryView, group_key
@@ -22,10 +24,12 @@ from agent_memory_server.domain.transfer import (
     TaskRecord,
     WorkRecord,
 )
+from agent_memory_server.ports.memories import Order
 from agent_memory_server.ports.transfer import Portion
-from agent_memory_server.stores.sqlite import held_sessions, held_work
+from agent_memory_server.stores.sqlite import held_sessions, held_work, listing
 from agent_memory_server.stores.sqlite.connections import Connected, Row
 from agent_memory_server.stores.sqlite.encoding import MEMORY_COLUMNS, MEMORY_TABLES, memory_of
+from agent_memory_server.stores.sqlite.lookups import rows_of_each
 from agent_memory_server.stores.sqlite.past import put_past
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.scoping import known_scope, known_tenant
@@ -43,10 +47,11 @@ _COUNTS = {
 }
 _WITH_TIME = frozenset({Kind.SESSIONS, Kind.TASKS})
 
-_MEMORIES = (
-    f"SELECT m.handle, m.origin, m.is_copy, d.handle IS NULL, m.space_id, m.has_vector, {MEMORY_COLUMNS} "
-    f"FROM {MEMORY_TABLES} LEFT JOIN comparisons_due AS d ON d.handle = m.handle "
-)
+_COLUMNS = f"m.handle, m.origin, m.is_copy, d.handle IS NULL, m.space_id, m.has_vector, {MEMORY_COLUMNS}"
+_DUE = "LEFT JOIN comparisons_due AS d ON d.handle = m.handle"
+_WALK = f"SELECT {_COLUMNS} FROM {MEMORY_TABLES} {_DUE} WHERE m.handle > ? ORDER BY m.handle LIMIT ?"
+_MEMORIES = f"SELECT w.n, {_COLUMNS} FROM wanted AS w CROSS JOIN {MEMORY_TABLES} {_DUE} WHERE {{wanted}} ORDER BY w.n"
+_NEVER_EXPIRED = datetime(1, 1, 1, tzinfo=UTC)
 
 _SOURCES = """
 SELECT c.namespace, c.user_id, x.memory_id FROM summary_views AS v
@@ -72,9 +77,7 @@ class SqliteHoldings:
 
     async def walk_memories(self, *, after: str | None, limit: int) -> Portion[MemoryRecord]:
         def work(connected: Connected) -> Portion[MemoryRecord]:
-            rows = connected.rows(
-                _MEMORIES + "WHERE m.handle > ? ORDER BY m.handle LIMIT ?", (int(after or 0), limit + 1)
-            )
+            rows = connected.rows(_WALK, (int(after or 0), limit + 1))
             shown = rows[:limit]
             following = str(shown[-1][0]) if len(rows) > limit else None
             return Portion(_records_of(connected, shown), following)
@@ -83,20 +86,45 @@ class SqliteHoldings:
 
     async def memories(self, keys: Sequence[MemoryKey], /) -> Sequence[MemoryRecord | None]:
         def work(connected: Connected) -> list[MemoryRecord | None]:
-            rows: list[Row | None] = []
-            for key in keys:
-                tenant_id = known_tenant(connected, key.tenant)
-                scope_id = known_scope(connected, key.tenant, key.namespace, key.user_id)
-                rows.append(
-                    connected.one(
-                        _MEMORIES + "WHERE m.tenant_id = ? AND m.id = ? AND m.scope_id = ?",
-                        (tenant_id, key.id, scope_id),
-                    )
+            wanted = [
+                (
+                    known_tenant(connected, key.tenant),
+                    key.id,
+                    known_scope(connected, key.tenant, key.namespace, key.user_id),
                 )
-            found = iter(_records_of(connected, [row for row in rows if row is not None]))
-            return [None if row is None else next(found) for row in rows]
+                for key in keys
+            ]
+            named = "m.tenant_id = w.tenant_id AND m.id = w.id AND m.scope_id = w.scope_id"
+            rows = rows_of_each(connected, ("tenant_id", "id", "scope_id"), wanted, _MEMORIES.format(wanted=named))
+            records = _records_of(connected, [row[1:] for row in rows])
+            found = dict(zip([row[0] for row in rows], records, strict=True))
+            return [found.get(number) for number in range(len(keys))]
 
         return await self._readers.run(work)
+
+    async def listed_memories(
+        self, selector: ScopeSelector, /, *, limit: int, vectors: bool
+    ) -> AsyncIterator[Sequence[MemoryRecord]]:
+        criteria = MemoryFilter(selector=selector, include_superseded=True)
+
+        def work(connected: Connected, cursor: str | None) -> tuple[list[MemoryRecord], str | None]:
+            found = listing.matching(connected, criteria, now=_NEVER_EXPIRED)
+            if found is None:
+                return [], None
+            handles, following = listing.places(
+                connected, found[1], limit=limit, offset=0, cursor=cursor, order=Order.CREATED_DESC
+            )
+            rows = rows_of_each(
+                connected, ("handle",), [(each,) for each in handles], _MEMORIES.format(wanted="m.handle = w.handle")
+            )
+            return _records_of(connected, [row[1:] for row in rows], with_vectors=vectors), following
+
+        cursor: str | None = None
+        while True:
+            records, cursor = await self._readers.run(partial(work, cursor=cursor))
+            yield records
+            if cursor is None:
+                return
 
     async def put_history(self, records: Sequence[HistoryRecord], /) -> None:
         await self._writer.run(lambda connected: put_past(connected, records))
@@ -164,11 +192,12 @@ class SqliteHoldings:
         await self._writer.run(work)
 
 
-def _records_of(connected: Connected, rows: Sequence[Row]) -> list[MemoryRecord]:
-    """The records of rows of ``_MEMORIES`` with their vectors."""
+def _records_of(connected: Connected, rows: Sequence[Row], *, with_vectors: bool = True) -> list[MemoryRecord]:
+    """The records of rows of ``_COLUMNS``, with their vectors if asked for."""
     vectors: dict[int, list[Embedded]] = {}
     tokens: dict[tuple[int, str], bytes] = {}
-    handles = to_json([row[0] for row in rows])
+    models: dict[int, str] = dict(connected.rows("SELECT id, model FROM spaces"))
+    handles = to_json([row[0] for row in rows] if with_vectors else [])
     for handle, model, kind, packed in connected.rows(
         "SELECT v.handle, s.model, s.kind, v.vector FROM vectors AS v JOIN spaces AS s ON s.id = v.space_id "
         "WHERE v.handle IN (SELECT value FROM json_each(?)) ORDER BY v.handle, s.id",
@@ -181,17 +210,16 @@ def _records_of(connected: Connected, rows: Sequence[Row]) -> list[MemoryRecord]
         vectors.setdefault(handle, []).append(Embedded(model=model, vector=vector, kind=kind))
     records: list[MemoryRecord] = []
     for handle, origin, is_copy, compared, space_id, has_vector, *columns in rows:
-        found = [
+        found: list[Embedded] = [
             replace(each, tokens=tokens.get((handle, each.model))) if each.kind == TEXT_KIND else each
             for each in vectors.get(handle, [])
         ]
-        newest: str | None = None
-        if space_id is not None:
-            newest = connected.value("SELECT model FROM spaces WHERE id = ?", (space_id,))
-            if not has_vector and newest is not None:
-                found = [*found, Embedded(model=newest, vector=None)]
-        # The newest last: storing them in this order leaves the memory as it is here.
-        found = sorted(found, key=lambda each: each.model == newest and each.kind == TEXT_KIND)
+        newest = models.get(space_id) if with_vectors else None
+        if newest is not None and not has_vector:
+            found = [*found, Embedded(model=newest, vector=None)]
+        if len(found) > 1:
+            # The newest last: storing them in this order leaves the memory as it is here.
+            found = sorted(found, key=lambda each, newest=newest: each.model == newest and each.kind == TEXT_KIND)
         records.append(
             MemoryRecord(
                 memory=memory_of(columns),

@@ -14,15 +14,26 @@ from agent_memory_server.ports.journal import Earlier, JournalledOperation, Posi
 from agent_memory_server.stores.sqlite import time_travel
 from agent_memory_server.stores.sqlite.connections import Connected, Row
 from agent_memory_server.stores.sqlite.encoding import from_json, memory_of_document
-from agent_memory_server.stores.sqlite.past import gone_owners, past_of, thin_past, told_of_gone
+from agent_memory_server.stores.sqlite.lookups import rows_of_each
+from agent_memory_server.stores.sqlite.past import (
+    gone_owners,
+    past_documents_of,
+    past_of,
+    past_revisions_of,
+    thin_past,
+    told_of_gone,
+)
 from agent_memory_server.stores.sqlite.reading import Readers
-from agent_memory_server.stores.sqlite.rows import stored_memory
+from agent_memory_server.stores.sqlite.rows import Stored, stored_memory
 from agent_memory_server.stores.sqlite.scoping import Selection, known_scope, known_tenant, selected
 from agent_memory_server.stores.sqlite.writing import Writer
 from agent_memory_server.stores.values import instant, micros
 
 _NO_REVISION = "('unchanged', 'absent', 'spared')"
 _OPERATION = "o.seq, o.id, o.kind, o.actor, o.at, o.reason, o.details, o.run"
+_OPERATION_COLUMNS = 9
+"""Of ``_OPERATION`` and its counts."""
+_EFFECTS = {effect.value: effect for effect in Effect}
 _MARK_BYTES = 4
 
 
@@ -111,7 +122,12 @@ class SqliteJournal:
                 ),
             )
             return [
-                _revision(MemoryKey(selector.tenant, row[-2], row[-1], str(row[-3])), row[:-3], after=None)
+                _revision(
+                    MemoryKey(selector.tenant, row[-2], row[-1], str(row[-3])),
+                    _operation(selector.tenant, row[:_OPERATION_COLUMNS]),
+                    row[_OPERATION_COLUMNS:-3],
+                    after=None,
+                )
                 for row in rows
             ]
 
@@ -122,8 +138,8 @@ class SqliteJournal:
     ) -> Sequence[Revision]:
         return await self._readers.run(lambda connected: _history(connected, key, after, limit))
 
-    async def histories(self, keys: Sequence[MemoryKey], /) -> Sequence[Sequence[Revision]]:
-        return await self._readers.run(lambda connected: [_history(connected, key, None, None) for key in keys])
+    async def histories(self, keys: Sequence[MemoryKey], /, *, live: bool = True) -> Sequence[Sequence[Revision]]:
+        return await self._readers.run(lambda connected: _histories(connected, keys, live=live))
 
     async def gone(self, selector: ScopeSelector, /, *, memory_id: str, limit: int = 2) -> Sequence[MemoryKey]:
         def work(connected: Connected) -> list[MemoryKey]:
@@ -232,10 +248,39 @@ def _history(connected: Connected, key: MemoryKey, after: Position | None, limit
     if limit is None or len(rows) <= limit:
         stored = stored_memory(connected, tenant_id=tenant_id, scope_id=scope_id, memory_id=key.id)
         live = None if stored is None else stored.memory
-    found = _revisions(key, rows, live)
+    found = _revisions(key, rows, live, {})
     if place.sequence == 0:
         found = past_of(connected, key, scope_id=scope_id, after=place.change, own=found) + found
     return found if limit is None else found[:limit]
+
+
+_ENTRIES = (
+    f"SELECT w.n, {_OPERATION}, NULL, e.change, e.part, e.effect, e.scrubbed, e.is_copy, e.before FROM wanted AS w "
+    "CROSS JOIN entries AS e ON e.scope_id = w.scope_id AND e.memory_id = w.id "
+    "CROSS JOIN operations AS o ON o.seq = e.operation "
+    f"WHERE e.effect NOT IN {_NO_REVISION} ORDER BY w.n, e.operation, e.change, e.part"
+)
+
+
+def _histories(connected: Connected, keys: Sequence[MemoryKey], *, live: bool) -> list[list[Revision]]:
+    scopes = [known_scope(connected, key.tenant, key.namespace, key.user_id) for key in keys]
+    wanted = [(scope_id, key.id) for key, scope_id in zip(keys, scopes, strict=True)]
+    entries: dict[int, list[Row]] = {}
+    for number, *row in rows_of_each(connected, ("scope_id", "id"), wanted, _ENTRIES):
+        entries.setdefault(number, []).append(tuple(row))
+    pasts = past_documents_of(connected, wanted)
+    found: list[list[Revision]] = []
+    # Memories that came together have an operation in common.
+    known: dict[int, JournalledOperation] = {}
+    for number, (key, scope_id) in enumerate(zip(keys, scopes, strict=True)):
+        stored: Stored | None = None
+        if live and scope_id is not None:
+            stored = stored_memory(
+                connected, tenant_id=known_tenant(connected, key.tenant), scope_id=scope_id, memory_id=key.id
+            )
+        own = _revisions(key, entries.get(number, ()), None if stored is None else stored.memory, known)
+        found.append(past_revisions_of(key, pasts.get(number, ()), own=own) + own)
+    return found
 
 
 def _counted(
@@ -256,30 +301,36 @@ def _counted(
     return [_operation(selector.tenant, row) for row in rows]
 
 
-def _revisions(key: MemoryKey, rows: Sequence[Row], live: Memory | None) -> list[Revision]:
-    """Each state after a change is the state before the next one, and at last what is stored."""
+def _revisions(
+    key: MemoryKey, rows: Sequence[Row], live: Memory | None, known: dict[int, JournalledOperation]
+) -> list[Revision]:
+    """Each state after a change is the state before the next one, and at last what is stored. ``known``: operations by sequence;
+    further ones are added."""
     found: list[Revision] = []
     after = live
     for row in reversed(rows):
-        revision = _revision(key, row, after=after)
+        operation = known.get(row[0])
+        if operation is None:
+            operation = known[row[0]] = _operation(key.tenant, row[:_OPERATION_COLUMNS])
+        revision = _revision(key, operation, row[_OPERATION_COLUMNS:], after=after)
         found.append(revision)
         after = revision.before
     found.reverse()
     return found
 
 
-def _revision(key: MemoryKey, row: Sequence[Any], *, after: Memory | None) -> Revision:
-    *operation, change, part, effect, scrubbed, is_copy, document = row
-    effect = Effect(str(effect))
+def _revision(key: MemoryKey, operation: JournalledOperation, row: Sequence[Any], *, after: Memory | None) -> Revision:
+    change, part, effect, scrubbed, is_copy, document = row
+    effect = _EFFECTS[effect]
     return Revision(
-        operation=_operation(key.tenant, tuple(operation)),
+        operation=operation,
         key=key,
         effect=effect,
         before=None if document is None else memory_of_document(from_json(str(document))),
         after=None if effect is Effect.DELETED else after,
         scrubbed=bool(scrubbed),
         before_is_copy=bool(is_copy),
-        position=Position(operation[0], change, part),
+        position=Position(operation.sequence, change, part),
     )
 
 

@@ -102,12 +102,23 @@ def page(
     cursor: str | None,
     order: Order,
 ) -> SqliteListing:
-    after = None if cursor is None else _position(cursor, order)
     found = matching(connected, criteria, now=now)
     if found is None:
+        if cursor is not None:
+            _position(cursor, order)
         return SqliteListing((), 0, None)
     selection, condition = found
     total = _total(connected, criteria, selection, condition, now=now)
+    handles, next_cursor = places(connected, condition, limit=limit, offset=offset, cursor=cursor, order=order)
+    memories = fetched(connected, handles)
+    return SqliteListing([memories[handle] for handle in handles], total, next_cursor)
+
+
+def places(
+    connected: Connected, condition: Condition, *, limit: int, offset: int, cursor: str | None, order: Order
+) -> tuple[list[int], str | None]:
+    """The handles of one page, and where the next one begins; None at the end."""
+    after = None if cursor is None else _position(cursor, order)
     column, direction = _COLUMN[order], _DIRECTION[order]
     if after is not None:
         compared = "<" if direction == "DESC" else ">"
@@ -128,9 +139,7 @@ def page(
     )
     rows = orjson.loads(text)
     shown = rows[:limit]
-    memories = fetched(connected, [row[0] for row in shown])
-    next_cursor = _cursor(shown[-1][1:], order) if len(rows) > limit and shown else None
-    return SqliteListing([memories[row[0]] for row in shown], total, next_cursor)
+    return [row[0] for row in shown], _cursor(shown[-1][1:], order) if len(rows) > limit and shown else None
 
 
 def _cursor(position: Sequence[object], order: Order) -> str:

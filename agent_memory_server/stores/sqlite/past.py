@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from agent_memory_server.domain.records import MemoryKey
 from agent_memory_server.domain.transfer import HistoryRecord
@@ -10,34 +11,61 @@ from agent_memory_server.ports.journal import Revision
 from agent_memory_server.stores.past_documents import past_documents, past_revisions
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.encoding import document_of, from_json, memory_of_document
+from agent_memory_server.stores.sqlite.inserting import insert_many
+from agent_memory_server.stores.sqlite.lookups import rows_of_each
 from agent_memory_server.stores.sqlite.scoping import Selection, interned_scope
 from agent_memory_server.stores.values import micros, to_json
 
 
 def put_past(connected: Connected, records: Sequence[HistoryRecord]) -> None:
     """In place of what was brought before."""
+    rows: dict[tuple[int, str], list[tuple[object, ...]]] = {}
     for record in records:
         key = record.memory_key
         scope_id = interned_scope(connected, key.tenant, key.namespace, key.user_id)
-        drop_past(connected, scope_id=scope_id, memory_id=key.id)
         documents = past_documents(record.revisions, document_of)
-        connected.many(
-            "INSERT INTO imported_revisions (scope_id, memory_id, number, at, effect, document) VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                (scope_id, key.id, number, micros(revision.at), revision.effect.value, to_json(document))
-                for number, (revision, document) in enumerate(zip(record.revisions, documents, strict=True))
-            ],
-        )
+        rows[scope_id, key.id] = [
+            (scope_id, key.id, number, micros(revision.at), revision.effect.value, to_json(document))
+            for number, (revision, document) in enumerate(zip(record.revisions, documents, strict=True))
+        ]
+    for index in past_documents_of(connected, list(rows)):
+        scope_id, memory_id = list(rows)[index]
+        drop_past(connected, scope_id=scope_id, memory_id=memory_id)
+    columns = ("scope_id", "memory_id", "number", "at", "effect", "document")
+    insert_many(connected, "imported_revisions", columns, [row for each in rows.values() for row in each])
 
 
 def past_of(
     connected: Connected, key: MemoryKey, *, scope_id: int, after: int, own: Sequence[Revision]
 ) -> list[Revision]:
     """The revisions behind number ``after``, in order; ``own``: what happened here since."""
-    rows = connected.rows(
+    rows: list[Any] = connected.rows(
         "SELECT number, document FROM imported_revisions WHERE scope_id = ? AND memory_id = ? AND number > ? ORDER BY number",
         (scope_id, key.id, after),
     )
+    return past_revisions_of(key, rows, own=own)
+
+
+def past_documents_of(
+    connected: Connected, keys: Sequence[tuple[int | None, str]]
+) -> Mapping[int, Sequence[tuple[int, str]]]:
+    """What was told of each of many memories, named by scope and id: by the number of the key, numbers and documents in order."""
+    found: dict[int, list[tuple[int, str]]] = {}
+    for key, number, document in rows_of_each(
+        connected,
+        ("scope_id", "id"),
+        keys,
+        "SELECT w.n, i.number, i.document FROM wanted AS w CROSS JOIN imported_revisions AS i ON i.scope_id = w.scope_id "
+        "AND i.memory_id = w.id ORDER BY w.n, i.number",
+    ):
+        found.setdefault(key, []).append((number, document))
+    return found
+
+
+def past_revisions_of(key: MemoryKey, rows: Sequence[tuple[int, str]], *, own: Sequence[Revision]) -> list[Revision]:
+    """The revisions of numbers and documents; ``own``: what happened here since."""
+    if not rows:
+        return []
     documents = [(number, from_json(document)) for number, document in rows]
     return past_revisions(key, documents, memory_of_document, own=own)
 

@@ -36,7 +36,7 @@ class Stored:
 _SELECT = f"SELECT m.handle, m.tenant_id, m.scope_id, m.is_copy, m.terms, {MEMORY_COLUMNS} FROM {MEMORY_TABLES} "
 
 
-def stored_memory(connected: Connected, *, tenant_id: int, scope_id: int, memory_id: str) -> Stored | None:
+def stored_memory(connected: Connected, *, tenant_id: int | None, scope_id: int, memory_id: str) -> Stored | None:
     row = connected.one(
         _SELECT + "WHERE m.tenant_id = ? AND m.id = ? AND m.scope_id = ?", (tenant_id, memory_id, scope_id)
     )
