@@ -14,7 +14,7 @@ from agent_memory_server.domain.operations import Vector
 from agent_memory_server.domain.search import VectorCandidates
 from agent_memory_server.stores.sqlite.connections import Connected, Row
 from agent_memory_server.stores.sqlite.filtering import Condition, narrowing
-from agent_memory_server.stores.sqlite.packed_vectors import PackedVectors
+from agent_memory_server.stores.sqlite.packed_vectors import PackedCopy, PackedVectors
 from agent_memory_server.stores.sqlite.scoping import Selection, selected
 from agent_memory_server.stores.sqlite.vectors import known_space
 from agent_memory_server.stores.values import micros
@@ -186,9 +186,31 @@ def _nearest_of_many(
         )
         allowed = np.array(orjson.loads(text), dtype=np.int64)
     mask = copy.chosen(allowed=allowed, without=without, include_superseded=criteria.include_superseded)
-    chosen = copy.nearest(query, mask=mask, limit=limit)
-    handles, vectors = vectors_of(connected, chosen.tolist(), space_id=space_id, dimensions=query.size)
+    rows = copy.nearest(query, mask=mask, limit=limit)
+    handles, vectors = _stored_vectors(
+        connected, copy, rows, space_id=space_id, tenant_id=selection.tenant_id, dimensions=query.size
+    )
     return _ranked(handles, vectors, query, total=int(mask.sum()), limit=limit, distance_max=distance_max)
+
+
+def _stored_vectors(
+    connected: Connected,
+    copy: PackedCopy,
+    rows: NDArray[np.int64],
+    *,
+    space_id: int,
+    tenant_id: int,
+    dimensions: int,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The vectors as stored of these rows, read in the order in which they lie in the file."""
+    rows = rows[np.lexsort((copy.handles[rows], copy.scopes[rows]))]
+    places = np.stack([copy.scopes[rows], copy.handles[rows]], axis=1)
+    row = connected.one(
+        f"SELECT {_JOINED} FROM json_each(?) AS h CROSS JOIN vectors AS v ON v.space_id = ? AND v.tenant_id = ? "
+        "AND v.scope_id = h.value ->> 0 AND v.handle = h.value ->> 1 AND length(v.vector) = ?",
+        (orjson.dumps(places, option=orjson.OPT_SERIALIZE_NUMPY).decode(), space_id, tenant_id, dimensions * 4),
+    )
+    return _unpacked(row, dimensions)
 
 
 def _ranked(

@@ -1,7 +1,8 @@
 """A packed copy of a tenant's vectors: one byte a dimension, in memory, to pick what is worth comparing exactly.
 
 It is a cache of the file and of nothing else: each use first applies the changes that the file has logged since, by this
-process or another, or builds the copy anew when the log does not reach back far enough.
+process or another, or builds the copy anew when the log does not reach back far enough. A read that runs out of time while it
+builds leaves what it has to the next one: a copy of any size is there in the end, however slow the machine.
 """
 
 from __future__ import annotations
@@ -20,20 +21,25 @@ RESCORED_MORE = 100
 """How many more than asked for are compared exactly: the bytes err by less than a thousandth."""
 BYTES_MAX = 512 * 1024 * 1024
 """All copies together; the least recently used go first. A million vectors of 256 dimensions take 270 MB."""
-_CHUNK = 20_000
+CHUNK = 20_000
 _SPARE_MIN = 1_024
 """Rows of room behind a copy that has grown; with an eighth of it, growing row by row copies it a few times, not each time."""
 _ROWS_AT_ONCE = 2_048
 """Rows that are widened and multiplied together: what fits the processor's cache."""
-_JOINED = "json_group_array(handle), json_group_array(live), CAST(group_concat(CAST(vector AS TEXT), '') AS BLOB)"
+_JOINED = (
+    "json_group_array(handle), json_group_array(scope_id), json_group_array(live), "
+    "CAST(group_concat(CAST(vector AS TEXT), '') AS BLOB)"
+)
 
 
 class PackedCopy:
-    """Sorted handles with their vectors in bytes, as of one sequence of the change log. Immutable: updates make another."""
+    """Handles with their scopes and their vectors in bytes, as of one sequence of the change log, in no order. Immutable: updates
+    make another."""
 
     def __init__(
         self,
         handles: NDArray[np.int64],
+        scopes: NDArray[np.int64],
         live: NDArray[np.bool_],
         codes: NDArray[np.int8],
         scales: NDArray[np.float32],
@@ -43,6 +49,7 @@ class PackedCopy:
     ) -> None:
         """``room``: where more rows can be added behind these, which are its first."""
         self.handles = handles
+        self.scopes = scopes
         self.live = live
         self.codes = codes
         self.scales = scales
@@ -51,7 +58,7 @@ class PackedCopy:
 
     @property
     def size_bytes(self) -> int:
-        return self.codes.nbytes + self.handles.nbytes + self.scales.nbytes + self.live.nbytes
+        return sum(each.nbytes for each in (self.handles, self.scopes, self.live, self.codes, self.scales))
 
     def chosen(
         self, *, allowed: NDArray[np.int64] | None, without: NDArray[np.int64], include_superseded: bool
@@ -66,7 +73,7 @@ class PackedCopy:
         return mask
 
     def nearest(self, query: Vector, *, mask: NDArray[np.bool_], limit: int) -> NDArray[np.int64]:
-        """Handles of the nearest by the packed vectors: some more than ``limit``, to be compared exactly."""
+        """Rows of the nearest by the packed vectors: some more than ``limit``, to be compared exactly."""
         scores = np.empty(len(self.handles), dtype=np.float32)
         for start in range(0, len(scores), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
@@ -76,24 +83,35 @@ class PackedCopy:
         scores[~mask] = -np.inf
         wanted = min(limit + RESCORED_MORE, int(mask.sum()))
         if wanted == 0:
-            return self.handles[:0]
-        return self.handles[np.argpartition(-scores, wanted - 1)[:wanted]]
+            return np.empty(0, dtype=np.int64)
+        return np.argpartition(-scores, wanted - 1)[:wanted]
 
     def changed(self, handles: NDArray[np.int64], fresh: PackedCopy) -> PackedCopy:
         """The copy without these handles, and with the fresh rows. What was only added costs no more than itself."""
-        if not len(self.handles) or not len(handles) or int(handles.min()) > int(self.handles[-1]):
-            return self._extended(fresh)
-        kept = ~np.isin(self.handles, handles)
-        return _sorted(
-            np.concatenate([self.handles[kept], fresh.handles]),
-            np.concatenate([self.live[kept], fresh.live]),
-            np.concatenate([self.codes[kept], fresh.codes]),
-            np.concatenate([self.scales[kept], fresh.scales]),
-            sequence=fresh.sequence,
+        if not len(self.handles) or not len(handles) or int(handles.min()) > int(self.handles.max()):
+            return self.extended(fresh)
+        gone = np.isin(self.handles, handles)
+        return (self._without(gone) if gone.any() else self).extended(fresh)
+
+    def as_of(self, sequence: int) -> PackedCopy:
+        """The same rows, said to be as of another sequence."""
+        return PackedCopy(
+            self.handles, self.scopes, self.live, self.codes, self.scales, sequence=sequence, room=self.room
         )
 
-    def _extended(self, fresh: PackedCopy) -> PackedCopy:
-        """With rows whose handles come after all of these."""
+    def _without(self, gone: NDArray[np.bool_]) -> PackedCopy:
+        kept = ~gone
+        return PackedCopy(
+            self.handles[kept],
+            self.scopes[kept],
+            self.live[kept],
+            self.codes[kept],
+            self.scales[kept],
+            sequence=self.sequence,
+        )
+
+    def extended(self, fresh: PackedCopy) -> PackedCopy:
+        """With more rows behind these."""
         size = len(self.handles) + len(fresh.handles)
         room = self.room
         # Another copy may have been extended in the same place already.
@@ -108,6 +126,7 @@ class _Room:
     def __init__(self, copy: PackedCopy, *, capacity: int) -> None:
         self.used = len(copy.handles)
         self.handles = np.empty(capacity, dtype=np.int64)
+        self.scopes = np.empty(capacity, dtype=np.int64)
         self.live = np.empty(capacity, dtype=np.bool_)
         self.codes = np.empty((capacity, copy.codes.shape[1]), dtype=np.int8)
         self.scales = np.empty(capacity, dtype=np.float32)
@@ -119,49 +138,88 @@ class _Room:
         self._put(slice(self.used, end), fresh)
         self.used = end
         return PackedCopy(
-            self.handles[:end], self.live[:end], self.codes[:end], self.scales[:end], sequence=fresh.sequence, room=self
+            self.handles[:end],
+            self.scopes[:end],
+            self.live[:end],
+            self.codes[:end],
+            self.scales[:end],
+            sequence=fresh.sequence,
+            room=self,
         )
 
     def _put(self, rows: slice, copy: PackedCopy) -> None:
-        self.handles[rows], self.live[rows] = copy.handles, copy.live
+        self.handles[rows], self.scopes[rows], self.live[rows] = copy.handles, copy.scopes, copy.live
         self.codes[rows], self.scales[rows] = copy.codes, copy.scales
-
-
-def _sorted(
-    handles: NDArray[np.int64],
-    live: NDArray[np.bool_],
-    codes: NDArray[np.int8],
-    scales: NDArray[np.float32],
-    *,
-    sequence: int,
-) -> PackedCopy:
-    if len(handles) > 1 and not bool(np.all(handles[:-1] < handles[1:])):
-        order = np.argsort(handles, kind="stable")
-        handles, live, codes, scales = handles[order], live[order], codes[order], scales[order]
-    return PackedCopy(handles, live, codes, scales, sequence=sequence)
 
 
 def _packed(row: Row | None, dimensions: int, *, sequence: int) -> PackedCopy:
     """One chunk as the file gave it."""
-    if row is None or row[2] is None:
+    if row is None or row[3] is None:
         empty = np.empty((0, dimensions), dtype=np.int8)
         nothing = np.empty(0, dtype=np.int64)
-        return PackedCopy(nothing, nothing.astype(np.bool_), empty, nothing.astype(np.float32), sequence=sequence)
+        return PackedCopy(
+            nothing, nothing, nothing.astype(np.bool_), empty, nothing.astype(np.float32), sequence=sequence
+        )
     handles = np.array(orjson.loads(row[0]), dtype=np.int64)
-    live = np.array(orjson.loads(row[1]), dtype=np.bool_)
-    vectors = np.frombuffer(row[2], dtype="<f4").reshape(len(handles), dimensions)
-    largest = np.abs(vectors).max(axis=1)
-    scales = np.where(largest > 0, largest / 127.0, 1.0).astype(np.float32)
-    codes = np.rint(vectors / scales[:, None]).astype(np.int8)
-    return PackedCopy(handles, live, codes, scales, sequence=sequence)
+    scopes = np.array(orjson.loads(row[1]), dtype=np.int64)
+    live = np.array(orjson.loads(row[2]), dtype=np.bool_)
+    vectors = np.frombuffer(row[3], dtype="<f4").reshape(len(handles), dimensions)
+    codes = np.empty(vectors.shape, dtype=np.int8)
+    scales = np.empty(len(handles), dtype=np.float32)
+    for start in range(0, len(handles), _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
+        largest = np.maximum(vectors[part].max(axis=1), -vectors[part].min(axis=1))
+        scales[part] = np.where(largest > 0, largest / 127.0, 1.0)
+        scaled = vectors[part] / scales[part, None]
+        codes[part] = np.rint(scaled, out=scaled)
+    return PackedCopy(handles, scopes, live, codes, scales, sequence=sequence)
+
+
+class _Building:
+    """A copy that is being built, through several reads if one has no time for all of it. Rows are read in the order of their
+    key; what changes meanwhile is in the log, from ``sequence`` on, which the finished copy is brought up to date with."""
+
+    def __init__(self, connected: Connected, key: tuple[int, int, int], *, chunk: int) -> None:
+        self._key = key
+        self._chunk = chunk
+        self._place = (-1, -1)
+        self.sequence = _newest(connected)
+        empty = _packed(None, key[2], sequence=self.sequence)
+        held = connected.value("SELECT ifnull(sum(documents), 0) FROM scopes WHERE tenant_id = ?", (key[1],))
+        self._copy = _Room(empty, capacity=held + max(_SPARE_MIN, held // 64)).extended(empty)
+
+    @property
+    def size_bytes(self) -> int:
+        return self._copy.size_bytes
+
+    def finished(self, connected: Connected) -> PackedCopy:
+        """The copy as of ``sequence``, or newer. Raises whatever stops the read; called again, it goes on from there."""
+        # A read that waited for another one sees an earlier moment than that one did.
+        self.sequence = min(self.sequence, _newest(connected))
+        space_id, tenant_id, dimensions = self._key
+        while True:
+            row = connected.one(
+                f"SELECT {_JOINED} FROM (SELECT scope_id, handle, live, vector FROM vectors "
+                "WHERE space_id = ? AND tenant_id = ? AND (scope_id, handle) > (?, ?) AND length(vector) = ? "
+                "ORDER BY scope_id, handle LIMIT ?)",
+                (space_id, tenant_id, *self._place, dimensions * 4, self._chunk),
+            )
+            chunk = _packed(row, dimensions, sequence=self.sequence)
+            if not len(chunk.handles):
+                return self._copy.as_of(self.sequence)
+            self._copy = self._copy.extended(chunk)
+            self._place = (int(chunk.scopes[-1]), int(chunk.handles[-1]))
 
 
 class PackedVectors:
     """The copies of one store, by (space, tenant, dimensions). Safe for several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, chunk: int = CHUNK) -> None:
+        """``chunk``: rows that are read at a time while a copy is built: what a read that runs out of time loses."""
+        self._chunk = chunk
         self._lock = threading.Lock()
         self._copies: OrderedDict[tuple[int, int, int], PackedCopy] = OrderedDict()
+        self._building: dict[tuple[int, int, int], _Building] = {}
 
     def current(self, connected: Connected, *, space_id: int, tenant_id: int, dimensions: int) -> PackedCopy:
         """The copy as this read sees the file (or newer, when another read was first)."""
@@ -170,42 +228,41 @@ class PackedVectors:
             copy = self._copies.get(key)
             copy = None if copy is None else _updated(connected, copy, key)
             if copy is None:
-                copy = _built(connected, key)
+                self._copies.pop(key, None)
+                copy = self._built(connected, key)
             self._copies[key] = copy
             self._copies.move_to_end(key)
-            while len(self._copies) > 1 and sum(held.size_bytes for held in self._copies.values()) > BYTES_MAX:
-                self._copies.popitem(last=False)
+            self._keep_within_bounds(key)
             return copy
+
+    def _built(self, connected: Connected, key: tuple[int, int, int]) -> PackedCopy:
+        building = self._building.get(key)
+        if building is None or not _reaches_back(connected, building.sequence):
+            building = self._building[key] = _Building(connected, key, chunk=self._chunk)
+        copy = building.finished(connected)
+        up_to_date = _updated(connected, copy, key)
+        del self._building[key]
+        return copy if up_to_date is None else up_to_date
+
+    def _keep_within_bounds(self, key: tuple[int, int, int]) -> None:
+        """Give up what was not asked for longest, then what is being built of others; never the copy of this key."""
+        while sum(held.size_bytes for held in (*self._copies.values(), *self._building.values())) > BYTES_MAX:
+            if next(iter(self._copies)) != key:
+                self._copies.popitem(last=False)
+            elif self._building:
+                del self._building[next(iter(self._building))]
+            else:
+                return
 
 
 def _newest(connected: Connected) -> int:
     return connected.value("SELECT ifnull(max(seq), 0) FROM vector_changes")
 
 
-def _built(connected: Connected, key: tuple[int, int, int]) -> PackedCopy:
-    space_id, tenant_id, dimensions = key
-    sequence = _newest(connected)
-    chunks = [_packed(None, dimensions, sequence=sequence)]
-    place = (-1, -1)
-    while True:
-        row = connected.one(
-            f"SELECT {_JOINED}, max(scope_id) FROM (SELECT scope_id, handle, live, vector FROM vectors "
-            "WHERE space_id = ? AND tenant_id = ? AND (scope_id, handle) > (?, ?) AND length(vector) = ? "
-            "ORDER BY scope_id, handle LIMIT ?)",
-            (space_id, tenant_id, *place, dimensions * 4, _CHUNK),
-        )
-        chunk = _packed(row, dimensions, sequence=sequence)
-        if row is None or not len(chunk.handles):
-            break
-        chunks.append(chunk)
-        place = (row[3], int(chunk.handles[-1]))
-    return _sorted(
-        np.concatenate([chunk.handles for chunk in chunks]),
-        np.concatenate([chunk.live for chunk in chunks]),
-        np.concatenate([chunk.codes for chunk in chunks]),
-        np.concatenate([chunk.scales for chunk in chunks]),
-        sequence=sequence,
-    )
+def _reaches_back(connected: Connected, sequence: int) -> bool:
+    """Whether the log holds every change after this one."""
+    oldest = connected.value("SELECT min(seq) FROM vector_changes")
+    return oldest is None or oldest <= sequence + 1
 
 
 def _updated(connected: Connected, copy: PackedCopy, key: tuple[int, int, int]) -> PackedCopy | None:
@@ -214,8 +271,7 @@ def _updated(connected: Connected, copy: PackedCopy, key: tuple[int, int, int]) 
     newest = _newest(connected)
     if newest <= copy.sequence:
         return copy
-    oldest = connected.value("SELECT min(seq) FROM vector_changes")
-    if oldest > copy.sequence + 1:
+    if not _reaches_back(connected, copy.sequence):
         return None
     text = connected.value(
         "SELECT json_group_array(DISTINCT handle) FROM vector_changes WHERE seq > ? AND space_id = ? AND tenant_id = ?",
@@ -223,9 +279,9 @@ def _updated(connected: Connected, copy: PackedCopy, key: tuple[int, int, int]) 
     )
     changed = np.array(orjson.loads(text), dtype=np.int64)
     if not len(changed):
-        return PackedCopy(copy.handles, copy.live, copy.codes, copy.scales, sequence=newest, room=copy.room)
+        return copy.as_of(newest)
     row = connected.one(
-        f"SELECT {_JOINED} FROM (SELECT v.handle, v.live, v.vector FROM json_each(?) AS h JOIN vectors AS v "
+        f"SELECT {_JOINED} FROM (SELECT v.handle, v.scope_id, v.live, v.vector FROM json_each(?) AS h JOIN vectors AS v "
         "ON v.handle = h.value AND v.space_id = ? AND v.tenant_id = ? AND length(v.vector) = ? ORDER BY v.handle)",
         (text, space_id, tenant_id, dimensions * 4),
     )
