@@ -75,7 +75,9 @@ class RedisServer:
         return redis.Redis(host="127.0.0.1", port=self.port, socket_timeout=5, protocol=2)
 
     def start(self, *, wait: bool = True) -> None:
-        modules = ("--loadmodule", str(self.modules / "redisearch.so")) if self._search else ()
+        capped = ("MAXSEARCHRESULTS", "10000", "MAXAGGREGATERESULTS", "10000")
+        # As providers cap it, not a million as by default.
+        modules = ("--loadmodule", str(self.modules / "redisearch.so"), *capped) if self._search else ()
         self._process = subprocess.Popen(
             [
                 str(self.program),

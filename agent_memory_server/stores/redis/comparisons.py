@@ -24,7 +24,6 @@ from agent_memory_server.stores.redis.memory_keys import (
     due_key,
 )
 from agent_memory_server.stores.redis.nearest import vectors_of
-from agent_memory_server.stores.redis.queries import UNLIMITED
 from agent_memory_server.stores.redis.rows import (
     PLAIN_FIELDS,
     due_of,
@@ -35,6 +34,7 @@ from agent_memory_server.stores.redis.rows import (
 )
 from agent_memory_server.stores.redis.scopes import owners, pairs_of
 from agent_memory_server.stores.redis.transactions import Transaction, transact
+from agent_memory_server.stores.redis.walking import walk
 
 _NOTED_AT_ONCE = 200
 _LOOKED_AT = 1_000
@@ -146,7 +146,7 @@ class RedisComparisons:
         text = (
             f"(@s:{{{naming.index_token(owner.tenant, tag, live=True)}}} @typ:{{{naming.digest(memory_type.value)}}})"
         )
-        rows = await listing.walk(self._index, text, PLAIN_FIELDS, limit=UNLIMITED, after=None)
+        rows = await walk(self._index, text, PLAIN_FIELDS, limit=None, after=None)
         found: list[str] = []
         for handle, row in rows:
             memory = memory_of_fields([row.get(name.encode()) for name in PLAIN_FIELDS])

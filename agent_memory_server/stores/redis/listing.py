@@ -19,16 +19,13 @@ from agent_memory_server.ports.memories import Aged, Order
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Argument, Link
 from agent_memory_server.stores.redis.encoding import from_json
-from agent_memory_server.stores.redis.index import Index, records_of, rows_of
+from agent_memory_server.stores.redis.index import Index, records_of
 from agent_memory_server.stores.redis.memory_keys import (
     hash_key,
 )
-from agent_memory_server.stores.redis.queries import UNLIMITED, Query, query_of
-from agent_memory_server.stores.redis.rows import (
-    PLAIN_FIELDS,
-    memory_of_fields,
-    place_of,
-)
+from agent_memory_server.stores.redis.queries import Query, query_of
+from agent_memory_server.stores.redis.rows import PLAIN_FIELDS, memory_of_fields
+from agent_memory_server.stores.redis.walking import ANSWERED_MAX, repeated_hashes, walk
 from agent_memory_server.stores.values import micros, to_json
 
 _READ_AT_ONCE = 500
@@ -98,14 +95,25 @@ async def page(
     offset: int,
     cursor: str | None,
     order: Order,
+    skipped_at_once: int = ANSWERED_MAX - 1_000,
 ) -> RedisListing:
+    """A page behind the cursor, else behind ``offset``, which is skipped in portions that any server allows."""
     after = None if cursor is None else _position(cursor, order)
     query = await query_of(index, criteria, now)
     if query is None:
         return RedisListing((), 0, None)
+    skipped = 0 if after else offset
+    while skipped >= skipped_at_once:
+        (answer,) = await index.searches(
+            _ordered(query, order, after, limit=1, offset=skipped_at_once - 1, load=("place",))
+        )
+        rows = records_of(answer)
+        if not rows:
+            return RedisListing((), await count(index, criteria, now=now), None)
+        after, skipped = _position_of(rows[0], order), skipped - skipped_at_once
     counted, answer = await index.searches(
         ("FT.SEARCH", query.text, "LIMIT", 0, 0),
-        _ordered(query, order, after, limit=limit + 1, offset=0 if after else offset, load=PLAIN_FIELDS),
+        _ordered(query, order, after, limit=limit + 1, offset=skipped, load=PLAIN_FIELDS),
     )
     rows = records_of(answer)
     shown = [(row, memory_of_fields([row.get(name.encode()) for name in PLAIN_FIELDS])) for row in rows[:limit]]
@@ -204,32 +212,7 @@ def _is_hexadecimal(text: str) -> bool:
     return bool(text) and set(text) <= set("0123456789abcdef")
 
 
-# -- walks ------------------------------------------------------------------------------------------------------------
-
-
-async def walk(
-    index: Index, text: str, fields: Sequence[str], *, limit: int, after: Handle | None
-) -> list[tuple[str, dict[bytes, bytes]]]:
-    """(handle, fields) of up to ``limit`` matches in handle order."""
-    after_handle = after if isinstance(after, str) else ""
-    start = place_of(after_handle) if after_handle else 0
-    tenantless = f"({text} @place:[{start} +inf])"
-    wanted = limit
-    while True:
-        answer = await index.search(
-            "FT.SEARCH", tenantless, "RETURN", len(fields), *fields, "SORTBY", "place", "ASC", "LIMIT", 0, wanted
-        )
-        rows = [(naming.handle_of_key(key), values) for key, values in rows_of(answer)]
-        rows.sort(key=lambda row: walk_order(row[0]))
-        behind = [row for row in rows if not after_handle or walk_order(row[0]) > walk_order(after_handle)]
-        # Those at the same place as the last one come again; ask for as many more.
-        if len(behind) >= limit or len(rows) < wanted or wanted >= UNLIMITED:
-            return behind[:limit]
-        wanted += limit
-
-
-def walk_order(handle: str) -> tuple[int, str]:
-    return place_of(handle), handle
+# -- ages and copies -------------------------------------------------------------------------------------------------
 
 
 async def ages(
@@ -274,15 +257,11 @@ async def duplicate_groups(
     query = await query_of(index, criteria, now)
     if query is None:
         return []
-    answer = await index.search(
-        "FT.AGGREGATE", query.text, "LOAD", 2, "@hsh", "@own", "GROUPBY", 2, "@hsh", "@own",
-        "REDUCE", "COUNT", 0, "AS", "held", "FILTER", "@held > 1", "LIMIT", 0, UNLIMITED,
-    )  # fmt: skip
-    hashes = sorted({row[b"hsh"].decode() for row in records_of(answer)})
+    hashes = await repeated_hashes(index, query.text)
     for first in range(0, len(hashes), 100):
         values = [each.partition(",")[2] for each in hashes[first : first + 100]]
         text = f"({query.text} @hsh:{{{'|'.join(values)}}})"
-        for _, row in await walk(index, text, PLAIN_FIELDS, limit=UNLIMITED, after=None):
+        for _, row in await walk(index, text, PLAIN_FIELDS, limit=None, after=None):
             memory = memory_of_fields([row.get(name.encode()) for name in PLAIN_FIELDS])
             if memory is not None and memory.superseded_by is None and memory.memory_hash > (after or ""):
                 owner = naming.owner_digest(memory.scope.namespace, memory.scope.user_id)

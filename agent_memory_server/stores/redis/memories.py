@@ -34,6 +34,7 @@ from agent_memory_server.stores.redis.rows import (
 )
 from agent_memory_server.stores.redis.scopes import owners, pairs_of
 from agent_memory_server.stores.redis.transactions import Transaction, transact
+from agent_memory_server.stores.redis.walking import walk
 from agent_memory_server.stores.values import micros
 
 _CHANGED_AT_ONCE = 200
@@ -159,7 +160,7 @@ class RedisMemories:
     ) -> Sequence[tuple[Handle, MemoryKey, str, str]]:
         within = "" if tenant is None else scope_clause(ScopeSelector(tenant), live=False) + " "
         text = f"({within}-@sp:{{{model_token(model)}}})"
-        rows = await listing.walk(self._index, text, ("doc",), limit=limit, after=after)
+        rows = await walk(self._index, text, ("doc",), limit=limit, after=after)
         found: list[tuple[Handle, MemoryKey, str, str]] = []
         for handle, row in rows:
             if b"doc" in row:

@@ -13,13 +13,11 @@ from agent_memory_server.domain.filters import MemoryFilter, TextFilter, TimeFil
 from agent_memory_server.domain.identity import ScopeSelector
 from agent_memory_server.domain.records import Memory, Source
 from agent_memory_server.stores.redis import naming
-from agent_memory_server.stores.redis.index import Index, records_of
+from agent_memory_server.stores.redis.index import Index
 from agent_memory_server.stores.redis.rows import ANY, PLAIN_FIELDS, memory_of_fields, source_number
 from agent_memory_server.stores.redis.scopes import owners
+from agent_memory_server.stores.redis.walking import walk
 from agent_memory_server.stores.values import micros
-
-UNLIMITED = 1_000_000
-_WALKED_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,18 +171,6 @@ async def _walked(index: Index, criteria: MemoryFilter, now: datetime) -> list[M
     query = await query_of(index, replace(criteria, **bare), now)
     if query is None:
         return []
-    found: list[Memory] = []
-    at = 0
-    while True:
-        answer = await index.search(
-            "FT.AGGREGATE", query.text, "LOAD", len(PLAIN_FIELDS), *(f"@{name}" for name in PLAIN_FIELDS),
-            "SORTBY", 2, "@place", "ASC", "MAX", at + _WALKED_AT_ONCE, "LIMIT", at, _WALKED_AT_ONCE,
-        )  # fmt: skip
-        rows = records_of(answer)
-        for row in rows:
-            memory = memory_of_fields([row.get(name.encode()) for name in PLAIN_FIELDS])
-            if memory is not None:
-                found.append(memory)
-        if len(rows) < _WALKED_AT_ONCE:
-            return found
-        at += _WALKED_AT_ONCE
+    rows = await walk(index, query.text, PLAIN_FIELDS, limit=None, after=None)
+    found = (memory_of_fields([row.get(name.encode()) for name in PLAIN_FIELDS]) for _, row in rows)
+    return [memory for memory in found if memory is not None]

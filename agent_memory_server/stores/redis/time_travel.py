@@ -13,12 +13,12 @@ from agent_memory_server.stores.redis.connections import Link
 from agent_memory_server.stores.redis.encoding import from_json, memory_of
 from agent_memory_server.stores.redis.index import Index
 from agent_memory_server.stores.redis.journalling import gone_key, is_past, moved_key, owners_key
-from agent_memory_server.stores.redis.listing import walk
 from agent_memory_server.stores.redis.memory_keys import (
     history_key,
 )
 from agent_memory_server.stores.redis.queries import scope_clause
 from agent_memory_server.stores.redis.scopes import pairs_of
+from agent_memory_server.stores.redis.walking import walk
 
 _READ_AT_ONCE = 200
 
