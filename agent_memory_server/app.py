@@ -13,6 +13,7 @@ from ulid import ULID
 
 from agent_memory_server.app_authentication import check_authentication
 from agent_memory_server.app_language import Asking, open_gate, secret
+from agent_memory_server.app_looking_back import refusing
 from agent_memory_server.app_services import Services
 from agent_memory_server.config import Settings
 from agent_memory_server.domain.jobs import Lane
@@ -48,6 +49,7 @@ from agent_memory_server.services.presence import WorkerPresence
 from agent_memory_server.services.query_optimization import OptimizedSearchService
 from agent_memory_server.services.quotas import ModelTokenQuota
 from agent_memory_server.services.readiness import ReadinessService
+from agent_memory_server.services.refused_content import RefusedContent
 from agent_memory_server.services.reindexing import ReindexingService
 from agent_memory_server.services.schedules import ScheduleService
 from agent_memory_server.services.search import SearchService
@@ -81,6 +83,7 @@ class MemoryApp:
     hydration: HydrationService
     doctor: DoctorService
     erasure: ErasureService
+    refused_content: RefusedContent
     exporting: ExportService
     importing: ImportService
     history: HistoryService
@@ -181,6 +184,8 @@ async def open_app(
     async with contextlib.AsyncExitStack() as stack:
         stores = await _opened_stores(settings, now)
         stack.push_async_callback(stores.engine.close)
+        if settings.refuse_erased_content:
+            stores = refusing(stores, now)
         embedder = await open_embedder(
             model=settings.embedding_model,
             openai_api_key=secret(settings.openai_api_key),
@@ -231,6 +236,7 @@ def _app(services: Services, model_usage: UsageAccount) -> MemoryApp:
         hydration=services.hydration,
         doctor=_doctor(services, presence, readiness),
         erasure=services.erasure,
+        refused_content=services.refused_content,
         exporting=services.exporting,
         importing=services.importing,
         history=services.history,

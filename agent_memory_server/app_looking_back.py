@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
+from typing import cast
 
 from agent_memory_server.app_background import forgetting_policy
 from agent_memory_server.config import Settings
 from agent_memory_server.domain.jobs import Lane
 from agent_memory_server.ports.embedder import Embedder
+from agent_memory_server.ports.memories import MemoryStore
 from agent_memory_server.ports.reranker import Reranker
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.ports.task_queue import TaskQueue
@@ -21,9 +24,21 @@ from agent_memory_server.services.events import EventFeed
 from agent_memory_server.services.history import HistoryService
 from agent_memory_server.services.indexing import Indexer
 from agent_memory_server.services.language import LanguageGate
+from agent_memory_server.services.refused_content import RefusedContent, RefusingMemories
 from agent_memory_server.services.time_travel import TimeTravelService
 from agent_memory_server.services.undo import UndoService
 from agent_memory_server.services.webhooks import WebhookService
+
+
+def refused_content_of(stores: Stores, now: Callable[[], datetime]) -> RefusedContent:
+    new_key = partial(secrets.token_bytes, 32)
+    return RefusedContent(ledger=stores.ledger, access_tokens=stores.access_tokens, new_key=new_key, now=now)
+
+
+def refusing(stores: Stores, now: Callable[[], datetime]) -> Stores:
+    """The same stores, where what is erased from now on is refused when it comes again."""
+    memories = RefusingMemories(stores.memories, stores.journal, refused_content_of(stores, now))
+    return replace(stores, memories=cast("MemoryStore", memories))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +63,10 @@ class LookingBack:
     def indexer(self) -> Indexer:
         merges = self.gate is not None and self.settings.compact_semantic_duplicates
         return Indexer(embedder=self.embedder, merges=merges)
+
+    @cached_property
+    def refused_content(self) -> RefusedContent:
+        return refused_content_of(self.stores, self.now)
 
     @cached_property
     def history(self) -> HistoryService:

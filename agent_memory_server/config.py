@@ -261,6 +261,11 @@ class Settings(BaseSettings):
         default=False,
         description="Let webhooks call addresses of this machine and network. Only where every administrator may.",
     )
+    refuse_erased_content: bool = Field(
+        default=False,
+        description="Remember a keyed digest of every memory that is deleted or erased, and refuse its text when it comes "
+        "again for the same owner.",
+    )
     undo_retention_days: Annotated[float, Field(ge=0, le=36_500)] = Field(
         default=30,
         description="For how long, in days, an operation can be undone, and the text of forgotten memories is kept for it.",

@@ -17,7 +17,7 @@ from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import ANONYMOUS, Scope
 from agent_memory_server.domain.jobs import Lane
 from agent_memory_server.domain.records import Memory, MemoryType
-from agent_memory_server.errors import InvalidInput, NotUndoable
+from agent_memory_server.errors import Conflict, InvalidInput, NotUndoable
 from agent_memory_server.ports.language_model import Purpose
 from agent_memory_server.services.memories import MemoryPatch
 from agent_memory_server.testing.language_model import ScriptedLanguageModel
@@ -152,6 +152,16 @@ async def forgetting_budget_keep_top_n(folder: Path) -> None:
     kept = await _left(folder, OLD, NEW, *others, forgetting_budget_keep_top_n=1, forgetting_enabled=True)
     assert "New." in kept
     assert len(kept) == 2
+
+
+async def refuse_erased_content(folder: Path) -> None:
+    """What was deleted comes again only where it is not refused."""
+    for refuses in (True, False):
+        async with open_app(settings_of(folder / str(refuses), refuse_erased_content=refuses), now=Clock()) as app:
+            await app.memories.create(ANONYMOUS, [OLD])
+            await app.memories.delete(ANONYMOUS, memory_ids=["old"])
+            with pytest.raises(Conflict) if refuses else contextlib.nullcontext():
+                await app.memories.create(ANONYMOUS, [OLD])
 
 
 async def undo_retention_days(folder: Path) -> None:

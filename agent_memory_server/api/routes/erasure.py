@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from agent_memory_server.api.answers import Answer, answer
 from agent_memory_server.api.operations import Call, Operation
-from agent_memory_server.api.schemas.erasure import EraseNamespaceQuery, EraseUserQuery, ReceiptBody, ReceiptCheck
+from agent_memory_server.api.schemas.erasure import (
+    EraseNamespaceQuery,
+    EraseUserQuery,
+    ReceiptBody,
+    ReceiptCheck,
+    RefusedContentAllowed,
+    RefusedContentBody,
+    RefusedContentCheck,
+)
 from agent_memory_server.api.schemas.tasks import TaskResponse, task_wire
 from agent_memory_server.domain.identity import Permission
 from agent_memory_server.errors import InvalidInput
@@ -34,6 +42,24 @@ async def check_receipt(call: Call) -> Answer:
     return answer({"genuine": await call.app.erasure.is_genuine(receipt.model_extra or {})})
 
 
+async def check_refused_content(call: Call) -> Answer:
+    """Whether a text of an owner was erased and is refused when it comes again (``REFUSE_ERASED_CONTENT``)."""
+    body = await call.body(RefusedContentBody)
+    since = await call.app.refused_content.check(
+        call.caller, text=body.text, namespace=body.namespace, user_id=body.user_id
+    )
+    return answer({"refused": since is not None, "since": since})
+
+
+async def allow_refused_content(call: Call) -> Answer:
+    """Let a text that was erased come again. Only a digest of it is kept, so it has to be said."""
+    body = await call.body(RefusedContentBody)
+    allowed = await call.app.refused_content.allow(
+        call.caller, text=body.text, namespace=body.namespace, user_id=body.user_id
+    )
+    return answer({"allowed": allowed})
+
+
 def _named(call: Call, name: str) -> str:
     """The user or namespace that the path names."""
     value = call.path_id(name)
@@ -60,5 +86,13 @@ OPERATIONS = (
     Operation(
         method="POST", path="/v1/erasure-receipts/check", handler=check_receipt, permission=Permission.READ,
         body=ReceiptBody, answers=ReceiptCheck,
+    ),
+    Operation(
+        method="POST", path="/v1/refused-content/check", handler=check_refused_content, permission=Permission.ADMIN,
+        body=RefusedContentBody, answers=RefusedContentCheck, fails=(404,),
+    ),
+    Operation(
+        method="POST", path="/v1/refused-content/allow", handler=allow_refused_content, permission=Permission.ADMIN,
+        body=RefusedContentBody, answers=RefusedContentAllowed, fails=(404,),
     ),
 )  # fmt: skip

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Annotated
+
 from pydantic import ConfigDict, Field
 
 from agent_memory_server.api.schemas.values import Body, ScopeName
+from agent_memory_server.domain.limits import LIMITS
 
 
 class EraseUserQuery(Body):
@@ -14,6 +18,23 @@ class EraseUserQuery(Body):
 
 class EraseNamespaceQuery(Body):
     dry_run: bool = Field(default=True, description="Change nothing; the task's result counts what would go.")
+
+
+class RefusedContentBody(Body):
+    """A text and whose it would be."""
+
+    text: Annotated[str, Field(min_length=1, max_length=LIMITS.text_length_max)]
+    namespace: ScopeName | None = None
+    user_id: ScopeName | None = None
+
+
+class RefusedContentCheck(Body):
+    refused: bool = Field(description="This text of this owner was erased and is refused when it comes again.")
+    since: datetime | None
+
+
+class RefusedContentAllowed(Body):
+    allowed: bool = Field(description="It was refused, and may come again from now on.")
 
 
 class ReceiptBody(Body):

@@ -251,6 +251,16 @@ RECIPES: Mapping[tuple[str, str], Recipe] = {
     ("post", "/v1/erasure-receipts/check"): Recipe(
         _request("POST", "/v1/erasure-receipts/check", body=lambda _c, _t: {"receipt_version": 1}), shows_nothing=True
     ),
+    ("post", "/v1/refused-content/check"): Recipe(
+        _request("POST", "/v1/refused-content/check", body=lambda _c, _t: {"text": "anything"}),
+        permission="admin",
+        shows_nothing=True,
+    ),
+    ("post", "/v1/refused-content/allow"): Recipe(
+        _request("POST", "/v1/refused-content/allow", body=lambda _c, _t: {"text": "anything"}),
+        permission="admin",
+        shows_nothing=True,
+    ),
     ("get", "/v1/pending"): Recipe(_request("GET", "/v1/pending", query=_scope), shows_nothing=True),
 }
 """By (method, path) of the OpenAPI document, without a last slash: both forms lead to the same place."""
