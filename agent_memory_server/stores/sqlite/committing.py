@@ -143,6 +143,7 @@ def _put(journalling: Journalling, number: int, change: Put) -> tuple[Effect, st
             terms=terms,
             origin=journalling.kind.value if change.carried is None else change.carried.origin,
             due=Stage.NEW if change.deduplicate else Stage.CHANGED,
+            embedded=change.embedded,
         )
     else:
         handle = stored.handle
@@ -152,7 +153,15 @@ def _put(journalling: Journalling, number: int, change: Put) -> tuple[Effect, st
             update_memory(connected, stored, memory, scope_id=scope_id, is_copy=is_copy, terms=terms)
     if change.embedded is not None and (effect is not Effect.UNCHANGED or _wants_vector(stored)):
         live = memory.superseded_by is None
-        store_vector(connected, change.embedded, handle=handle, tenant_id=tenant_id, scope_id=scope_id, live=live)
+        store_vector(
+            connected,
+            change.embedded,
+            handle=handle,
+            tenant_id=tenant_id,
+            scope_id=scope_id,
+            live=live,
+            is_marked=stored is None,
+        )
     if change.carried is not None:
         live = memory.superseded_by is None
         for each in change.carried.vectors:

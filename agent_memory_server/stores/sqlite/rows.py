@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent_memory_server.domain.operations import Embedded
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.ports.comparisons import Stage
 from agent_memory_server.stores.sqlite import vectors
@@ -58,9 +59,8 @@ MEMORY_VALUES = (
     "last_accessed", "access_count", "expires_at", "event_date", "memory_type", "strategy", "memory_hash", "pinned",
     "revision", "operation_id", "extra", "topics", "entities", "terms", "text",
 )  # fmt: skip
-_INSERT = (
-    f"INSERT INTO memories ({', '.join(MEMORY_VALUES)}, origin) VALUES ({', '.join('?' * (len(MEMORY_VALUES) + 1))})"
-)
+_INSERTED = (*MEMORY_VALUES, "origin", "space_id", "has_vector")
+_INSERT = f"INSERT INTO memories ({', '.join(_INSERTED)}) VALUES ({', '.join('?' * len(_INSERTED))})"
 _UPDATE = f"UPDATE memories SET {', '.join(f'{name} = ?' for name in MEMORY_VALUES)} WHERE handle = ?"
 
 
@@ -117,10 +117,14 @@ def insert_memory(
     terms: bytes,
     origin: str,
     due: Stage,
+    embedded: Embedded | None = None,
 ) -> int:
-    """A new record, to be compared at this stage; returns its handle."""
+    """A new record, to be compared at this stage; returns its handle.
+
+    It is marked with the vector of its text that the caller is about to store.
+    """
     values = _values(memory, tenant_id=tenant_id, scope_id=scope_id, is_copy=is_copy, terms=terms)
-    connected.execute(_INSERT, (*values, origin))
+    connected.execute(_INSERT, (*values, origin, *vectors.marks(connected, embedded)))
     handle = connected.last_id
     _add_tags(connected, memory, handle=handle, tenant_id=tenant_id, scope_id=scope_id)
     _add_terms(connected, terms, handle=handle, scope_id=scope_id, live=memory.superseded_by is None)

@@ -36,10 +36,24 @@ def interned_space(connected: Connected, model: str, kind: str) -> int:
     return known
 
 
+def marks(connected: Connected, embedded: Embedded | None) -> tuple[int | None, int]:
+    """``space_id`` and ``has_vector`` of a memory with this vector of its text; without one it has still to be embedded."""
+    if embedded is None or embedded.kind != TEXT_KIND:
+        return None, 0
+    return interned_space(connected, embedded.model, embedded.kind), int(embedded.vector is not None)
+
+
 def store_vector(
-    connected: Connected, embedded: Embedded, *, handle: int, tenant_id: int, scope_id: int, live: bool
+    connected: Connected,
+    embedded: Embedded,
+    *,
+    handle: int,
+    tenant_id: int,
+    scope_id: int,
+    live: bool,
+    is_marked: bool = False,
 ) -> None:
-    """Store a vector, or the mark that there is nothing to embed, and note it on the memory."""
+    """Store a vector, or the mark that there is nothing to embed, and note it on the memory (``is_marked``: that is done)."""
     space_id = interned_space(connected, embedded.model, embedded.kind)
     place = (space_id, tenant_id, scope_id, handle)
     if embedded.vector is None:
@@ -52,10 +66,10 @@ def store_vector(
             "INSERT OR REPLACE INTO vectors (space_id, tenant_id, scope_id, handle, live, vector) VALUES (?, ?, ?, ?, ?, ?)",
             (*place, int(live), packed),
         )
-    if embedded.kind == TEXT_KIND:
+    if embedded.kind == TEXT_KIND and not is_marked:
         connected.execute(
             "UPDATE memories SET space_id = ?, has_vector = ? WHERE handle = ?",
-            (space_id, int(embedded.vector is not None), handle),
+            (*marks(connected, embedded), handle),
         )
     connected.execute(
         "INSERT INTO vector_changes (space_id, tenant_id, handle) VALUES (?, ?, ?)", (space_id, tenant_id, handle)
