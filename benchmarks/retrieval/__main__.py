@@ -10,6 +10,7 @@ import click
 import httpx
 from rich.console import Console
 
+from agent_memory_server.errors import InvalidInput
 from benchmarks.engines import ENGINES, engine
 from benchmarks.processes import resident_bytes
 from benchmarks.retrieval import report
@@ -22,6 +23,7 @@ from benchmarks.retrieval.asking import (
     index_sessions,
 )
 from benchmarks.retrieval.datasets import read_samples
+from benchmarks.retrieval.samples import UnknownFormat
 from benchmarks.serving.servers import memory_server
 
 WAYS = {
@@ -39,7 +41,10 @@ _ABSTAINING = ("hybrid", "keyword", "semantic")
 )
 @click.option("--only", multiple=True, type=click.Choice(list(SYSTEMS)), help="Only these systems. Default: all.")
 @click.option(
-    "--again", is_flag=True, help="Ask hybrid a second time on the same server, where everything shown counts as used."
+    "--again",
+    is_flag=True,
+    help="Ask hybrid a second time on the same server, where everything shown counts as used; and twice without recency, to see "
+    "that the rankings are byte-identical. Ends with 1 when they are not.",
 )
 @click.option(
     "--engine",
@@ -59,12 +64,19 @@ def main(
 ) -> None:
     """How well a real server finds the evidence of questions about conversations; no language model judges.
 
-    DATA is a file in the LoCoMo or LongMemEval format (see ``datasets.py``). Every message is indexed over the API, each
-    conversation for a user of its own, and every question is asked with everything but the search mode at its default.
-    Every way in has a server and a store of its own, which are removed in the end.
+    DATA is a file of one's own or of a benchmark (formats: docs/howto/measure-your-own-search.md). Every message is indexed
+    over the API, each conversation for a user of its own, and every question is asked with everything but the search mode at
+    its default. Every way in has a server and a store of its own, which are removed in the end.
     """
     console, progress = Console(), Console(stderr=True)
-    samples = read_samples(data)
+    try:
+        samples = read_samples(data)
+    except (UnknownFormat, InvalidInput) as error:
+        raise click.ClickException(str(error)) from error
+    if not any(sample.questions for sample in samples):
+        raise click.ClickException(
+            f"{data.name} holds no question whose evidence is named: there is nothing to measure"
+        )
     systems = only or tuple(SYSTEMS)
     runs: list[report.JSON] = []
     for way in ways or tuple(WAYS):
@@ -81,7 +93,11 @@ def main(
             for mode in set(answers) & set(_ABSTAINING):
                 answers[mode].unanswerable = ask_unanswerable(client, samples, mode)
             repeated = ask_all(client, samples, _SECOND_ROUND, lambda _: None) if again else None
-            run = report.run(title, index_s, answers, repeated)
+            alike = [
+                ask_all(client, samples, ("hybrid",), lambda _: None, recency=False)["hybrid"]
+                for _ in range(2 if again else 0)
+            ]
+            run = report.run(title, index_s, answers, repeated, alike)
             run |= {
                 "engine": measured.name,
                 "embedding_model": embedding_model(client),
@@ -92,6 +108,8 @@ def main(
     report.show(found, console)
     if json_file is not None:
         json_file.write_text(json.dumps(found, indent=2))
+    if any(run["identical_when_asked_again"] is False for run in runs):
+        raise click.ClickException("the same questions to the same store gave different rankings")
 
 
 if __name__ == "__main__":

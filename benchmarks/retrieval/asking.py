@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 
 from agent_memory_server.importers.conversations import FileMessage
-from benchmarks.retrieval.datasets import Question, Sample
 from benchmarks.retrieval.figures import DEPTH_MAX, fused, of_ranking
+from benchmarks.retrieval.samples import Question, Sample
 
 _BATCH = 100
 _WAIT_S = 600.0
@@ -98,7 +98,12 @@ def embedding_model(client: httpx.Client) -> str:
 
 
 def ask_all(
-    client: httpx.Client, samples: Sequence[Sample], systems: Sequence[str], say: Callable[[str], None]
+    client: httpx.Client,
+    samples: Sequence[Sample],
+    systems: Sequence[str],
+    say: Callable[[str], None],
+    *,
+    recency: bool = True,
 ) -> dict[str, Answers]:
     """Every question of every sample to every system; the vector and the keyword side are asked once, also for the fusion."""
     answers = {system: Answers() for system in systems}
@@ -110,7 +115,7 @@ def ask_all(
         for question in sample.questions:
             rankings: dict[str, tuple[Scored, float]] = {}
             for mode in modes:
-                rankings[mode] = _search(client, sample.name, question.text, mode)
+                rankings[mode] = _search(client, sample.name, question.text, mode, recency=recency)
             if RRF in systems:
                 both = [rankings[mode] for mode in ("keyword", "semantic")]
                 order = fused([identity for identity, _ in scored] for scored, _ in both)[:DEPTH_MAX]
@@ -132,13 +137,14 @@ def ask_unanswerable(client: httpx.Client, samples: Sequence[Sample], mode: str)
     return found
 
 
-def _search(client: httpx.Client, user: str, text: str, mode: str) -> tuple[Scored, float]:
+def _search(client: httpx.Client, user: str, text: str, mode: str, *, recency: bool = True) -> tuple[Scored, float]:
     body: dict[str, Any] = {
         "text": text,
         "search_mode": mode,
         "limit": DEPTH_MAX,
         "user_id": {"eq": user},
         "namespace": {"eq": _NAMESPACE},
+        **({} if recency else {"recency_boost": False}),
     }
     begun = time.perf_counter()
     response = client.post("/v1/long-term-memory/search", json=body)

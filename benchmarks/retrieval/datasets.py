@@ -1,12 +1,13 @@
-"""Conversations with questions whose evidence is known, from the files that people publish.
+"""Conversations with questions whose evidence is known, from the files that people publish, or one's own.
 
-Formats, told apart by their keys: LoCoMo (a list of ``{sample_id, conversation, qa}``, or one such object) and LongMemEval (a
-list of ``{question_id, question, question_type, haystack_sessions, haystack_dates, answer_session_ids, …}`` whose turns are
-marked with ``has_answer``). One's own conversations in the LoCoMo form are read the same.
+Formats, told apart by their keys: one's own (``own.py``: sessions of messages, as the API has them), LoCoMo (a list of
+``{sample_id, conversation, qa}``, or one such object), LongMemEval (a list of ``{question_id, question, question_type,
+haystack_sessions, haystack_dates, answer_session_ids, …}`` whose turns are marked with ``has_answer``), REALTALK
+(``realtalk.py``) and BEAM (``beam.py``).
 
-Evidence that names no turn of the conversation, and questions without any evidence, are left out. Questions that the conversation
-does not answer (LoCoMo's category 5, adversarial; LongMemEval's ids that end with ``_abs``) are kept apart: the right answer is
-none.
+Evidence that names no turn of the conversation, and questions without any evidence, are left out and counted. Questions that
+the conversation does not answer (LoCoMo's category 5, adversarial; LongMemEval's ids that end with ``_abs``; BEAM's
+abstention; one's own with empty evidence) are kept apart: the right answer is none.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 from agent_memory_server.importers.conversations import FileMessage, FileSession, read_sessions
+from benchmarks.retrieval.beam import beam_sample, is_beam
+from benchmarks.retrieval.own import is_own, own_sample
+from benchmarks.retrieval.realtalk import is_realtalk, realtalk_sample
+from benchmarks.retrieval.samples import Question, Sample, UnknownFormat
 
 _LOCOMO_ADVERSARIAL = 5
 _LONGMEMEVAL_ABSTENTION = "_abs"
@@ -30,42 +34,38 @@ _LONGMEMEVAL_TIMES = ("%Y/%m/%d (%a) %H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 _BETWEEN_TURNS = timedelta(seconds=5)
 
 
-class UnknownFormat(ValueError):
-    """The file is in none of the formats that are read here."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    text: str
-    category: str
-    evidence: frozenset[str]
-    """Ids of the messages that hold the answer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One conversation, which is indexed for a user of its own."""
-
-    name: str
-    sessions: Sequence[FileSession]
-    questions: Sequence[Question]
-    unanswerable: Sequence[str] = ()
-    """Questions to which the conversation holds no answer."""
-
-    @property
-    def messages(self) -> int:
-        return sum(len(session.messages) for session in self.sessions)
-
-
 def read_samples(path: Path) -> tuple[Sample, ...]:
     """Raises UnknownFormat, or InvalidInput that says where a LoCoMo file is wrong."""
-    content: Any = json.loads(path.read_bytes())
+    try:
+        content: Any = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise UnknownFormat(f"{path.name} is not JSON: {error}") from error
     items = cast("list[Any]", content if isinstance(content, list) else [content])
+    if items and all(is_own(each) for each in items):
+        return _named_apart([own_sample(each, number) for number, each in enumerate(items, start=1)])
     if items and all(isinstance(each, dict) and "conversation" in each for each in items):
-        return tuple(_locomo(path, items))
+        return _named_apart(list(_locomo(path, items)))
     if items and all(isinstance(each, dict) and "haystack_sessions" in each for each in items):
         return tuple(_longmemeval(each) for each in items)
-    raise UnknownFormat(f"{path.name} is neither LoCoMo nor LongMemEval")
+    if items and all(is_realtalk(each) for each in items):
+        names = [path.stem if len(items) == 1 else f"{path.stem}-{number}" for number in range(1, len(items) + 1)]
+        return tuple(realtalk_sample(each, name) for each, name in zip(items, names, strict=True))
+    if is_beam(items):
+        return (beam_sample(items, path),)
+    raise UnknownFormat(
+        f"{path.name} is in no format that is read here: one's own (sessions, questions), LoCoMo (conversation, qa), "
+        "LongMemEval (haystack_sessions), REALTALK (session_1, qa) or BEAM (chat.json). "
+        "docs/howto/measure-your-own-search.md shows how to write one"
+    )
+
+
+def _named_apart(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """Each is indexed for a user of its own, so no two may have one name."""
+    names = [sample.name for sample in samples]
+    for name in names:
+        if names.count(name) > 1:
+            raise UnknownFormat(f"two conversations are called {name!r}")
+    return tuple(samples)
 
 
 def digest(path: Path) -> str:
@@ -80,14 +80,22 @@ def _locomo(path: Path, items: Sequence[dict[str, Any]]) -> Iterator[Sample]:
         known = {message.id for session in sessions for message in session.messages}
         questions: list[Question] = []
         for asked in item.get("qa") or ():
-            category = _LOCOMO_CATEGORIES.get(asked.get("category"))
+            category = _LOCOMO_CATEGORIES.get(asked.get("category"), str(asked.get("category") or "question"))
             named = {f"{name}-{turn}" for each in asked.get("evidence") or () for turn in _TURN_ID.findall(str(each))}
-            if category is not None and named & known:
+            if _is_adversarial(asked):
+                continue
+            if named & known:
                 questions.append(
                     Question(text=str(asked["question"]), category=category, evidence=frozenset(named & known))
                 )
         adversarial = [str(each["question"]) for each in item.get("qa") or () if _is_adversarial(each)]
-        yield Sample(name=name, sessions=sessions, questions=questions, unanswerable=adversarial)
+        yield Sample(
+            name=name,
+            sessions=sessions,
+            questions=questions,
+            unanswerable=adversarial,
+            left_out=len(item.get("qa") or ()) - len(adversarial) - len(questions),
+        )
 
 
 def _is_adversarial(asked: dict[str, Any]) -> bool:
@@ -115,7 +123,7 @@ def _longmemeval(item: dict[str, Any]) -> Sample:
     if name.endswith(_LONGMEMEVAL_ABSTENTION):
         return Sample(name=name, sessions=sessions, questions=(), unanswerable=(text,))
     questions = [Question(text=text, category=category, evidence=frozenset(evidence))]
-    return Sample(name=name, sessions=sessions, questions=questions if evidence else ())
+    return Sample(name=name, sessions=sessions, questions=questions if evidence else (), left_out=int(not evidence))
 
 
 def _longmemeval_time(text: str) -> datetime:

@@ -11,6 +11,8 @@ DEPTH_MAX = max(DEPTHS)
 NAMES = (*(f"R@{depth}" for depth in DEPTHS), "P@10", "hit@10", "MRR", "nDCG@10")
 LEAST_SCORES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 """Values of ``min_score`` at which abstention is measured."""
+RECALL_KEPT = (0.99, 0.95, 0.9, 0.8)
+"""Shares of the recall without a least score at which abstention is measured."""
 
 
 def of_ranking(found: Sequence[str], evidence: Collection[str]) -> dict[str, float]:
@@ -35,6 +37,22 @@ def at_least(scored: Sequence[tuple[str, float]], evidence: Collection[str], lea
         "hits": float(len(kept)),
         "nothing": float(not kept),
     }
+
+
+def least_that_keeps(asked: Sequence[tuple[Sequence[tuple[str, float]], Collection[str]]], share: float) -> float:
+    """The highest least score at which this share of the recall among the first ten hits is kept, averaged over questions."""
+    worth = sorted(
+        (score, 1 / (len(evidence) * len(asked)))
+        for scored, evidence in asked
+        for identity, score in scored[:10]
+        if identity in evidence
+    )
+    may_lose = (1 - share) * sum(each for _, each in worth)
+    for score, each in worth:
+        may_lose -= each
+        if may_lose < 0:
+            return score
+    return 0.0
 
 
 def averaged(each: Iterable[dict[str, float]]) -> dict[str, float]:

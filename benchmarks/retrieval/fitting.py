@@ -35,8 +35,9 @@ from agent_memory_server.ports.stores import Stores
 from agent_memory_server.services.hybrid_search import HybridSearch
 from agent_memory_server.services.indexing import Indexer
 from agent_memory_server.stores.sqlite import open_sqlite
-from benchmarks.retrieval.datasets import Sample, read_samples
+from benchmarks.retrieval.datasets import read_samples
 from benchmarks.retrieval.figures import NAMES, averaged, of_ranking
+from benchmarks.retrieval.samples import Sample
 
 Numbers = NDArray[np.float64]
 CANDIDATES_MAX = 150

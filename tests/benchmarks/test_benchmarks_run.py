@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks.retrieval.datasets import read_samples
 from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.long
@@ -113,31 +112,21 @@ def test_retrieval_asks_over_the_api(tmp_path: Path) -> None:
         assert run["again"]["hybrid"]["figures"].keys() == run["systems"]["hybrid"]["figures"].keys()
         assert run["systems"]["hybrid"]["min_score"][0]["R@10"] > 0.5
         assert run["embedding_model"].startswith("wordllama")
+        assert run["identical_when_asked_again"] is True
+        kept = run["systems"]["hybrid"]["recall_kept"]
+        assert [line["recall kept"] for line in kept] == [0.99, 0.95, 0.9, 0.8]
+        assert all(line["R@10"] >= line["recall kept"] * kept[0]["R@10"] - 1e-9 for line in kept)
     once_more = _run(tmp_path, "benchmarks.retrieval", "examples/conversation.json", "--only", "hybrid", "--way", "b")
     first, second = (each["runs"][0]["systems"]["hybrid"]["rankings_sha256"] for each in (found, once_more))
     assert first == second
     assert found["data"]["sha256"] == once_more["data"]["sha256"]
 
 
-def test_longmemeval_files_are_read(tmp_path: Path) -> None:
-    """Turns that are marked are evidence, dates are kept, and a question that has no answer is asked apart."""
-    turns = [
-        {"role": "user", "content": "I moved to Lisbon in March.", "has_answer": True},
-        {"role": "assistant", "content": "How nice! Which quarter?"},
-    ]
-    common = {"question_type": "single-session-user", "haystack_dates": ["2023/05/20 (Sat) 02:21"]}
-    items = [
-        {"question_id": "q1", "question": "Where do I live?", "haystack_sessions": [turns], **common},
-        {"question_id": "q2_abs", "question": "What is my cat called?", "haystack_sessions": [turns], **common},
-    ]
-    data = tmp_path / "longmemeval.json"
-    data.write_text(json.dumps(items))
-    with_answer, without = read_samples(data)
-    (asked,) = with_answer.questions
-    assert (asked.category, asked.evidence) == ("single-session-user", {"q1-1-1"})
-    assert (without.questions, list(without.unanswerable)) == ((), ["What is my cat called?"])
-    (session,) = with_answer.sessions
-    assert [str(message.created_at)[:16] for message in session.messages] == ["2023-05-20 02:21"] * 2
+def test_retrieval_says_what_hybrid_search_adds(tmp_path: Path) -> None:
+    """Both searches are timed in turns, and the difference is told by the clock and by processor time."""
+    found = _run(tmp_path, "benchmarks.retrieval.cost", "--memories", "300", "--queries", "8")
+    assert found["search"].keys() == {"semantic", "hybrid"}
+    assert found["added"]["p50_ms"] == found["search"]["hybrid"]["p50_ms"] - found["search"]["semantic"]["p50_ms"]
 
 
 def test_hybrid_does_not_lose_on_other_kinds_of_text() -> None:
