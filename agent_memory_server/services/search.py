@@ -84,6 +84,8 @@ class SearchService:
         self._reranking = reranking
         self._filling = filling
         self._store = store
+        # Asked once: looking at a protocol's methods takes as long as a short read.
+        self._together = store if isinstance(store, ReadsTogether) else None
         self._embedder = embedder
         self._hybrid = HybridSearch(store=store, embedder=embedder)
         self._now = now
@@ -112,9 +114,7 @@ class SearchService:
                 f"offset + limit of a ranked search must not be more than {LIMITS.search_window_max}",
                 field=("body", "offset"),
             )
-        store = self._store
-        if isinstance(store, ReadsTogether):
-            store = await store.as_of_now(criteria)
+        store = self._store if self._together is None else await self._together.as_of_now(criteria)
         return await self._over(store)._found(criteria, query, now, trace)
 
     def _over(self, store: MemoryStore) -> SearchService:

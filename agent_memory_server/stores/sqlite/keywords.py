@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +21,9 @@ from agent_memory_server.stores.values import micros, token_digest
 _POSTINGS = "postings AS p"
 _SMALL_MAX = 2_000
 """Memories of one owner whose postings are fetched in one go."""
+_AT_ONCE_MAX = 20_000
+"""In selections of more memories nothing is tried on the event loop."""
+_TOKENS_AT_ONCE = 16
 
 
 def holding(
@@ -40,10 +44,13 @@ def holding(
         small = _holding_in_small_scope(connected, selection.single, digests, names, now=now, limit=limit)
         if small is not None:
             return small
-    place, source = _place(selection)
-    gone = _expired(selection, now)
-    frequencies = _frequencies(connected, place, source, gone, digests, names)
     documents, terms = _documents(connected, selection, now)
+    if documents > _AT_ONCE_MAX:
+        connected.leave_event_loop()
+    source = _Source.of(selection)
+    gone = _expired(connected, selection, now)
+    held = _held(connected, source, gone, digests)
+    frequencies = {names[digests[digest]]: count for digest, (count, _) in held.items()}
     found: dict[int, list[int]] = {}
     allowed: NDArray[np.int64] | None = None
     if not criteria.is_scope_only:
@@ -52,15 +59,17 @@ def holding(
             _look_up(connected, found, allowed.tolist(), digests)
             return _candidates(names, found, (documents, terms), frequencies)
     present = gone if criteria.include_superseded else Condition(f"p.live = 1 AND {gone.sql}", gone.values)
-    rarest_first = sorted(digests, key=lambda digest: (frequencies[names[digests[digest]]], digests[digest]))
+    rarest_first = sorted(digests, key=lambda digest: (held[digest][0], digests[digest]))
     if not criteria.include_superseded:
-        rarest_first = [digest for digest in rarest_first if frequencies[names[digests[digest]]]]
+        rarest_first = [digest for digest in rarest_first if held[digest][0]]
     common: list[int] = []
     for digest in rarest_first:
         if len(found) >= limit:
             common.append(digest)
             continue
-        _collect(connected, found, digest, digests, place, source, present, allowed, limit)
+        scopes = None if criteria.include_superseded else held[digest][1]
+        where = source if scopes is None else _Source.of_scopes(scopes)
+        _collect(connected, found, digest, digests, where, present, allowed, limit)
     if common and found:
         _look_up(connected, found, list(found), {digest: digests[digest] for digest in common}, width=len(digests))
     return _candidates(names, found, (documents, terms), frequencies)
@@ -102,25 +111,48 @@ def _holding_in_small_scope(
     )
 
 
-def _place(selection: Selection) -> tuple[Condition, str]:
-    """Where the selection's postings are. A tenant's are read scope by scope, in the order of the key."""
-    if selection.scope_ids is None:
-        return Condition(
-            "s.tenant_id = ? AND p.scope_id = s.id", (selection.tenant_id,)
-        ), f"scopes AS s CROSS JOIN {_POSTINGS}"
-    if selection.single is not None:
-        return Condition("p.scope_id = ?", (selection.single,)), _POSTINGS
-    ids = orjson.dumps(selection.scope_ids).decode()
-    return Condition("p.scope_id = s.value", (ids,)), f"json_each(?) AS s CROSS JOIN {_POSTINGS}"
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The scopes whose postings are read, one after the other; None in ``table``: a single one."""
+
+    table: str | None
+    scope: str
+    """The scope's number, as an expression."""
+    where: Condition
+    bound: tuple[Any, ...] = ()
+    """Values of ``table``."""
+
+    @classmethod
+    def of(cls, selection: Selection) -> _Source:
+        if selection.scope_ids is None:
+            return cls("scopes AS s", "s.id", Condition("s.tenant_id = ?", (selection.tenant_id,)))
+        if selection.single is not None:
+            return cls(None, "?", Condition("1"), (selection.single,))
+        return cls.of_scopes(selection.scope_ids)
+
+    @classmethod
+    def of_scopes(cls, scope_ids: Sequence[int]) -> _Source:
+        return cls("json_each(?) AS s", "s.value", Condition("1"), (orjson.dumps(scope_ids).decode(),))
+
+    def postings(self) -> tuple[str, Condition]:
+        """What to read from, and the condition that keeps to these scopes."""
+        if self.table is None:
+            return _POSTINGS, Condition("p.scope_id = ?", self.bound)
+        where = Condition(f"{self.where.sql} AND p.scope_id = {self.scope}", (*self.bound, *self.where.values))
+        return f"{self.table} CROSS JOIN {_POSTINGS}", where
 
 
-def _expired(selection: Selection, now: datetime) -> Condition:
+def _expired(connected: Connected, selection: Selection, now: datetime) -> Condition:
+    """What leaves out the postings of memories that expired and wait to be removed."""
     owned = selection.condition("e")
-    return Condition(
-        "p.handle NOT IN (SELECT e.handle FROM memories AS e INDEXED BY memories_expiring "
-        f"WHERE {owned.sql} AND e.expires_at <= ?)",
+    handles = connected.value(
+        "SELECT json_group_array(e.handle) FROM memories AS e INDEXED BY memories_expiring "
+        f"WHERE {owned.sql} AND e.expires_at <= ?",
         (*owned.values, micros(now)),
     )
+    if handles == "[]":
+        return Condition("1")
+    return Condition("p.handle NOT IN (SELECT value FROM json_each(?))", (handles,))
 
 
 def _allowed(connected: Connected, criteria: MemoryFilter, selection: Selection, now: datetime) -> NDArray[np.int64]:
@@ -134,25 +166,48 @@ def _allowed(connected: Connected, criteria: MemoryFilter, selection: Selection,
     return np.array(orjson.loads(text), dtype=np.int64)
 
 
-def _frequencies(
-    connected: Connected,
-    place: Condition,
-    source: str,
-    gone: Condition,
-    digests: dict[int, int],
-    names: tuple[str, ...],
-) -> dict[str, int]:
-    """How many live memories of the scope hold each token: counted from the index, not kept, as it is part of its key."""
-    frequencies = dict.fromkeys(names, 0)
-    wanted = orjson.dumps(list(digests)).decode()
-    text = connected.value(
-        f"SELECT json_group_array(json_array(token, held)) FROM (SELECT p.token, count(*) AS held FROM {source} "
-        f"WHERE {place.sql} AND p.token IN (SELECT value FROM json_each(?)) AND p.live = 1 AND {gone.sql} GROUP BY p.token)",
-        (*place.values, wanted, *gone.values),
-    )
-    for digest, held in orjson.loads(text):
-        frequencies[names[digests[digest]]] = held
-    return frequencies
+_Held = dict[int, tuple[int, Sequence[int] | None]]
+
+
+def _held(connected: Connected, source: _Source, gone: Condition, digests: dict[int, int]) -> _Held:
+    """Of each token, how many live memories hold it, and in which scopes (None: in the only one).
+
+    Counted from the index, not kept, as it is part of its key. A rare token is then looked for where it is, and not in each of
+    a tenant's ten thousand scopes once more.
+    """
+    wanted = list(digests)
+    if source.table is None:
+        held: _Held = dict.fromkeys(wanted, (0, None))
+        text = connected.value(
+            "SELECT json_group_array(json_array(token, held)) FROM (SELECT p.token, count(*) AS held "
+            f"FROM {_POSTINGS} WHERE p.scope_id = ? AND p.token IN (SELECT value FROM json_each(?)) "
+            f"AND p.live = 1 AND {gone.sql} GROUP BY p.token)",
+            (*source.bound, orjson.dumps(wanted).decode(), *gone.values),
+        )
+        held.update((digest, (count, None)) for digest, count in orjson.loads(text))
+        return held
+    held = {}
+    for first in range(0, len(wanted), _TOKENS_AT_ONCE):
+        part = wanted[first : first + _TOKENS_AT_ONCE]
+        counted = (
+            f"(SELECT count(*) FROM {_POSTINGS} WHERE p.scope_id = {source.scope} AND p.token = ? AND p.live = 1 "
+            f"AND {gone.sql})"
+        )
+        text = connected.value(
+            f"SELECT json_group_array(json_array({source.scope}, {', '.join([counted] * len(part))})) "
+            f"FROM {source.table} WHERE {source.where.sql}",
+            (
+                *(value for digest in part for value in (digest, *gone.values)),
+                *source.bound,
+                *source.where.values,
+            ),
+        )
+        table: NDArray[np.int64] = np.array(orjson.loads(text), dtype=np.int64).reshape(-1, len(part) + 1)
+        for column, digest in enumerate(part, start=1):
+            counts = table[:, column]
+            scopes: list[int] = table[counts > 0, 0].tolist()
+            held[digest] = (int(counts.sum()), scopes)
+    return held
 
 
 def _documents(connected: Connected, selection: Selection, now: datetime) -> tuple[int, int]:
@@ -186,16 +241,16 @@ def _collect(
     found: dict[int, list[int]],
     digest: int,
     digests: dict[int, int],
-    place: Condition,
-    source: str,
+    source: _Source,
     present: Condition,
     allowed: NDArray[np.int64] | None,
     limit: int,
 ) -> None:
     """Add one token's memories up to the limit, and its counts to those that are there. ``allowed`` None: all of them."""
+    postings, place = source.postings()
     text = connected.value(
         "SELECT json_group_array(json_array(handle, count, length)) FROM ("
-        f"SELECT p.handle, p.count, p.length FROM {source} WHERE {place.sql} AND p.token = ? AND {present.sql})",
+        f"SELECT p.handle, p.count, p.length FROM {postings} WHERE {place.sql} AND p.token = ? AND {present.sql})",
         (*place.values, digest, *present.values),
     )
     rows: list[list[int]] = orjson.loads(text)
