@@ -39,12 +39,12 @@ class Wanted:
 
 async def pass_through(settings: Settings, options: DoorOptions, wanted: Wanted) -> bool:
     """Do what was asked for; False when it is not complete, which was said then."""
-    from agent_memory_server.domain.transfer import Kind
+    from agent_memory_server.domain.transfer import WHOLE_STORE
     from agent_memory_server.logs import configure_logging
     from agent_memory_server.migrations import look_through_door, open_door, refuse_unfinished
 
     configure_logging("WARNING" if settings.log_level == "INFO" else settings.log_level)
-    kinds = tuple(wanted.kinds or Kind)
+    kinds = tuple(wanted.kinds or WHOLE_STORE)
     if wanted.dry_run:
         async with look_through_door(settings, options) as door:
             told = await _looked(door, kinds, options, wanted)

@@ -40,6 +40,10 @@ class Kind(StrEnum):
     TOKENS = "access tokens"
 
 
+WHOLE_STORE = tuple(kind for kind in Kind if kind is not Kind.HISTORY)
+"""What a store is walked by; histories are walked in export files alone."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryRecord:
     memory: Memory

@@ -10,6 +10,7 @@ from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.records import MemoryKey
 from agent_memory_server.domain.summary_views import Group, SummaryView
 from agent_memory_server.domain.transfer import (
+    WHOLE_STORE,
     Key,
     Kind,
     PartitionRecord,
@@ -40,7 +41,7 @@ class StoreSource:
 
     @property
     def kinds(self) -> Sequence[Kind]:
-        return tuple(kind for kind in Kind if kind is not Kind.HISTORY)
+        return WHOLE_STORE
 
     async def count(self, kind: Kind, /) -> int:
         if kind is Kind.TOKENS:

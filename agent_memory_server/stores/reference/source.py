@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.jobs import TASK_LIFE
 from agent_memory_server.domain.summary_views import SummaryView
-from agent_memory_server.domain.transfer import Key, Kind, SessionMessage, SessionRecord, TaskRecord
+from agent_memory_server.domain.transfer import WHOLE_STORE, Key, Kind, SessionMessage, SessionRecord, TaskRecord
 from agent_memory_server.ports.transfer import Item, Portion, Unreadable
 from agent_memory_server.stores.redis import failures
 from agent_memory_server.stores.redis.connections import Link
@@ -28,7 +28,6 @@ from agent_memory_server.stores.reference.layout import Notes, Reading
 from agent_memory_server.stores.reference.raw import Raw, as_text, excerpt, fields_of, literal, text_in, values_at
 from agent_memory_server.stores.reference.values import CannotRead
 
-_KINDS = tuple(kind for kind in Kind if kind is not Kind.HISTORY)
 _STEPS_MAX = 50
 """Looks at the key space before a portion without records is given back."""
 _RARE_STEP = 1_000
@@ -73,7 +72,7 @@ class ReferenceSource:
 
     @property
     def kinds(self) -> Sequence[Kind]:
-        return _KINDS
+        return WHOLE_STORE
 
     def read_as(self, reading: Reading) -> None:
         """From now on: how an earlier run read, so that the same bytes give the same records."""
