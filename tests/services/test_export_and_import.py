@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from agent_memory_server.domain.identity import ANONYMOUS
+from agent_memory_server.domain.transfer import Kind
 from agent_memory_server.testing.running import RunningApp, running_app
 from tests.redis_server import RedisServer, running_redis
 
@@ -309,3 +312,22 @@ async def test_a_past_goes_with_the_memory(exports: Exports, target: RunningApp)
     assert receipt["counts"] == planned.json()["result"]["counts"]
     assert receipt["counts"]["summaries"] == 1
     assert b"alice" not in await _export(target)
+
+
+class _Stopped(Exception):
+    """Somebody pulled the plug."""
+
+
+async def test_an_import_that_was_stopped_goes_on(exports: Exports, target: RunningApp) -> None:
+    """After some memories, some histories, some sessions: run again it takes over what is missing, and it is all there once."""
+    for last in (Kind.MEMORIES, Kind.HISTORY, Kind.SESSIONS, Kind.SUMMARY_VIEWS):
+
+        def stop(kind: Kind, count: int, last: Kind = last) -> None:
+            if kind is last and count:
+                raise _Stopped
+
+        with pytest.raises(_Stopped):
+            await target.app.importing.run(ANONYMOUS, io.BytesIO(exports.everything), tell=stop)
+    done = await target.app.importing.run(ANONYMOUS, io.BytesIO(exports.everything))
+    assert done.kept == 0
+    assert _told(await _export(target)) == _told(exports.everything)
