@@ -40,8 +40,8 @@ from benchmarks.retrieval.figures import NAMES, averaged, of_ranking
 from benchmarks.retrieval.samples import Sample
 
 Numbers = NDArray[np.float64]
-CANDIDATES_MAX = 150
-"""The likeliest candidates of a question that are fitted on, and all evidence."""
+CANDIDATES_MAX = 300
+"""The likeliest candidates of a question that are fitted on, and all evidence: about the pool, which the weights decide among."""
 _PENALTY = 1e-3
 _STEPS_MAX = 50
 _BATCH = 200
