@@ -13,11 +13,13 @@ from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import ANONYMOUS, DEFAULT_TENANT, Scope, ScopeSelector
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.search import SearchMode, SearchQuery
+from agent_memory_server.errors import StoreTimeout
 from benchmarks import texts
 
 BATCH = 1_000
 """As many as one request may bring: one durable commit each."""
 USER_MEMORIES = 100
+_TIMED_OUT_MAX = 50
 _BLOCK = 10_000
 _FIRST_DAY = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -30,6 +32,8 @@ class Timed:
     p95_ms: float
     processor_ms: float
     """On average, with all threads of this process."""
+    timed_out: int
+    """Calls that the store took too long for, and that were made again as a client would; their time counts."""
     found: float
     """How many hits a search had on average: a search that finds nothing would be fast for nothing."""
 
@@ -49,7 +53,7 @@ class Searched:
     """One user's memories, and all memories; all memories for the first time after the start, when nothing is in memory yet, and
     right after a write."""
 
-    first_ms: float
+    first: Timed
     after_write_ms: float
     user: dict[str, Timed]
     everything: dict[str, Timed]
@@ -126,7 +130,7 @@ async def search(app: MemoryApp, *, size: int, queries: int) -> Searched:
     for mode in SearchMode:  # warm what a running server has warm
         await _timed(among_all(mode), picked[:2])
     return Searched(
-        first_ms=first.p50_ms,
+        first=first,
         after_write_ms=after_write.p50_ms,
         user={mode.value: await _timed(among_users(mode), picked) for mode in SearchMode},
         everything={mode.value: await _timed(among_all(mode), few) for mode in SearchMode},
@@ -140,11 +144,18 @@ async def _search(app: MemoryApp, criteria: MemoryFilter, index: int, mode: Sear
 
 async def _timed(call: Callable[[int], Awaitable[int]], indices: Sequence[int]) -> Timed:
     spent_ms: list[float] = []
-    used_s, found = 0.0, 0
+    used_s, found, timed_out = 0.0, 0, 0
     for index in indices:
         texts.text(index)  # made outside the measured time
         begun, used_before = time.perf_counter(), time.process_time()
-        found += await call(index)
+        while True:
+            try:
+                found += await call(index)
+                break
+            except StoreTimeout:
+                timed_out += 1
+                if timed_out > _TIMED_OUT_MAX:
+                    raise
         used_s += time.process_time() - used_before
         spent_ms.append((time.perf_counter() - begun) * 1000)
     spent_ms.sort()
@@ -152,5 +163,6 @@ async def _timed(call: Callable[[int], Awaitable[int]], indices: Sequence[int]) 
         p50_ms=spent_ms[len(spent_ms) // 2],
         p95_ms=spent_ms[min(len(spent_ms) - 1, int(len(spent_ms) * 0.95))],
         processor_ms=used_s * 1000 / len(spent_ms),
+        timed_out=timed_out,
         found=found / len(spent_ms),
     )
