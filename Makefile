@@ -9,7 +9,7 @@ EXTRAS := $(if $(strip $(KEYED)),[$(subst openai anthropic,openai$(comma)anthrop
 INSTALLED := $(VENV)/.run$(if $(OPENAI_API_KEY)$(OPENAI_API_BASE),-openai)$(if $(ANTHROPIC_API_KEY),-anthropic)
 .DEFAULT_GOAL := help
 
-.PHONY: help run test check demo demo-strategies docs format clean bench-startup bench-auth bench-serving bench-scale bench-soak bench-migrate bench-retrieval bench-retrieval-cost fit-retrieval bench-background bench-mcp bench-history bench-console bench-thresholds
+.PHONY: help run test check demo demo-strategies docs format clean bench-startup bench-auth bench-serving bench-scale bench-soak bench-migrate bench-retrieval bench-search fit-retrieval bench-background bench-mcp bench-history bench-console bench-thresholds
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -103,7 +103,7 @@ bench-thresholds: $(VENV)/.dev ## How well distances tell paraphrases from look-
 bench-retrieval: $(VENV)/.dev ## How well search finds evidence: make bench-retrieval DATA=conversations.json
 	@$(BIN)/python -m benchmarks.retrieval $(or $(DATA),examples/conversation.json)
 
-bench-retrieval-cost: $(VENV)/.dev ## What hybrid search adds to a plain vector search: MODEL=local:/path for another model
+bench-search: $(VENV)/.dev ## What hybrid search adds to a plain vector search: MODEL=local:/path for another model
 	@$(BIN)/python -m benchmarks.retrieval.cost $(if $(MODEL),--model $(MODEL))
 
 fit-retrieval: $(VENV)/.dev ## Fit the weights of hybrid search, leaving one conversation out: DATA=conversations.json
