@@ -115,7 +115,7 @@ async def _import(file: Path, *, dry_run: bool) -> None:
         raise InvalidInput(f"{file} cannot be read: {error.strerror or error}") from error
     with stream:
         async with opened_app() as app:
-            done = await app.importing.run(OPERATOR, stream, dry_run=dry_run)
+            done = await app.importing.run(OPERATOR, stream, dry_run=dry_run, waits=True)
             if not dry_run:
                 # So that what was imported can be found by meaning when the command ends, whether a server runs or not.
                 await app.pending_work.run_due()

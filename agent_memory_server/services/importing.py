@@ -56,12 +56,14 @@ class ImportService:
         file: BinaryIO,
         *,
         dry_run: bool = False,
+        waits: bool = False,
         tell: Callable[[Kind, int], None] = lambda _kind, _count: None,
     ) -> Imported:
         """Import the whole file, or nothing of it when one line is wrong.
 
         Raises InvalidInput that names the line (not an export, of another version, cut, a scope beyond the caller's), BadRequest
-        where the engine cannot take it, and what the store raises: then run it again, and it goes on where it was.
+        where the engine cannot take it, and what the store raises: then run it again, and it goes on where it was. ``waits``:
+        a store that is away for a moment is waited for first.
         """
         holdings, ledger = self._stores.holdings, self._stores.ledger
         if holdings is None or ledger is None:
@@ -78,6 +80,7 @@ class ImportService:
             journal=self._stores.journal,
             transfer=source.name,
             now=self._now,
+            waits=waits,
         )
         if dry_run:
             return _imported(source, await transfer.foresee(kinds=source.kinds), dry_run=True)

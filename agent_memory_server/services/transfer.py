@@ -145,8 +145,11 @@ class TransferService:
         now: Callable[[], datetime],
         batch: int = BATCH,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        waits: bool = True,
     ) -> None:
+        """``waits``: a store that is away for a moment is waited for; where somebody waits for an answer it is said at once."""
         self._sleep = sleep
+        self._waits_s = _WAITS_S if waits else ()
         self._source = source
         self._target = target
         self._ledger = ledger
@@ -270,7 +273,7 @@ class TransferService:
 
     async def _patiently(self, work: Callable[[], Awaitable[Result]]) -> Result:
         """Do it again after a wait when a store is away for a moment: everything here can be repeated."""
-        for wait_s in _WAITS_S:
+        for wait_s in self._waits_s:
             try:
                 return await work()
             except StoreCorrupt:

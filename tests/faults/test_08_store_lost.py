@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 import time
 from collections.abc import Callable
@@ -20,6 +21,27 @@ from tests.waiting import wait_until
 
 ANSWER_TIME_MAX_S = 5.0
 NAMESPACE = "lost"
+
+
+_TIMES = dict.fromkeys(("created_at", "updated_at", "last_accessed"), "2026-01-01T00:00:00Z")
+AN_EXPORT = "\n".join(
+    map(
+        json.dumps,
+        (
+            {"kind": "export", "format": "agent-memory-export", "version": 1},
+            {
+                "kind": "memory",
+                "id": "x",
+                "text": "tea",
+                "memory_type": "semantic",
+                "extraction_strategy": "discrete",
+                "namespace": NAMESPACE,
+                **_TIMES,
+            },
+            {"kind": "end", "counts": {"memory": 1}},
+        ),
+    )
+)
 
 
 def operations(client: httpx.Client) -> dict[str, Callable[[], httpx.Response]]:
@@ -57,6 +79,36 @@ def operations(client: httpx.Client) -> dict[str, Callable[[], httpx.Response]]:
             json={"query": "tea", "session": {"session_id": "s", **scope}, "long_term_search": search},
         ),
         "pending": lambda: client.get("/v1/pending"),
+        "explain": lambda: client.post("/v1/long-term-memory/search/explain", json=search),
+        "extract": lambda: client.post(
+            "/v1/long-term-memory/extract",
+            json={"messages": [message("e", "I live in Paris and my dog is called Rex.")], "dry_run": False, **scope},
+        ),
+        "history": lambda: client.get("/v1/long-term-memory/m/history"),
+        "operations": lambda: client.get("/v1/operations"),
+        "an operation": lambda: client.get("/v1/operations/absent"),
+        "undo": lambda: client.post("/v1/operations/absent/undo"),
+        "events": lambda: client.get("/v1/events", params={"wait_seconds": 0}),
+        "views": lambda: client.get("/v1/summary-views"),
+        "a view": lambda: client.get("/v1/summary-views/absent"),
+        "create a view": lambda: client.post(
+            "/v1/summary-views", json={"source": "long_term", "group_by": ["user_id"]}
+        ),
+        "delete a view": lambda: client.delete("/v1/summary-views/absent"),
+        "tasks": lambda: client.get("/v1/tasks"),
+        "a task": lambda: client.get("/v1/tasks/absent"),
+        "replay": lambda: client.post("/v1/tasks/absent/replay"),
+        "webhooks": lambda: client.get("/v1/webhooks"),
+        "create a webhook": lambda: client.post("/v1/webhooks", json={"url": "https://192.0.32.8/"}),
+        "delete a webhook": lambda: client.delete("/v1/webhooks/absent"),
+        "deliveries": lambda: client.get("/v1/webhooks/absent/deliveries"),
+        "export of a user": lambda: client.get("/v1/users/nobody/export"),
+        "export": lambda: client.get("/v1/export"),
+        "import": lambda: client.post("/v1/import", content=AN_EXPORT),
+        "erase a user": lambda: client.post("/v1/users/nobody/erase"),
+        "what an erasure would do": lambda: client.post("/v1/users/nobody/erase", params={"dry_run": True}),
+        "erase a namespace": lambda: client.post("/v1/namespaces/nobody/erase"),
+        "check a receipt": lambda: client.post("/v1/erasure-receipts/check", json={"id": "made up"}),
     }
 
 

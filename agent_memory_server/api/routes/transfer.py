@@ -66,9 +66,14 @@ def _exported(call: Call, query: ExportQuery, user_id: str | None) -> Answer:
 
 
 async def _encoded(portions: AsyncGenerator[Sequence[dict[str, Any]]]) -> AsyncGenerator[bytes]:
+    """The head of the file waits for what the store says: one that cannot be read is answered as such, not as a cut file."""
     async with contextlib.aclosing(portions):
+        head = encoded_lines(await anext(portions, ()))
         async for lines in portions:
-            yield encoded_lines(lines)
+            yield head + encoded_lines(lines)
+            head = b""
+        if head:
+            yield head
 
 
 OPERATIONS = (
