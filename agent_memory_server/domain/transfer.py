@@ -92,7 +92,10 @@ class MemoryRecord:
         ]
 
     def state(self) -> object:
-        return [self.content(), sorted(map(vector_state, self.vectors)), self.origin, self.is_copy, self.compared]
+        return [self.content(), *self.beside_content()]
+
+    def beside_content(self) -> list[object]:
+        return [sorted(map(vector_state, self.vectors)), self.origin, self.is_copy, self.compared]
 
 
 def vector_state(embedded: Embedded) -> tuple[str, str, str]:
@@ -344,8 +347,11 @@ class Digest:
         self._hashed = hashlib.blake2b(digest_size=8)
 
     def add(self, document: object) -> None:
-        written = json.dumps(document, sort_keys=True, separators=(",", ":"), default=_plain)
-        encoded = written.encode("utf-8", "surrogatepass")
+        self.add_written(_JSON.encode(document))
+
+    def add_written(self, document: str) -> None:
+        """The same of a document that is written already."""
+        encoded = document.encode("utf-8", "surrogatepass")
         self._hashed.update(b"%d:" % len(encoded) + encoded)
 
     def text(self) -> str:
@@ -361,8 +367,15 @@ class Mark:
 
     def add(self, part: Record | SessionMessage) -> None:
         """The record first, then a session's messages in order."""
-        self._state.add(part.state())
-        self._content.add(part.content())
+        content = _JSON.encode(part.content())
+        self._content.add_written(content)
+        if isinstance(part, MemoryRecord):
+            # There are millions of them: the content is not written twice.
+            self._state.add_written(f"[{content},{_JSON.encode(part.beside_content())[1:]}")
+        elif isinstance(part, HistoryRecord):
+            self._state.add_written(content)
+        else:
+            self._state.add(part.state())
 
     def text(self) -> str:
         return f"{self._state.text()}.{self._content.text()}"
@@ -382,6 +395,10 @@ def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
     raise TypeError(f"{type(value).__name__} is not carried")
+
+
+# Made once: ``json.dumps`` with options makes an encoder for every call.
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_plain)
 
 
 def _sortable(key: MemoryKey) -> list[str]:

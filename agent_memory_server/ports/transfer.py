@@ -56,7 +56,9 @@ class Holdings(Protocol):
         """Superseded ones too, with all vectors."""
         ...
 
-    async def memories(self, keys: Sequence[MemoryKey], /) -> Sequence[MemoryRecord | None]: ...
+    async def memories(
+        self, keys: Sequence[MemoryKey], /, *, vectors: bool = True
+    ) -> Sequence[MemoryRecord | None]: ...
 
     def listed_memories(
         self, selector: ScopeSelector, /, *, limit: int, vectors: bool
@@ -133,6 +135,10 @@ class Ledger(Protocol):
     async def note(self, transfer: str, kind: str, marks: Mapping[str, str], /) -> None: ...
 
     async def drop(self, transfer: str, kind: str, names: Sequence[str], /) -> None: ...
+
+    async def forget(self, transfer: str, kind: str, /) -> None:
+        """Drop every mark of this kind."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from agent_memory_server.domain.export_lines import (
     read_view,
 )
 from agent_memory_server.domain.identity import OutsideReach, Principal, Scope, ScopeSelector
-from agent_memory_server.domain.line_reading import BadLine, Reading
+from agent_memory_server.domain.line_reading import BadLine, Reading, SureReading
 from agent_memory_server.domain.past import PastRevision
 from agent_memory_server.domain.past_lines import read_gone, read_revision
 from agent_memory_server.domain.records import EmbeddingStatus, MemoryKey, content_hash, derived_id
@@ -215,6 +215,8 @@ class FileSource:
         ours = [each for each in record.vectors if each.model == self._model]
         known = any(each.kind == "text" for each in ours)
         self.dimensions.update(len(each.vector) for each in ours if each.vector is not None)
+        if memory.memory_hash and not known:
+            return record
         memory = replace(
             memory,
             memory_hash=memory.memory_hash or content_hash(memory.text, memory.scope, memory.memory_type),
@@ -230,7 +232,7 @@ class FileSource:
         if (owner.namespace, owner.user_id) != (scope.namespace, scope.user_id):
             raise BadLine("it belongs to nobody, which your credential does not reach")
 
-    # -- reading
+    # -- reading what was checked
 
     def _item(self, kind: Kind, place: int) -> Item:
         self._file.seek(place)
@@ -238,7 +240,7 @@ class FileSource:
         if kind is Kind.HISTORY:
             history = self._history(line)
             return Item(ref_of(history.key), history)
-        record = self._record(kind, Reading(line))
+        record = self._record(kind, SureReading(line))
         if not isinstance(record, SessionRecord):
             return Item(ref_of(record.key), record)
         first, behind = self._messages(self._file.tell(), after=0, limit=MESSAGES_AT_ONCE)
@@ -249,15 +251,15 @@ class FileSource:
 
     def _history(self, line: Mapping[str, Any]) -> HistoryRecord:
         """What follows the line of a memory, or of one that is gone."""
-        memory = None if line["kind"] == "gone" else self._memory(Reading(line)).memory
-        key = self._gone(Reading(line)) if memory is None else memory.key
+        memory = None if line["kind"] == "gone" else self._memory(SureReading(line)).memory
+        key = self._gone(SureReading(line)) if memory is None else memory.key
         revisions: list[PastRevision] = []
         while raw := self._file.readline(LINE_BYTES_MAX + 1):
             if raw.strip():
                 line = _line(raw)
                 if line.get("kind") != "revision":
                     break
-                revisions.append(read_revision(Reading(line), key))
+                revisions.append(read_revision(SureReading(line), key))
         return HistoryRecord(memory_key=key, revisions=tuple(revisions), memory=memory)
 
     def _behind(self, place: int) -> int:
@@ -278,7 +280,7 @@ class FileSource:
             line = _line(raw)
             if line.get("kind") != "message":
                 break
-            message = read_message(Reading(line))
+            message = read_message(SureReading(line))
             if message.sequence > after:
                 found.append(message)
         return found, self._file.tell()
@@ -351,7 +353,7 @@ def _line(raw: bytes) -> dict[str, Any]:
     if len(raw) > LINE_BYTES_MAX:
         raise BadLine(f"it is longer than {LINE_BYTES_MAX} bytes")
     try:
-        value = json.loads(raw, parse_constant=_no_number)
+        value = _JSON.decode(raw.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         raise BadLine("it is no JSON") from None
     if not isinstance(value, dict):
@@ -362,3 +364,7 @@ def _line(raw: bytes) -> dict[str, Any]:
 def _no_number(said: str) -> float:
     """NaN and its kin are no JSON, whatever the library thinks."""
     raise ValueError(said)
+
+
+# Made once: ``json.loads`` with options makes a decoder for every call.
+_JSON = json.JSONDecoder(parse_constant=_no_number)

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import BinaryIO
 
 from agent_memory_server.domain.identity import Principal, ScopeSelector
-from agent_memory_server.domain.transfer import Kind, ledger_name
+from agent_memory_server.domain.transfer import Kind
 from agent_memory_server.errors import BadRequest, InvalidInput
 from agent_memory_server.ports.embedder import Embedder
 from agent_memory_server.ports.stores import Stores
@@ -21,8 +21,6 @@ from agent_memory_server.ports.transfer import Ledger, Unreadable
 from agent_memory_server.services.export_file import FileSource
 from agent_memory_server.services.transfer import Tally, TransferService
 from agent_memory_server.services.transfer_target import Target
-
-_FORGOTTEN_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +82,8 @@ class ImportService:
         )
         if dry_run:
             return _imported(source, await transfer.foresee(kinds=source.kinds), dry_run=True)
-        report = await transfer.run(kinds=source.kinds, tell=tell, quarantine=_never, removes=False)
+        # Nobody adds to the file meanwhile: one walk sees all of it.
+        report = await transfer.run(kinds=source.kinds, tell=tell, quarantine=_never, removes=False, passes=1)
         self._wake()
         await self._finish(ledger, source)
         return _imported(source, report.tallies, dry_run=False)
@@ -115,14 +114,7 @@ class ImportService:
     async def _finish(self, ledger: Ledger, source: FileSource) -> None:
         """Forget what was noted: a later import of the same file brings back what was deleted since."""
         for kind in source.kinds:
-            after: str | None = None
-            while True:
-                portion = await source.walk(kind, after=after, limit=_FORGOTTEN_AT_ONCE)
-                names = [ledger_name(item.ref) for item in portion.records]
-                await ledger.drop(source.name, kind.value, names)
-                after = portion.next
-                if after is None:
-                    break
+            await ledger.forget(source.name, kind.value)
 
 
 def _imported(source: FileSource, tallies: Mapping[Kind, Tally], *, dry_run: bool) -> Imported:

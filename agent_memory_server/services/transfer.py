@@ -161,9 +161,16 @@ class TransferService:
     # -- carrying
 
     async def run(
-        self, *, kinds: Sequence[Kind], tell: Tell, quarantine: Quarantine, removes: bool = True
+        self,
+        *,
+        kinds: Sequence[Kind],
+        tell: Tell,
+        quarantine: Quarantine,
+        removes: bool = True,
+        passes: int = PASSES_MAX,
     ) -> TransferReport:
-        """Walk over the source until a walk finds nothing new. Raises what the stores raise; then run it again.
+        """Walk over the source until a walk finds nothing new, at most ``passes`` times. Raises what the stores raise; then run
+        it again.
 
         ``removes``: what was deleted in the source since it was carried is deleted in the target too.
         """
@@ -177,7 +184,7 @@ class TransferService:
                 quarantine(kind, unreadable)
 
         settled = False
-        for _ in range(PASSES_MAX):
+        for _ in range(passes):
             before = sum(each.carried + each.updated for each in tallies.values())
             for kind in kinds:
                 await self._walk(kind, tallies[kind], tell, once)
@@ -257,7 +264,10 @@ class TransferService:
             many = [ledger_name(item.ref) for item, _, _ in writing if takes_several_writes(item)]
             await self._ledger.note(self._transfer, kind.value, dict.fromkeys(many, _WRITING))
             written = await self._target.put(
-                kind, [item for item, _, _ in writing], [standing for _, _, standing in writing]
+                kind,
+                [item for item, _, _ in writing],
+                [standing for _, _, standing in writing],
+                marks=[mark for _, mark, _ in writing],
             )
             for (item, mark, standing), done in zip(writing, written, strict=True):
                 if not done:

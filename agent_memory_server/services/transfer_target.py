@@ -79,10 +79,13 @@ class Target:
 
     # -- writing
 
-    async def put(self, kind: Kind, items: Sequence[Item], there: Sequence[Record | None]) -> Sequence[bool]:
-        """Write each in place of what was ``there`` when it was read; False for one that could not be, as it changed since."""
+    async def put(
+        self, kind: Kind, items: Sequence[Item], there: Sequence[Record | None], *, marks: Sequence[str]
+    ) -> Sequence[bool]:
+        """Write each in place of what was ``there`` when it was read; False for one that could not be, as it changed since.
+        ``marks``: what the ledger will note of each."""
         if kind is Kind.MEMORIES:
-            return await self._put_memories(items, there)
+            return await self._put_memories(items, there, marks)
         if kind is Kind.HISTORY:
             return await self._put_histories(items, there)
         if kind is Kind.WORK:
@@ -99,30 +102,32 @@ class Target:
         }[kind]
         return [await one(item) for item in items]
 
-    async def _put_memories(self, items: Sequence[Item], there: Sequence[Record | None]) -> Sequence[bool]:
+    async def _put_memories(
+        self, items: Sequence[Item], there: Sequence[Record | None], marks: Sequence[str]
+    ) -> Sequence[bool]:
         written: list[bool] = []
-        pairs = [(each.record, before) for each, before in zip(items, there, strict=True)]
-        for tenant, group in groupby(pairs, key=lambda pair: pair[0].key[0] or ""):
-            portion = [(record, before) for record, before in group if isinstance(record, MemoryRecord)]
+        several = [(each.record, before, mark) for each, before, mark in zip(items, there, marks, strict=True)]
+        for tenant, group in groupby(several, key=lambda each: each[0].key[0] or ""):
+            portion = [(record, before, mark) for record, before, mark in group if isinstance(record, MemoryRecord)]
             try:
                 written += await self._commit(tenant, portion)
             except StaleRevision:
                 # One of them was changed between reading and writing: each for itself.
-                for pair in portion:
+                for each in portion:
                     try:
-                        written += await self._commit(tenant, [pair])
+                        written += await self._commit(tenant, [each])
                     except StaleRevision:
                         written.append(False)
         return written
 
-    async def _commit(self, tenant: str, portion: Sequence[tuple[MemoryRecord, Record | None]]) -> Sequence[bool]:
+    async def _commit(self, tenant: str, portion: Sequence[tuple[MemoryRecord, Record | None, str]]) -> Sequence[bool]:
         named = hashlib.blake2b(digest_size=12)
-        for record, before in portion:
-            named.update(Mark(record).text().encode("utf-8", "surrogatepass"))
+        for _, before, mark in portion:
+            named.update(mark.encode("utf-8", "surrogatepass"))
             if isinstance(before, MemoryRecord):
                 # Content that comes back after another one is another change.
                 named.update(before.memory.operation_id.encode())
-        pending = any(record.memory.embedding is EmbeddingStatus.PENDING for record, _ in portion)
+        pending = any(record.memory.embedding is EmbeddingStatus.PENDING for record, _, _ in portion)
         committed = await self._stores.memories.commit(
             Operation(
                 id=f"{self._transfer}.{named.hexdigest()}",
@@ -130,7 +135,7 @@ class Target:
                 kind=OperationKind.IMPORT,
                 actor=TRANSFER_ACTOR,
                 at=self._now(),
-                changes=tuple(_put(record, before) for record, before in portion),
+                changes=tuple(_put(record, before) for record, before, _ in portion),
                 reason=f"carried from {self._source.describe()}",
                 run=self._transfer,
                 intents=(embedding_intent(Scope(tenant)),) if pending else (),
@@ -138,13 +143,13 @@ class Target:
         )
         return [
             before is not None or outcome.effect is not Effect.UNCHANGED
-            for (_, before), outcome in zip(portion, committed.outcomes, strict=True)
+            for (_, before, _), outcome in zip(portion, committed.outcomes, strict=True)
         ]
 
     async def _put_histories(self, items: Sequence[Item], there: Sequence[Record | None]) -> Sequence[bool]:
         """A past belongs to the memory that it was told of: what stands here under its id and is something else keeps its own."""
         records = [each.record for each in items if isinstance(each.record, HistoryRecord)]
-        memories = await self._holdings.memories([record.memory_key for record in records])
+        memories = await self._holdings.memories([record.memory_key for record in records], vectors=False)
         fit = [
             self._fits(record, before, memory) for record, before, memory in zip(records, there, memories, strict=True)
         ]

@@ -100,8 +100,8 @@ class RedisHoldings:
         found = await self._records([naming.handle_of_key(key) for key in keys])
         return Portion([record for record in found if record is not None], None if following == "0" else following)
 
-    async def memories(self, keys: Sequence[MemoryKey], /) -> Sequence[MemoryRecord | None]:
-        return await self._records([naming.handle_of(*key) for key in keys])
+    async def memories(self, keys: Sequence[MemoryKey], /, *, vectors: bool = True) -> Sequence[MemoryRecord | None]:
+        return await self._records([naming.handle_of(*key) for key in keys], with_vectors=vectors)
 
     async def listed_memories(
         self, selector: ScopeSelector, /, *, limit: int, vectors: bool

@@ -84,7 +84,7 @@ class SqliteHoldings:
 
         return await self._readers.run(work)
 
-    async def memories(self, keys: Sequence[MemoryKey], /) -> Sequence[MemoryRecord | None]:
+    async def memories(self, keys: Sequence[MemoryKey], /, *, vectors: bool = True) -> Sequence[MemoryRecord | None]:
         def work(connected: Connected) -> list[MemoryRecord | None]:
             wanted = [
                 (
@@ -96,7 +96,7 @@ class SqliteHoldings:
             ]
             named = "m.tenant_id = w.tenant_id AND m.id = w.id AND m.scope_id = w.scope_id"
             rows = rows_of_each(connected, ("tenant_id", "id", "scope_id"), wanted, _MEMORIES.format(wanted=named))
-            records = _records_of(connected, [row[1:] for row in rows])
+            records = _records_of(connected, [row[1:] for row in rows], with_vectors=vectors)
             found = dict(zip([row[0] for row in rows], records, strict=True))
             return [found.get(number) for number in range(len(keys))]
 
