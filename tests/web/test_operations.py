@@ -40,7 +40,7 @@ def test_an_edit_is_listed_explained_and_taken_back(client: httpx.Client) -> Non
     assert "/operation?id=" not in client.get("/operations", params={"user_id": "ida", "kind": "merge"}).text
     assert "/memory?id=undone" in client.get("/operation", params={"id": edit}).text
     plan = client.get("/operation/undo", params={"id": edit}).text
-    assert "Ida plays the cello." in plan
+    assert "Ida plays the <del>harp</del><ins>cello</ins>." in plan
     assert client.get("/v1/long-term-memory/undone").json()["text"] == "Ida plays the harp."
     done = changed(client, f"/operation/undone?id={edit}", {})
     assert done.status_code == 303

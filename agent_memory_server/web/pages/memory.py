@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from difflib import SequenceMatcher
 from typing import Any
 
 from starlette.datastructures import FormData
@@ -20,13 +18,11 @@ from agent_memory_server.errors import InvalidInput, MemoryServerError, NotFound
 from agent_memory_server.services.history import Event, Origin, Outcome
 from agent_memory_server.services.memories import MemoryPatch
 from agent_memory_server.web import rendering
+from agent_memory_server.web.differences import word_differences
 from agent_memory_server.web.visits import OwnerQuery, PageRoute, Visit
 
 NEIGHBOURS = 6
 REVISIONS_SHOWN = 50
-DIFF_WORDS_MAX = 2_000
-"""Longer texts are shown whole, before and after: comparing takes time in the square of their words."""
-_WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 _NEIGHBOUR_TEXT_MAX = 4_000
 
 
@@ -136,7 +132,9 @@ def _diffs(event: Event) -> Sequence[tuple[str, Sequence[tuple[str, str]]]]:
     """What changed, word by word. A revision that made the memory, or removed it, has nothing to compare."""
     if event.revision.before is None or event.revision.after is None:
         return ()
-    return [(each.name.replace("_", " "), _pieces(_said(each.before), _said(each.after))) for each in event.changes]
+    return [
+        (each.name.replace("_", " "), word_differences(_said(each.before), _said(each.after))) for each in event.changes
+    ]
 
 
 def _said(value: object) -> str:
@@ -145,20 +143,6 @@ def _said(value: object) -> str:
     if isinstance(value, datetime):
         return rendering.moment(value)
     return value if isinstance(value, str) else rendering.pretty(value)
-
-
-def _pieces(before: str, after: str) -> Sequence[tuple[str, str]]:
-    old, new = _WORDS.findall(before), _WORDS.findall(after)
-    if max(len(old), len(new)) > DIFF_WORDS_MAX:
-        return [("gone", before), ("new", after)]
-    pieces: list[tuple[str, str]] = []
-    for tag, first, last, start, end in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if tag == "equal":
-            pieces.append(("same", "".join(old[first:last])))
-            continue
-        pieces += [("gone", "".join(old[first:last]))] if last > first else []
-        pieces += [("new", "".join(new[start:end]))] if end > start else []
-    return pieces
 
 
 def _patch(found: Memory, form: FormData) -> MemoryPatch:

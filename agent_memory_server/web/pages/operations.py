@@ -7,13 +7,14 @@ from typing import Any
 
 from starlette.responses import Response
 
-from agent_memory_server.domain.history import NEVER_UNDONE, UNDOES
+from agent_memory_server.domain.history import NEVER_UNDONE, UNDOES, UndoAction, UndoStep
 from agent_memory_server.domain.identity import Permission
 from agent_memory_server.domain.operations import OperationKind
-from agent_memory_server.errors import InvalidInput, NotFound
+from agent_memory_server.errors import AmbiguousScope, InvalidInput, NotFound
 from agent_memory_server.ports.journal import JournalledOperation
 from agent_memory_server.services.history import Listed
 from agent_memory_server.web import rendering
+from agent_memory_server.web.differences import word_differences
 from agent_memory_server.web.visits import PageRoute, Visit
 
 PAGE_SIZE = 50
@@ -22,6 +23,8 @@ LOOKED_AT_MAX = 2_000
 _LOOKED_AT_ONCE = 200
 NEWS_MAX = 100
 STEPS_SHOWN = 200
+COMPARED_MAX = 25
+"""Steps of a plan that are shown word by word."""
 CHANGES_SHOWN = 200
 FILTERS = ("namespace", "user_id", "kind", "actor")
 
@@ -86,7 +89,28 @@ async def _undone(visit: Visit, held: JournalledOperation) -> tuple[str, bool] |
 async def plan(visit: Visit) -> Response:
     """What an undo would do, to be read before it is done. Changes nothing."""
     found = await visit.app.undo.plan(visit.caller, operation_id=_id(visit))
-    return visit.page("undo.html", plan=found, steps=found.steps[:STEPS_SHOWN], conflicts=found.conflicts[:STEPS_SHOWN])
+    steps = found.steps[:STEPS_SHOWN]
+    return visit.page(
+        "undo.html",
+        plan=found,
+        steps=[
+            (each, await _difference(visit, each) if place < COMPARED_MAX else ()) for place, each in enumerate(steps)
+        ],
+        conflicts=found.conflicts[:STEPS_SHOWN],
+    )
+
+
+async def _difference(visit: Visit, step: UndoStep) -> Sequence[tuple[str, str]]:
+    """From what the memory says now to what it would say; nothing where its text stays, or it comes or goes as a whole."""
+    if step.action is not UndoAction.REVERT or step.memory is None:
+        return ()
+    try:
+        now = await visit.app.memories.get(
+            visit.caller, memory_id=step.key.id, namespace=step.key.namespace, user_id=step.key.user_id
+        )
+    except (NotFound, AmbiguousScope):
+        return ()
+    return () if now.text == step.memory.text else word_differences(now.text, step.memory.text)
 
 
 async def undo(visit: Visit) -> Response:

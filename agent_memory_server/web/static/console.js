@@ -61,3 +61,6 @@ setInterval(() => {
   if (document.visibilityState !== "visible") return;
   for (const place of document.querySelectorAll("[data-live]")) htmx.trigger(place, "look");
 }, 3000);
+
+// On a phone the pages are in a row that scrolls: the one that is open is in view.
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
