@@ -19,7 +19,7 @@ import httpx
 
 from tests.waiting import wait_until
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 10.0
 REQUEST_TIMEOUT_S = 20.0
 

@@ -30,7 +30,7 @@ from agent_memory_server.ports.language_model import LanguageModel
 from agent_memory_server.serving import beside_of
 from agent_memory_server.tasks.running import open_working_app
 
-READY_WITHIN_S = 30.0
+READY_WITHIN_S = 90.0
 STOPPED_WITHIN_S = 15.0
 _POLL_S = 0.02
 _HOST = "agent-memory"

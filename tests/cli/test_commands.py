@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -15,7 +15,7 @@ from tests.cli.commands import CommandLine
 
 pytestmark = pytest.mark.long
 
-HELP_WITHIN_S = 0.5
+HELP_TAKES_AT_MOST_S = 0.5
 HEAVY = ("anthropic", "apsw", "fastapi", "numpy", "openai", "pydantic", "rich", "structlog", "uvicorn", "wordllama")
 
 
@@ -27,14 +27,15 @@ def test_nothing_heavy_is_loaded_before_a_command_runs() -> None:
 
 
 def test_help_answers_at_once(terminal: CommandLine) -> None:
-    """The best of three, because the machine that runs this may be busy."""
+    """By the processor's time, because the machine that runs this may be busy, and the best of three."""
 
     def help_s() -> float:
-        begun = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         terminal.done("--help")
-        return time.perf_counter() - begun
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(help_s() for _ in range(3)) < HELP_WITHIN_S
+    assert min(help_s() for _ in range(3)) < HELP_TAKES_AT_MOST_S
 
 
 @pytest.mark.parametrize("name", sorted(cli.commands))

@@ -15,7 +15,7 @@ from types import TracebackType
 from tests.server_process import bare_environment, command
 from tests.waiting import wait_until
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 10.0
 
 
