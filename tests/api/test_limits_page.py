@@ -22,4 +22,4 @@ def test_every_limit_is_on_the_page_with_its_number() -> None:
 def test_the_page_says_how_much_an_error_shows() -> None:
     """Both numbers."""
     assert f"At most {ERRORS_SHOWN_MAX} problems" in PAGE
-    assert f"longer than {INPUT_LENGTH_MAX} characters" in PAGE
+    assert f"cut after {INPUT_LENGTH_MAX} characters" in PAGE
