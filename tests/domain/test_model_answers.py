@@ -46,7 +46,7 @@ def test_a_part_of_a_broken_object_is_not_the_answer(text: str) -> None:
 )
 def test_what_holds_no_object_is_refused_quickly(text: str) -> None:
     """Also when it is made to be slow or deep."""
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ValueError, match="no complete JSON object"):
         json_object(text)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

@@ -132,11 +132,11 @@ def test_hundred_thousand_characters_take_no_time(unit: str) -> None:
     """Tokenising is linear: the longest text that is accepted takes well under a second, whatever it is made of."""
     text = unit * (100_000 // len(unit))
     index_tokens("é")
-    started = time.perf_counter()
+    started = time.process_time()
     index_tokens(text)
     query_tokens(text)
     telling_spans(text)
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0
 
 
 def test_stop_words_are_written_as_they_are_compared() -> None:

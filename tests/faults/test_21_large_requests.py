@@ -45,7 +45,7 @@ class Raw:
 def send_raw(server: ServerProcess, path: str, body_bytes: int, *, chunked: bool = False) -> Raw:
     """POST so many bytes of a JSON text, and stop as soon as the server answers."""
     length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {body_bytes}"
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{length}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{length}\r\n\r\n"
     piece = b'{"memories":[{"id":"x","text":"' + b"a" * (64 * 1024)
     started = time.monotonic()
     sent = 0
