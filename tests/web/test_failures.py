@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from agent_memory_server.api.failures import KINDS_MAX, RecentFailures
 from agent_memory_server.testing import model_server
 from agent_memory_server.testing.model_server import ModelServer
 from agent_memory_server.testing.running import running_app
+from tests.redis_server import running_redis
+from tests.server_process import ServerProcess
+from tests.waiting import wait_until
 
 LOCAL = {"Host": "127.0.0.1"}
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -35,6 +39,27 @@ async def test_the_overview_names_what_failed_and_where_to_look() -> None:
         assert "embed memories" in page
         assert "/v1/long-term-memory/search" in page
         assert refused.headers["x-request-id"] in page
+
+
+def test_a_store_that_is_down_is_said_on_every_page(tmp_path: Path) -> None:
+    """503 with what to do, and never an empty list; once it is back, the overview says which requests could not be served."""
+    with (
+        running_redis(tmp_path, "--appendonly", "yes") as redis,
+        ServerProcess(tmp_path / "data", environment={"REDIS_URL": redis.url, "USE_DOCKET": "false"}) as server,
+        server.client() as client,
+    ):
+        assert client.get("/memories").status_code == 200
+        redis.kill()
+        for path in ("/", "/memories", "/sessions", "/operations", "/memory?id=any"):
+            page = client.get(path)
+            assert (page.status_code, "Retry-After" in page.headers, "agent-memory doctor" in page.text) == (
+                503,
+                True,
+                True,
+            ), path
+        redis.start()
+        wait_until(lambda: client.get("/").status_code == 200, "the overview is shown again")
+        assert "/memories" in client.get("/").text.partition("could not serve")[2]
 
 
 def test_failures_are_counted_by_kind_and_kept_to_their_tenant() -> None:
