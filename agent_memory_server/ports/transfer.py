@@ -68,8 +68,10 @@ class Holdings(Protocol):
         ...
 
     async def put_history(self, records: Sequence[HistoryRecord], /) -> None:
-        """Keep with each memory, in place of what an import brought before, what happened to it in another store; one that is
-        not there is known as gone from then on. It goes when the memory's text does: by explicit deletion, and in its time."""
+        """Keep with each memory, in place of what an import brought before, what happened to it in another store. A record that
+        ends with the removal is of a memory that is not there, and is known as gone from then on; nothing is kept of another
+        that is not there (it was deleted meanwhile), nor as gone of one that is. It goes when the memory's text does: by explicit
+        deletion, and in its time."""
         ...
 
     # -- sessions

@@ -27,7 +27,7 @@ def told(key: MemoryKey, revisions: Sequence[Revision]) -> HistoryRecord:
     own = _since_deletion([each for each in revisions if not each.imported])
     opening = next((each for each in own if _is_transfer(each)), None)
     if past:
-        own = [each for each in own if not _is_transfer(each)]
+        own = _without_carrying(own)
     return HistoryRecord(
         memory_key=key,
         revisions=tuple(_past(each) for each in (*past, *own)),
@@ -38,6 +38,12 @@ def told(key: MemoryKey, revisions: Sequence[Revision]) -> HistoryRecord:
 def _since_deletion(own: Sequence[Revision]) -> list[Revision]:
     lives = [number for number, each in enumerate(own) if each.scrubbed and each.effect is Effect.DELETED]
     return list(own[lives[-1] + 1 :] if lives else own)
+
+
+def _without_carrying(own: Sequence[Revision]) -> list[Revision]:
+    """Without the imports that brought it and brought it up to date; one that brought it back after it went is news."""
+    gone = next((number for number, each in enumerate(own) if each.effect is Effect.DELETED), len(own))
+    return [each for number, each in enumerate(own) if number > gone or not _is_transfer(each)]
 
 
 def _is_transfer(revision: Revision) -> bool:

@@ -314,6 +314,36 @@ async def test_a_past_goes_with_the_memory(exports: Exports, target: RunningApp)
     assert b"alice" not in await _export(target)
 
 
+async def test_what_was_forgotten_here_and_imported_again_has_one_past(exports: Exports, target: RunningApp) -> None:
+    """It says that it went and came back, and can be taken along once more."""
+    await _import(target, exports.everything)
+    policy = {"policy": {"budget": 0}}
+    gone = await target.client.post(
+        "/v1/long-term-memory/forget", params={"namespace": "work", "dry_run": "false"}, json=policy
+    )
+    assert gone.json()["deleted"] > 0
+    await _import(target, exports.everything)
+    kinds = [each["kind"] for each in await _history(target, "m2")]
+    assert kinds == ["create", "edit", "import", "forget", "import"]
+    export = await _export(target)
+    assert [
+        each["operation"]["kind"] for each in _lines(export) if each["kind"] == "revision" and each["id"] == "m2"
+    ] == [
+        "create",
+        "edit",
+        "forget",
+        "import",
+    ]
+    await target.client.post("/v1/users/alice/erase", params={"dry_run": "false"})
+    for lane in target.app.lanes.values():
+        await lane.run_due()
+    await _import(target, export)
+    again = await _export(target)
+    assert [line for line in _lines(again) if line["kind"] in ("revision", "gone")] == [
+        line for line in _lines(export) if line["kind"] in ("revision", "gone")
+    ]
+
+
 class _Stopped(Exception):
     """Somebody pulled the plug."""
 

@@ -18,17 +18,20 @@ from agent_memory_server.stores.values import micros, to_json
 
 
 async def put_past(transaction: Transaction, records: Sequence[HistoryRecord]) -> None:
-    """In place of what was brought before; a memory that is not there is known as gone."""
+    """In place of what was brought before; one that is gone is known as that. A past without its memory was left behind by a
+    deletion meanwhile: it goes too."""
     handles = [naming.handle_of(*record.memory_key) for record in records]
     rows = await transaction.rows([naming.memory_key(handle) for handle in handles], ())
     there = await transaction.link.reads(*(("HKEYS", history_key(handle)) for handle in handles)) if handles else []
     for record, handle, row, names in zip(records, handles, rows, there, strict=True):
+        if record.is_of_gone is (row is not None):
+            continue
         key = history_key(handle)
         for name in filter(is_past, names):
             transaction.command("HDEL", key, name)
         for number, document in enumerate(past_documents(record.revisions, document_of)):
             transaction.command("HSET", key, f"0:{number}:0", to_json(document))
-        if row is None and record.revisions:
+        if row is None:
             _note_gone(transaction, record, handle)
 
 

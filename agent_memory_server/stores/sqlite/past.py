@@ -18,14 +18,20 @@ from agent_memory_server.stores.values import micros, to_json
 
 
 def put_past(connected: Connected, records: Sequence[HistoryRecord]) -> None:
-    """In place of what was brought before."""
+    """In place of what was brought before. A past without its memory was left behind by a deletion meanwhile: it goes too."""
+    places = [
+        (interned_scope(connected, each.memory_key.tenant, each.memory_key.namespace, each.memory_key.user_id), each)
+        for each in records
+    ]
+    present = _present(connected, [(scope_id, each.memory_key.id) for scope_id, each in places])
     rows: dict[tuple[int, str], list[tuple[object, ...]]] = {}
-    for record in records:
-        key = record.memory_key
-        scope_id = interned_scope(connected, key.tenant, key.namespace, key.user_id)
+    for index, (scope_id, record) in enumerate(places):
+        if record.is_of_gone is (index in present):
+            continue
+        memory_id = record.memory_key.id
         documents = past_documents(record.revisions, document_of)
-        rows[scope_id, key.id] = [
-            (scope_id, key.id, number, micros(revision.at), revision.effect.value, to_json(document))
+        rows[scope_id, memory_id] = [
+            (scope_id, memory_id, number, micros(revision.at), revision.effect.value, to_json(document))
             for number, (revision, document) in enumerate(zip(record.revisions, documents, strict=True))
         ]
     for index in past_documents_of(connected, list(rows)):
@@ -33,6 +39,18 @@ def put_past(connected: Connected, records: Sequence[HistoryRecord]) -> None:
         drop_past(connected, scope_id=scope_id, memory_id=memory_id)
     columns = ("scope_id", "memory_id", "number", "at", "effect", "document")
     insert_many(connected, "imported_revisions", columns, [row for each in rows.values() for row in each])
+
+
+def _present(connected: Connected, keys: Sequence[tuple[int, str]]) -> set[int]:
+    """Which of these memories, named by scope and id, are there: by the number of the key."""
+    found = rows_of_each(
+        connected,
+        ("scope_id", "id"),
+        keys,
+        "SELECT w.n FROM wanted AS w CROSS JOIN scopes AS c ON c.id = w.scope_id CROSS JOIN memories AS m "
+        "ON m.tenant_id = c.tenant_id AND m.id = w.id AND m.scope_id = w.scope_id ORDER BY w.n",
+    )
+    return {number for (number,) in found}
 
 
 def past_of(

@@ -154,6 +154,15 @@ class PastContract:
         assert sum(each.imported for each in await stores.journal.history(memory("c").key)) == 0
         assert sum(each.imported for each in await stores.journal.history(memory("a").key)) == 2
 
+    async def test_it_does_not_outlive_its_memory(self, stores: Stores) -> None:
+        """A memory that was deleted while its past came stays without one, and one that is there is not told to be gone."""
+        await bring(stores, "deleted", *created_and_edited("deleted"))
+        assert await stores.journal.history(memory("deleted").key) == []
+        assert await stores.journal.remembered(ACME, limit=9) == []
+        await stores.memories.commit(operation(put(memory("there"))))
+        await bring(stores, "there", *removed("there"))
+        assert [each.imported for each in await stores.journal.history(memory("there").key)] == [False]
+
     async def test_tenants_know_nothing_of_each_other(self, stores: Stores) -> None:
         """The same key in another tenant has no past."""
         await bring(stores, "a", *removed("a"))
