@@ -10,6 +10,7 @@ from typing import Any
 
 import certifi
 import pytest
+from hypothesis import HealthCheck, settings
 from ulid import ULID
 
 from tests.redis_server import RedisServer, running_redis
@@ -67,6 +68,12 @@ def store_settings(request: pytest.FixtureRequest) -> dict[str, str]:
 def store_fields(store_settings: dict[str, str]) -> dict[str, Any]:
     """The same as fields of ``Settings``."""
     return {name.lower(): value for name, value in store_settings.items()}
+
+
+def pytest_configure() -> None:
+    """Examples are not judged by the clock: a machine may be busy, and what must be quick is measured where it is promised."""
+    settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("unhurried")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

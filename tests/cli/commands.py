@@ -33,7 +33,7 @@ class CommandLine:
             input=answer,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
         return Outcome(code=process.returncode, out=process.stdout, err=process.stderr)
