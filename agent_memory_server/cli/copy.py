@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from agent_memory_server.transfers import Preview, Transfer
 
 NOT_CARRIED = (
-    "Not copied: the history of memories before the copy (each begins with its import), and when schedules ran last. "
-    "ETags of memories are new."
+    "Not copied: when schedules ran last. What was done before the copy is told in the histories of memories and cannot be "
+    "undone in the target. ETags of memories are new."
 )
 
 
@@ -36,7 +36,8 @@ NOT_CARRIED = (
 @click.option("--no-verify", is_flag=True, help="Do not compare both sides at the end.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def copy(from_url: str, to_url: str, dry_run: bool, merge: bool, no_verify: bool, as_json: bool) -> None:
-    """Copy memories with their vectors, sessions with all messages, summary views, tasks, access tokens and pending work.
+    """Copy memories with their vectors and histories, sessions with all messages, summary views, tasks, access tokens and
+    pending work.
 
     The source is only read, and may be in use. Safe to interrupt and to repeat: it goes on where it was, and carries what
     changed since. Both sides are compared at the end; exit code 1 when they differ.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.records import MemoryKey
 from agent_memory_server.domain.summary_views import Group, SummaryView
 from agent_memory_server.domain.transfer import (
-    WHOLE_STORE,
     Key,
     Kind,
     PartitionRecord,
@@ -26,6 +26,7 @@ from agent_memory_server.services.past_history import histories_told
 
 MESSAGES_AT_ONCE = 500
 """Of one session, read or written in one go."""
+_GONE_MAX = 10_000_000
 
 
 class StoreSource:
@@ -41,17 +42,22 @@ class StoreSource:
 
     @property
     def kinds(self) -> Sequence[Kind]:
-        return WHOLE_STORE
+        return tuple(Kind)
 
     async def count(self, kind: Kind, /) -> int:
         if kind is Kind.TOKENS:
             return len(await self._stores.access_tokens.list())
+        if kind is Kind.HISTORY:
+            gone = [await self._gone(tenant) for tenant in await self._stores.memories.tenants()]
+            return await self._holdings.count(Kind.MEMORIES, now=self._now()) + sum(map(len, gone))
         return await self._holdings.count(kind, now=self._now())
 
     async def walk(self, kind: Kind, /, *, after: str | None, limit: int) -> Portion[Item | Unreadable]:
         holdings = self._holdings
         if kind is Kind.MEMORIES:
             return _items(await holdings.walk_memories(after=after, limit=limit))
+        if kind is Kind.HISTORY:
+            return await self._histories(after, limit)
         if kind is Kind.SESSIONS:
             return await self._sessions(after, limit)
         if kind is Kind.WORK:
@@ -63,6 +69,31 @@ class StoreSource:
             # The oldest first, as they were made.
             return _items(Portion([TokenRecord(token=token) for token in reversed(tokens)], None))
         return await self._of_tenants(kind, after, limit)
+
+    # -- the pasts of memories, and then of those that are gone, a tenant at a time
+
+    async def _histories(self, after: str | None, limit: int) -> Portion[Item | Unreadable]:
+        is_gone, place, offset = json.loads(after) if after else (False, None, 0)
+        if is_gone:
+            return await self._gone_histories(int(place or 0), offset, limit)
+        found = await self._holdings.walk_memories(after=place, limit=limit)
+        following = json.dumps([True, 0, 0] if found.next is None else [False, found.next, 0])
+        told = await histories_told(self._stores.journal, [record.memory.key for record in found.records])
+        pasts = [replace(past, memory=each.memory) for past, each in zip(told, found.records, strict=True)]
+        return _items(Portion([past for past in pasts if past.revisions], following))
+
+    async def _gone_histories(self, number: int, offset: int, limit: int) -> Portion[Item | Unreadable]:
+        tenants = sorted(await self._stores.memories.tenants())
+        if number >= len(tenants):
+            return Portion((), None)
+        keys = await self._gone(tenants[number])
+        told = await histories_told(self._stores.journal, keys[offset : offset + limit])
+        place = [True, number, offset + limit] if offset + limit < len(keys) else [True, number + 1, 0]
+        return _items(Portion([past for past in told if past.is_of_gone], json.dumps(place)))
+
+    async def _gone(self, tenant: str) -> Sequence[MemoryKey]:
+        """Memories that are gone, of which an undo can still bring back what they said."""
+        return sorted(await self._stores.journal.remembered(ScopeSelector(tenant), limit=_GONE_MAX), key=ref_of)
 
     async def _sessions(self, after: str | None, limit: int) -> Portion[Item | Unreadable]:
         found = await self._holdings.walk_sessions(after=after, limit=limit, now=self._now())

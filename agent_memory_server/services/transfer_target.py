@@ -159,8 +159,11 @@ class Target:
     def _fits(self, record: HistoryRecord, before: Record | None, memory: MemoryRecord | None) -> bool:
         if memory is None:
             return record.is_of_gone and before is None
-        if record.is_of_gone or not isinstance(before, HistoryRecord) or before.opened_by is None:
+        if record.is_of_gone or not isinstance(before, HistoryRecord):
             return False
+        if before.opened_by is None:
+            # The past that this transfer brought, as it brought it: nothing else is written over.
+            return True
         if before.opened_by == self._transfer or record.memory is None:
             return before.opened_by == self._transfer
         return stated(memory.memory) == stated(record.memory)

@@ -8,7 +8,7 @@ import json
 import signal
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,18 @@ from agent_memory_server.cli import cli
 from agent_memory_server.cli.copy import carried
 from agent_memory_server.domain.access_tokens import AccessToken
 from agent_memory_server.domain.identity import ANONYMOUS, DEFAULT_TENANT, Permission, Scope, ScopeSelector
-from agent_memory_server.domain.operations import Embedded, Intent, OperationKind, Put, Supersede, TaskRequest
+from agent_memory_server.domain.operations import (
+    Delete,
+    Effect,
+    Embedded,
+    Intent,
+    Operation,
+    OperationKind,
+    Put,
+    Supersede,
+    TaskRequest,
+)
+from agent_memory_server.domain.past import PastRevision
 from agent_memory_server.domain.sessions import SessionDraft, SessionGuard, Strategy
 from agent_memory_server.domain.summary_views import Partition, SummaryView, ViewDraft, ViewSource
 from agent_memory_server.domain.tokens import index_tokens
@@ -32,6 +43,7 @@ from agent_memory_server.domain.transfer import Kind, Mark, SessionRecord, ledge
 from agent_memory_server.errors import ConfigurationError
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.ports.transfer import Item
+from agent_memory_server.services.past_history import histories_told
 from agent_memory_server.services.transfer_source import StoreSource
 from agent_memory_server.stores.opening import open_stores
 from agent_memory_server.transfers import open_copy, preview_copy
@@ -226,6 +238,43 @@ async def test_a_round_trip_is_identical(file: str, target: redis.Redis, server:
     assert first == between
     assert first == last
     assert len([name for name in first if name[0] is Kind.MEMORIES]) == 82
+
+
+async def test_histories_go_along_and_what_happens_later_follows(
+    file: str, target: redis.Redis, server: RedisServer
+) -> None:
+    """Edits, merges and what was forgotten are told in the target too, and again after a change in the source; both verified."""
+    mine: dict[str, Any] = {"tenant": DEFAULT_TENANT}
+    edited = memory("m1", "an edit", scope=MINE)
+    put = Put(memory=edited, tokens={"edit": 1})
+    forgotten = Delete(key=key_of("m7"), scrub=False)
+    await _committed(file, operation(put, kind=OperationKind.EDIT, **mine))
+    await _committed(file, operation(forgotten, kind=OperationKind.FORGET, **mine))
+    assert (await copied(file, server.url))["verification"]["passed"]
+    here, there = await _histories(file), await _histories(server.url)
+    assert here == there
+    assert [revision.kind for revision in here["m1"]] == [OperationKind.CREATE, OperationKind.EDIT]
+    assert [revision.effect for revision in here["m7"]] == [Effect.CREATED, Effect.DELETED]
+    again = replace(put, memory=replace(edited, text="another"))
+    await _committed(file, operation(again, kind=OperationKind.EDIT, **mine))
+    assert (await copied(file, server.url))["verification"]["passed"]
+    here, there = await _histories(file), await _histories(server.url)
+    assert here == there
+    assert [revision.before and revision.before.text for revision in here["m1"]][2:] == ["an edit"]
+
+
+async def _committed(url: str, asked: Operation) -> None:
+    stores = await open_stores(url, now=now)
+    await stores.memories.commit(asked)
+    await stores.engine.close()
+
+
+async def _histories(url: str) -> dict[str, Sequence[PastRevision]]:
+    """What is told of some memories."""
+    stores = await open_stores(url, now=now)
+    found = await histories_told(stores.journal, [key_of(name) for name in ("m1", "m4", "m5", "m7", "again")])
+    await stores.engine.close()
+    return {record.memory_key.id: record.revisions for record in found}
 
 
 async def test_a_server_on_the_copy_goes_on(
