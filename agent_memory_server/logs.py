@@ -16,6 +16,10 @@ _NOISY = (
 say what an operator needs."""
 _QUOTING = ("mcp", "sse_starlette")
 """Libraries whose messages hold what clients sent."""
+_REPEATING = "docket.strikelist"
+"""Says each second that Redis is away; our own lines and Docket's worker say it too."""
+_AWAY = frozenset({"ConnectionError", "TimeoutError", "BusyLoadingError", "StoreUnavailable", "StoreBusy"})
+"""What is waited for. Docket shows where in its code it met them, which tells an operator nothing."""
 
 
 def configure_logging(level: str) -> None:
@@ -26,6 +30,7 @@ def configure_logging(level: str) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _without_quotes,
+        _without_places,
         structlog.processors.format_exc_info,
     ]
     # The same list as before, if there was one: loggers that were used already hold it.
@@ -53,6 +58,7 @@ def configure_logging(level: str) -> None:
     root.setLevel(level)
     for noisy in (*_NOISY, *_QUOTING):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
+    logging.getLogger(_REPEATING).setLevel(logging.ERROR)
 
 
 def _without_quotes(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -61,4 +67,15 @@ def _without_quotes(_: object, __: str, event: structlog.typing.EventDict) -> st
     if isinstance(raised, tuple) and str(event.get("logger")).startswith(_QUOTING):
         event["exc_info"] = None
         event["error"] = getattr(cast("tuple[Any, ...]", raised)[0], "__name__", "unknown")
+    return event
+
+
+def _without_places(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Docket's errors about a Redis or a store that is away, in one line without a traceback."""
+    raised = event.get("exc_info")
+    if isinstance(raised, tuple) and str(event.get("logger")).startswith("docket"):
+        name = getattr(cast("tuple[Any, ...]", raised)[0], "__name__", "")
+        if name in _AWAY:
+            event["exc_info"] = None
+            event["error"] = name
     return event
