@@ -164,7 +164,8 @@ def message_memory(message: Message, scope: Scope, at: datetime) -> Memory:
         memory_type=MemoryType.MESSAGE,
         created_at=message.created_at,
         updated_at=at,
-        last_accessed=message.created_at,
+        # As of what is created directly: an old conversation that came in today is no memory that nobody has used for years.
+        last_accessed=at,
         persisted_at=at,
         extracted=message.extracted,
         extracted_from=(message.id,),
