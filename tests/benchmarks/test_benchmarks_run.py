@@ -2,59 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.benchmarks.running import ROOT, figures_of
 from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.long
-
-ROOT = Path(__file__).parents[2]
-
-
-def _run(tmp_path: Path, *arguments: str) -> dict[str, Any]:
-    found = tmp_path / "found.json"
-    environment = {key: value for key, value in os.environ.items() if key not in ("STORAGE_URL", "REDIS_URL")}
-    finished = subprocess.run(
-        [sys.executable, "-m", *arguments, "--json", str(found)],
-        cwd=ROOT,
-        env={**environment, "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    return json.loads(found.read_text())
-
-
-@pytest.mark.skipif(not sys.platform.startswith(("linux", "darwin")), reason="the load generator uses uvloop")
-@pytest.mark.parametrize("engine", ["sqlite", "redis"])
-def test_serving_measures_every_scenario_without_an_error(tmp_path: Path, engine: str) -> None:
-    """Every scenario of the serving benchmark gets answers, and only good ones, from a real server on either engine."""
-    if engine == "redis":
-        RedisServer(tmp_path)  # skips where there is none
-    found = _run(tmp_path, "benchmarks.serving", "--quick", "--engine", engine)
-    assert (found["engine_bytes_per_100k"] is not None) == (engine == "redis")
-    assert {each["workload"] for each in found["scenarios"]} >= {"append", "create", "get", "search_hybrid", "prompt"}
-    for each in found["scenarios"]:
-        assert each["errors"] == 0, each["error_sample"]
-    # A scenario has a quarter of a second, in which a busy machine may answer nothing.
-    answered = {each["workload"] for each in found["scenarios"] if each["per_s"] > 0 and each["bare_per_s"] > 0}
-    assert len(answered) > 3, answered
-    assert found["big_session"]["errors"] == 0, found["big_session"]["error_sample"]
 
 
 def test_scale_measures_every_size(tmp_path: Path) -> None:
     """The scale benchmark finds hits at each size in every mode and says how large the files are; filled stores can be kept."""
     kept = tmp_path / "kept"
-    found = _run(tmp_path, "benchmarks.scale", "--sizes", "300,900", "--queries", "8", "--keep", str(kept))
+    found = figures_of(tmp_path, "benchmarks.scale", "--sizes", "300,900", "--queries", "8", "--keep", str(kept))
     assert [step["memories"] for step in found["steps"]] == [300, 900]
     for step in found["steps"]:
         assert all(each["found"] > 0 for kind in ("user", "everything") for each in step["search"][kind].values())
@@ -63,7 +26,7 @@ def test_scale_measures_every_size(tmp_path: Path) -> None:
 
 def test_background_compacts_without_embedding_and_counts_calls(tmp_path: Path) -> None:
     """Every duplicate goes without a text being embedded, an idle run looks at nothing, and messages become memories."""
-    found = _run(tmp_path, "benchmarks.background", "--quick")
+    found = figures_of(tmp_path, "benchmarks.background", "--quick")
     for run in found["compaction"]:
         assert run["superseded"] >= run["memories"] // 100
         assert run["texts_embedded"] == 0
@@ -73,18 +36,9 @@ def test_background_compacts_without_embedding_and_counts_calls(tmp_path: Path) 
         assert flow["messages_per_s"] > 0
 
 
-def test_auth_floods_a_server_that_goes_on_answering(tmp_path: Path) -> None:
-    """A thousand tokens or fifty: each is looked up; wrong ones are refused, or told to wait, and never a server error."""
-    found = _run(tmp_path, "benchmarks.auth", "--quick")
-    assert all(each["p50_ms"] > 0 for each in found["costs"])
-    for flood in found["floods"]:
-        assert flood["health_p50_ms"] > 0
-        assert set(flood["answers"]) <= {"401", "429", "503"}
-
-
 def test_history_costs_little_and_is_found(tmp_path: Path) -> None:
     """The journal's share of a write, histories among many operations, and searches of now and of then."""
-    found = _run(tmp_path, "benchmarks.history", "--memories", "300", "--operations", "5000", "--rounds", "20")
+    found = figures_of(tmp_path, "benchmarks.history", "--memories", "300", "--operations", "5000", "--rounds", "20")
     assert found["history_ms"] > 0
     assert all(0 < cost["journal_ms"] < cost["statements_ms"] for cost in found["writes"].values())
     assert all(found["searches"][mode]["then_ms"] > 0 for mode in ("semantic", "hybrid"))
@@ -92,7 +46,7 @@ def test_history_costs_little_and_is_found(tmp_path: Path) -> None:
 
 def test_thresholds_judges_every_installed_model(tmp_path: Path) -> None:
     """The rules part most look-alikes and few paraphrases, and the thresholds in use find most duplicates."""
-    found = _run(tmp_path, "benchmarks.thresholds", "--model", "wordllama")
+    found = figures_of(tmp_path, "benchmarks.thresholds", "--model", "wordllama")
     assert found["pairs"] >= 80
     assert found["rules"]["parted"] > 0.75
     assert found["rules"]["by_mistake"] < 0.15
@@ -105,7 +59,7 @@ def test_thresholds_judges_every_installed_model(tmp_path: Path) -> None:
 def test_retrieval_asks_over_the_api(tmp_path: Path) -> None:
     """The shipped conversation goes in both ways, every question is asked of every system, and evidence is found; another server
     gives byte-identical rankings."""
-    found = _run(tmp_path, "benchmarks.retrieval", "examples/conversation.json", "--again")
+    found = figures_of(tmp_path, "benchmarks.retrieval", "examples/conversation.json", "--again")
     assert [len(run["systems"]) for run in found["runs"]] == [4, 4]
     for run in found["runs"]:
         assert run["systems"]["hybrid"]["questions"] == found["data"]["questions"] > 0
@@ -117,7 +71,9 @@ def test_retrieval_asks_over_the_api(tmp_path: Path) -> None:
         kept = run["systems"]["hybrid"]["recall_kept"]
         assert [line["recall kept"] for line in kept] == [0.99, 0.95, 0.9, 0.8]
         assert all(line["R@10"] >= line["recall kept"] * kept[0]["R@10"] - 1e-9 for line in kept)
-    once_more = _run(tmp_path, "benchmarks.retrieval", "examples/conversation.json", "--only", "hybrid", "--way", "b")
+    once_more = figures_of(
+        tmp_path, "benchmarks.retrieval", "examples/conversation.json", "--only", "hybrid", "--way", "b"
+    )
     first, second = (each["runs"][0]["systems"]["hybrid"]["rankings_sha256"] for each in (found, once_more))
     assert first == second
     assert found["data"]["sha256"] == once_more["data"]["sha256"]
@@ -125,7 +81,7 @@ def test_retrieval_asks_over_the_api(tmp_path: Path) -> None:
 
 def test_retrieval_says_what_hybrid_search_adds(tmp_path: Path) -> None:
     """Both searches are timed in turns, and the difference is told by the clock and by processor time."""
-    found = _run(tmp_path, "benchmarks.retrieval.cost", "--memories", "300", "--queries", "8")
+    found = figures_of(tmp_path, "benchmarks.retrieval.cost", "--memories", "300", "--queries", "8")
     assert found["search"].keys() == {"semantic", "hybrid"}
     assert found["added"]["p50_ms"] == found["search"]["hybrid"]["p50_ms"] - found["search"]["semantic"]["p50_ms"]
 
@@ -143,27 +99,9 @@ def test_hybrid_does_not_lose_on_other_kinds_of_text() -> None:
     assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
-def test_soak_ends_with_nothing_failed_and_nothing_pending(tmp_path: Path) -> None:
-    """Every kind of request of the mixed load is answered well, and the background ends."""
-    arguments = ("--minutes", "0.05", "--memories", "200", "--users", "10", "--rate", "60")
-    found = _run(tmp_path, "benchmarks.soak", *arguments)
-    assert set(found["kinds"]) == {"append", "search", "list", "create", "prompt", "get"}
-    assert (found["errors"], found["fill_errors"]) == ({}, {})
-    assert found["samples"][0]["server_bytes"] > 0
-
-
-def test_mcp_measures_each_way_of_a_call(tmp_path: Path) -> None:
-    """Service, tool and both protocols answer, and the command greets over stdio."""
-    found = _run(tmp_path, "benchmarks.mcp", "--calls", "3", "--memories", "40", "--starts", "1")
-    for ways in found["calls"].values():
-        assert set(ways) == {"service", "tool", "http", "http, newest"}
-        assert all(figures["wall_ms"] >= 0 for figures in ways.values())
-    assert found["stdio_start_s"][0] > 0
-
-
 def test_migrate_carries_and_copies_everything(tmp_path: Path) -> None:
     """Each command ends well, and the time and the memory that it took are known."""
-    found = _run(tmp_path, "benchmarks.migrate", "--quick")
+    found = figures_of(tmp_path, "benchmarks.migrate", "--quick")
     assert [run["memories"] for run in found["runs"]] == [200] * 4
     for run in found["runs"]:
         assert run["per_s"] > 0, run["title"]
@@ -171,29 +109,11 @@ def test_migrate_carries_and_copies_everything(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "redis"])
-def test_console_asks_for_every_page(tmp_path: Path, engine: str) -> None:
-    """Every page answers on either engine, also right after a write, and the map shows its points where there is a browser."""
-    if engine == "redis":
-        RedisServer(tmp_path)  # skips where there is none
-    found = _run(tmp_path, "benchmarks.console", "--quick", "--engine", engine)
-    assert found["bare_ms"] > 0
-    assert {each["title"] for each in found["pages"]} >= {
-        "Overview",
-        "Search, one user",
-        "Memories",
-        "Operations",
-        "Map",
-    }
-    assert all(each["first_ms"] > 0 and each["after_write_ms"] > 0 for each in found["pages"])
-    assert found["map"] is None or found["map"]["points"] >= 2_000
-
-
-@pytest.mark.parametrize("engine", ["sqlite", "redis"])
 def test_transfer_takes_out_what_it_takes_in(tmp_path: Path, engine: str) -> None:
     """Exports, imports and an erasure of everything, beside what a user would write otherwise; and searches of then."""
     if engine == "redis":
         RedisServer(tmp_path)  # skips where there is none
-    found = _run(tmp_path, "benchmarks.transfer", "--memories", "600", "--rounds", "3", "--engine", engine)
+    found = figures_of(tmp_path, "benchmarks.transfer", "--memories", "600", "--rounds", "3", "--engine", engine)
     figures = found["engines"][engine]
     assert {"export", "import", "import once more", "erasing a user"} < {each["title"] for each in figures["work"]}
     assert all(each["memories"] >= 500 for each in figures["work"])

@@ -29,7 +29,7 @@ from tests.server_process import ServerProcess
 
 pytestmark = pytest.mark.long
 
-EXAMPLES_PER_OPERATION = 12
+EXAMPLES_PER_OPERATION = 8
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
