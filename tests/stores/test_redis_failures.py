@@ -83,7 +83,7 @@ async def back(work: Callable[[], Awaitable[Any]]) -> Any:
 
 
 async def found(stores: Stores) -> set[str]:
-    page = await stores.memories.list(EVERYTHING, now=T0, limit=10_000)
+    page = await stores.memories.list(EVERYTHING, now=T0, limit=5_000)
     return {each.id for each in page.memories}
 
 
