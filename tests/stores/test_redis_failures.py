@@ -121,8 +121,8 @@ async def test_a_crash_under_load_loses_nothing_that_was_acknowledged(server: Re
     assert len(acknowledged) >= 180
     listed = await back(lambda: found(stores))
     assert acknowledged <= listed
-    words = await stores.memories.holding(EVERYTHING, tokens=["tea"], now=T0, limit=100_000)
-    near = await stores.memories.nearest(EVERYTHING, vector=vector, model=MODEL, now=T0, limit=100_000)
+    words = await stores.memories.holding(EVERYTHING, tokens=["tea"], now=T0, limit=5_000)
+    near = await stores.memories.nearest(EVERYTHING, vector=vector, model=MODEL, now=T0, limit=5_000)
     assert len(words.handles) == len(near.handles) == words.statistics.documents == len(listed)
     session = await stores.working_memory.load(session_scope(), now=T0)
     assert session is not None
