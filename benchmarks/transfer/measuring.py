@@ -82,7 +82,9 @@ async def measured(
         ):
             say(title)
             work.append(await _exported(app, held, file, title, options, memories))
-        work += _baselines(held, folder, memories)
+    # The store is closed meanwhile: two SQLite libraries on one file in one process take each other's locks away.
+    work += _baselines(held, folder, memories)
+    async with _opened(held, folder / "source") as app:
         say("searching now and then")
         searches = await _searches(app, rounds, changed=USER_MEMORIES // 10)
         say("erasing a user")
