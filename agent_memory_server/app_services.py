@@ -64,6 +64,7 @@ from agent_memory_server.services.summarization import SummarizationService
 from agent_memory_server.services.summary_views import SummaryViewService
 from agent_memory_server.services.upkeep import UpkeepService
 from agent_memory_server.services.working_memory import WorkingMemoryPolicy, WorkingMemoryService
+from agent_memory_server.stores.values import exact_json
 from agent_memory_server.telemetry import traced
 
 PARALLEL_WEBHOOKS = 4
@@ -246,7 +247,9 @@ class Services(LookingBack):
 
     @cached_property
     def importing(self) -> ImportService:
-        return ImportService(stores=self.stores, embedder=self.embedder, now=self.now, wake=self.wake_all)
+        return ImportService(
+            stores=self.stores, embedder=self.embedder, now=self.now, wake=self.wake_all, parse=exact_json
+        )
 
     @cached_property
     def erasure(self) -> ErasureService:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -19,7 +19,7 @@ import numpy as np
 
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.limits import LIMITS
-from agent_memory_server.domain.line_reading import BadLine, Reading
+from agent_memory_server.domain.line_reading import BadLine, Reading, SureReading, moment_said
 from agent_memory_server.domain.operations import Embedded, OperationKind, Vector
 from agent_memory_server.domain.records import Memory, MemoryKey, MemoryType, Source
 from agent_memory_server.domain.sessions import Message, Session, Strategy, Summarization
@@ -231,8 +231,13 @@ def _memory(memory: Memory) -> dict[str, Any]:
 
 
 def _read_memory(line: Reading, tenant: str) -> Memory:
+    """Most fields of most memories have nothing in them: those are not asked for one by one."""
+    if isinstance(line, SureReading):
+        return _sure_memory(line.fields, tenant)
+    held = line.fields.get
     scope = Scope(tenant, line.scope_part("namespace"), line.scope_part("user_id"), line.text_or_none("session_id"))
-    extracted_from = line.texts("extracted_from", length_max=LIMITS.id_length_max)
+    long = LIMITS.id_length_max
+    extracted_from = None if held("extracted_from") in _NO_TEXTS else line.texts("extracted_from", length_max=long)
     return Memory(
         id=line.text("id"),
         scope=scope,
@@ -241,28 +246,72 @@ def _read_memory(line: Reading, tenant: str) -> Memory:
         updated_at=line.time("updated_at"),
         last_accessed=line.time("last_accessed"),
         memory_type=line.one_of("memory_type", MemoryType),
-        topics=line.texts("topics"),
-        entities=line.texts("entities"),
-        name=line.text_or_none("name"),
+        topics=() if held("topics") in _NO_TEXTS else line.texts("topics"),
+        entities=() if held("entities") in _NO_TEXTS else line.texts("entities"),
+        name=None if held("name") is None else line.text_or_none("name"),
         access_count=line.number("access_count"),
         pinned=line.truth("pinned"),
         memory_hash=line.text_or_none("memory_hash") or "",
         extracted=line.truth("extracted", default=True),
-        persisted_at=line.time_or_none("persisted_at"),
+        persisted_at=None if held("persisted_at") is None else line.time_or_none("persisted_at"),
         extracted_from=extracted_from or None,
-        event_date=line.time_or_none("event_date"),
+        event_date=None if held("event_date") is None else line.time_or_none("event_date"),
         extraction_strategy=line.text("extraction_strategy"),
         extraction_strategy_config=line.object_or_none("extraction_strategy_config") or {},
         metadata=line.object_or_none("metadata") or {},
         source=line.one_of("source", Source, Source.USER.value),
         author=line.text_or_none("author"),
         trust=line.share("trust", 1.0),
-        derived_from=line.texts("derived_from", length_max=LIMITS.id_length_max),
-        superseded_by=line.text_or_none("superseded_by"),
-        valid_from=line.time_or_none("valid_from"),
-        valid_to=line.time_or_none("valid_to"),
-        expires_at=line.time_or_none("expires_at"),
+        derived_from=() if held("derived_from") in _NO_TEXTS else line.texts("derived_from", length_max=long),
+        superseded_by=None if held("superseded_by") is None else line.text_or_none("superseded_by"),
+        valid_from=None if held("valid_from") is None else line.time_or_none("valid_from"),
+        valid_to=None if held("valid_to") is None else line.time_or_none("valid_to"),
+        expires_at=None if held("expires_at") is None else line.time_or_none("expires_at"),
     )
+
+
+_NO_TEXTS: tuple[Any, ...] = (None, [])
+_MEMORY_TYPES = {each.value: each for each in MemoryType}
+_SOURCES = {each.value: each for each in Source}
+
+
+def _sure_memory(line: Mapping[str, Any], tenant: str) -> Memory:
+    """The same of a line that was read before and is right: values as they are, without a call for each."""
+    held = line.get
+    return Memory(
+        id=line["id"],
+        scope=Scope(tenant, held("namespace"), held("user_id"), held("session_id")),
+        text=line["text"],
+        created_at=moment_said(line["created_at"]),
+        updated_at=moment_said(line["updated_at"]),
+        last_accessed=moment_said(line["last_accessed"]),
+        memory_type=_MEMORY_TYPES[line["memory_type"]],
+        topics=tuple(held("topics") or ()),
+        entities=tuple(held("entities") or ()),
+        name=held("name"),
+        access_count=held("access_count", 0),
+        pinned=held("pinned", False),
+        memory_hash=held("memory_hash") or "",
+        extracted=held("extracted", True),
+        persisted_at=_sure_time(held("persisted_at")),
+        extracted_from=tuple(held("extracted_from") or ()) or None,
+        event_date=_sure_time(held("event_date")),
+        extraction_strategy=line["extraction_strategy"],
+        extraction_strategy_config=held("extraction_strategy_config") or {},
+        metadata=held("metadata") or {},
+        source=_SOURCES[held("source", Source.USER.value)],
+        author=held("author"),
+        trust=float(held("trust", 1.0)),
+        derived_from=tuple(held("derived_from") or ()),
+        superseded_by=held("superseded_by"),
+        valid_from=_sure_time(held("valid_from")),
+        valid_to=_sure_time(held("valid_to")),
+        expires_at=_sure_time(held("expires_at")),
+    )
+
+
+def _sure_time(value: str | None) -> datetime | None:
+    return None if value is None else moment_said(value)
 
 
 def _time(value: datetime | None) -> str | None:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, cast
 
 from agent_memory_server.domain.limits import LIMITS
@@ -23,6 +24,11 @@ class Reading:
 
     def __init__(self, line: Mapping[str, Any]) -> None:
         self._line = line
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """As they stand in the line, nothing checked."""
+        return self._line
 
     def text(self, name: str, *, length_max: int = LIMITS.id_length_max) -> str:
         value = self._line.get(name)
@@ -85,10 +91,7 @@ class Reading:
         if value is None:
             return None
         try:
-            found = datetime.fromisoformat(value)
-            if found.tzinfo is UTC:
-                return found
-            return (found.replace(tzinfo=UTC) if found.tzinfo is None else found).astimezone(UTC)
+            return moment_said(value)
         except (TypeError, ValueError, OverflowError):
             raise BadLine(f"{name} must be a time such as 2026-01-31T12:00:00Z") from None
 
@@ -174,6 +177,16 @@ class SureReading(Reading):
 
     def object_or_none(self, name: str) -> dict[str, Any] | None:
         return self._line.get(name)
+
+
+@lru_cache(maxsize=1_024)
+def moment_said(value: str) -> datetime:
+    """The time in UTC that an ISO-8601 text says; the times of one record are mostly one time. Raises ValueError, TypeError or
+    OverflowError where it says none."""
+    found = datetime.fromisoformat(value)
+    if found.tzinfo is UTC:
+        return found
+    return (found.replace(tzinfo=UTC) if found.tzinfo is None else found).astimezone(UTC)
 
 
 def _unstorable(value: dict[str, Any]) -> str | None:

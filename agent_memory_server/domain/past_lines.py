@@ -13,7 +13,7 @@ from typing import Any
 
 from agent_memory_server.domain.export_lines import read_memory
 from agent_memory_server.domain.limits import LIMITS
-from agent_memory_server.domain.line_reading import BadLine, Reading
+from agent_memory_server.domain.line_reading import BadLine, Reading, SureReading, moment_said
 from agent_memory_server.domain.operations import Effect, OperationKind
 from agent_memory_server.domain.past import PastRevision, stated
 from agent_memory_server.domain.records import Memory, MemoryKey
@@ -65,7 +65,10 @@ def read_gone(line: Reading, tenant: str) -> MemoryKey:
 
 def read_revision(line: Reading, key: MemoryKey) -> PastRevision:
     """A revision of the memory with this key. Raises BadLine, also when it is of another one."""
-    if read_gone(line, key.tenant) != key:
+    if isinstance(line, SureReading):
+        return _sure_revision(line.fields, key)
+    held = line.fields.get
+    if (held("namespace"), held("user_id"), held("id")) != key[1:] and read_gone(line, key.tenant) != key:
         raise BadLine("it tells of another memory than the line that it follows")
     operation = line.part("operation")
     if operation is None:
@@ -83,6 +86,24 @@ def read_revision(line: Reading, key: MemoryKey) -> PastRevision:
         scrubbed=line.truth("scrubbed"),
         before=None if state is None else _read_state(state, key),
         before_is_copy=line.truth("is_copy"),
+    )
+
+
+def _sure_revision(line: Mapping[str, Any], key: MemoryKey) -> PastRevision:
+    """The same of a line that was read before and is right."""
+    operation, state = line["operation"], line.get("before")
+    return PastRevision(
+        operation_id=operation["id"],
+        kind=OperationKind(operation["kind"]),
+        actor=operation["actor"],
+        at=moment_said(operation["at"]),
+        reason=operation.get("reason") or "",
+        details=operation.get("details") or {},
+        run=operation.get("run_id"),
+        effect=Effect(line["effect"]),
+        scrubbed=line.get("scrubbed", False),
+        before=None if state is None else _read_state(SureReading(state), key),
+        before_is_copy=line.get("is_copy", False),
     )
 
 

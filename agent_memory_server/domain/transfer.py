@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from agent_memory_server.domain.access_tokens import AccessToken
@@ -108,13 +109,13 @@ def vector_state(embedded: Embedded) -> tuple[str, str, str]:
 class HistoryRecord:
     """What happened to one memory, oldest first. The memory may be gone, and what it said still kept for undo.
 
-    ``memory``: what it is since, where the source says it with them. ``opened_by``, where it is read from a store: the run of
-    the import that brought the memory without telling of its past, so that one can be put before it.
+    ``memory``: reads what it is since, where the source says it with them; few ask for it. ``opened_by``, where it is read from
+    a store: the run of the import that brought the memory without telling of its past, so that one can be put before it.
     """
 
     memory_key: MemoryKey
     revisions: tuple[PastRevision, ...]
-    memory: Memory | None = None
+    memory: Callable[[], Memory | None] | None = field(default=None, compare=False, repr=False)
     opened_by: str | None = None
 
     @property
@@ -370,8 +371,13 @@ class Mark:
         content = _JSON.encode(part.content())
         self._content.add_written(content)
         if isinstance(part, MemoryRecord):
-            # There are millions of them: the content is not written twice.
-            self._state.add_written(f"[{content},{_JSON.encode(part.beside_content())[1:]}")
+            # There are millions of them: the content is not written twice, nor what most have beside it.
+            beside = (
+                _JSON.encode(part.beside_content())
+                if part.vectors
+                else _beside_without_vectors(part.origin, part.is_copy, part.compared)
+            )
+            self._state.add_written(f"[{content},{beside[1:]}")
         elif isinstance(part, HistoryRecord):
             self._state.add_written(content)
         else:
@@ -399,6 +405,11 @@ def _plain(value: object) -> object:
 
 # Made once: ``json.dumps`` with options makes an encoder for every call.
 _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_plain)
+
+
+@lru_cache(maxsize=256)
+def _beside_without_vectors(origin: str, is_copy: bool, compared: bool) -> str:
+    return _JSON.encode([[], origin, is_copy, compared])
 
 
 def _sortable(key: MemoryKey) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from agent_memory_server.domain.identity import Principal, ScopeSelector
 from agent_memory_server.domain.transfer import Kind
@@ -21,6 +21,9 @@ from agent_memory_server.ports.transfer import Ledger, Unreadable
 from agent_memory_server.services.export_file import FileSource
 from agent_memory_server.services.transfer import Tally, TransferService
 from agent_memory_server.services.transfer_target import Target
+
+_BATCH = 500
+"""Records of a portion: the file is at hand, and each portion costs the store a few round trips and a commit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +43,21 @@ class Imported:
 
 class ImportService:
     def __init__(
-        self, *, stores: Stores, embedder: Embedder, now: Callable[[], datetime], wake: Callable[[], None]
+        self,
+        *,
+        stores: Stores,
+        embedder: Embedder,
+        now: Callable[[], datetime],
+        wake: Callable[[], None],
+        parse: Callable[[bytes], Any],
     ) -> None:
-        """``embedder``: of the model in use; vectors of others are stored and not searched."""
+        """``embedder``: of the model in use; vectors of others are stored and not searched. ``parse``: JSON, as ``FileSource``
+        says."""
         self._stores = stores
         self._embedder = embedder
         self._now = now
         self._wake = wake
+        self._parse = parse
 
     async def run(
         self,
@@ -66,7 +77,7 @@ class ImportService:
         holdings, ledger = self._stores.holdings, self._stores.ledger
         if holdings is None or ledger is None:
             raise BadRequest("this engine cannot import")
-        source = FileSource(file, caller, model=self._embedder.model)
+        source = FileSource(file, caller, model=self._embedder.model, parse=self._parse)
         source.check()
         await self._refuse_other_vectors(source)
         await self._refuse_taken_views(source)
@@ -78,6 +89,7 @@ class ImportService:
             journal=self._stores.journal,
             transfer=source.name,
             now=self._now,
+            batch=_BATCH,
             waits=waits,
         )
         if dry_run:

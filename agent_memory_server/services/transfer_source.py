@@ -6,13 +6,15 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from agent_memory_server.domain.identity import Scope, ScopeSelector
-from agent_memory_server.domain.records import MemoryKey
+from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.domain.summary_views import Group, SummaryView
 from agent_memory_server.domain.transfer import (
     Key,
     Kind,
+    MemoryRecord,
     PartitionRecord,
     Record,
     SessionMessage,
@@ -79,7 +81,9 @@ class StoreSource:
         found = await self._holdings.walk_memories(after=place, limit=limit)
         following = json.dumps([True, 0, 0] if found.next is None else [False, found.next, 0])
         told = await histories_told(self._stores.journal, [record.memory.key for record in found.records])
-        pasts = [replace(past, memory=each.memory) for past, each in zip(told, found.records, strict=True)]
+        pasts = [
+            replace(past, memory=partial(_memory_of, each)) for past, each in zip(told, found.records, strict=True)
+        ]
         return _items(Portion([past for past in pasts if past.revisions], following))
 
     async def _gone_histories(self, number: int, offset: int, limit: int) -> Portion[Item | Unreadable]:
@@ -194,6 +198,10 @@ def memory_key(key: Key) -> MemoryKey:
 def scope_of(key: Key) -> Scope:
     tenant, namespace, user_id, session_id = key
     return Scope(tenant or "", namespace, user_id, session_id)
+
+
+def _memory_of(record: MemoryRecord) -> Memory:
+    return record.memory
 
 
 def _items(found: Portion[Record]) -> Portion[Item | Unreadable]:

@@ -149,12 +149,22 @@ class Target:
     async def _put_histories(self, items: Sequence[Item], there: Sequence[Record | None]) -> Sequence[bool]:
         """A past belongs to the memory that it was told of: what stands here under its id and is something else keeps its own."""
         records = [each.record for each in items if isinstance(each.record, HistoryRecord)]
-        memories = await self._holdings.memories([record.memory_key for record in records], vectors=False)
-        fit = [
-            self._fits(record, before, memory) for record, before, memory in zip(records, there, memories, strict=True)
-        ]
+        fit = [self._is_brought(record, before) for record, before in zip(records, there, strict=True)]
+        asked = [number for number, fits in enumerate(fit) if not fits]
+        memories = await self._holdings.memories([records[number].memory_key for number in asked], vectors=False)
+        for number, memory in zip(asked, memories, strict=True):
+            fit[number] = self._fits(records[number], there[number], memory)
         await self._holdings.put_history([record for record, fits in zip(records, fit, strict=True) if fits])
         return fit
+
+    def _is_brought(self, record: HistoryRecord, before: Record | None) -> bool:
+        """Whether this transfer brought the memory, and it is there. If it goes in this moment, no past is kept of it."""
+        return (
+            isinstance(before, HistoryRecord)
+            and before.opened_by == self._transfer
+            and not before.is_of_gone
+            and not record.is_of_gone
+        )
 
     def _fits(self, record: HistoryRecord, before: Record | None, memory: MemoryRecord | None) -> bool:
         if memory is None:
@@ -164,9 +174,10 @@ class Target:
         if before.opened_by is None:
             # The past that this transfer brought, as it brought it: nothing else is written over.
             return True
-        if before.opened_by == self._transfer or record.memory is None:
+        told = None if record.memory is None else record.memory()
+        if before.opened_by == self._transfer or told is None:
             return before.opened_by == self._transfer
-        return stated(memory.memory) == stated(record.memory)
+        return stated(memory.memory) == stated(told)
 
     async def _put_session(self, item: Item) -> bool:
         record = item.record
