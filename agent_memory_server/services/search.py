@@ -117,6 +117,12 @@ class SearchService:
         store = self._store if self._together is None else await self._together.as_of_now(criteria)
         return await self._over(store)._found(criteria, query, now, trace)
 
+    def over(self, store: MemoryStore, *, now: Callable[[], datetime], filling: ContextFilling) -> SearchService:
+        """The same search in a store that reads as of one moment already."""
+        found = copy(self._over(store))
+        found._together, found._now, found._filling = None, now, filling
+        return found
+
     def _over(self, store: MemoryStore) -> SearchService:
         """The same search in another store."""
         if store is self._store:

@@ -25,7 +25,8 @@ from agent_memory_server.ports.journal import Journal
 from agent_memory_server.ports.memories import Listing, MemoryStore, ReadsTogether
 from agent_memory_server.ports.tokenizer import Tokenizer
 from agent_memory_server.services.context_filling import ContextFilling
-from agent_memory_server.services.memories_then import CURSOR_PREFIX, FEW, MemoriesThen, Remembered
+from agent_memory_server.services.earlier_states import Remembered
+from agent_memory_server.services.memories_then import CURSOR_PREFIX, FEW, MemoriesThen
 from agent_memory_server.services.search import SearchService
 
 
@@ -43,7 +44,9 @@ class TimeTravelService:
     ) -> None:
         self._journal = journal
         self._store = store
-        self._embedder = embedder
+        # Asked once: looking at a protocol's methods takes as long as a short read.
+        self._together = store if isinstance(store, ReadsTogether) else None
+        self._searching = SearchService(store=store, embedder=embedder, now=now)
         self._tokenizer = tokenizer
         self._now = now
         self._remembered = Remembered(embedder)
@@ -52,12 +55,8 @@ class TimeTravelService:
         """As ``SearchService.search``."""
         then = await self._then(criteria, as_of)
         reads: Any = then  # A search asks for no more of a store than it has.
-        searching = SearchService(
-            store=reads,
-            embedder=self._embedder,
-            now=lambda: as_of,
-            filling=ContextFilling(store=reads, tokenizer=self._tokenizer),
-        )
+        filling = ContextFilling(store=reads, tokenizer=self._tokenizer)
+        searching = self._searching.over(reads, now=lambda: as_of, filling=filling)
         return await searching.search(then.criteria, query)
 
     async def list(
@@ -110,15 +109,18 @@ class TimeTravelService:
 
     async def _then(self, criteria: MemoryFilter, as_of: datetime) -> MemoriesThen:
         point = await self._journal.point(criteria.selector.tenant, self._checked(as_of))
-        changed = await self._journal.earlier(criteria.selector, point, limit=LIMITS.changes_since_max + 1)
+        reading = self._journal.earlier(criteria.selector, point, limit=LIMITS.changes_since_max + 1)
+        store = self._store
+        if self._together is None:
+            changed = await reading
+        else:
+            changed, together = await asyncio.gather(reading, self._together.as_of_now(criteria))
+            store = together if len(changed) <= FEW else store
         if len(changed) > LIMITS.changes_since_max:
             raise InvalidInput(
                 f"more than {LIMITS.changes_since_max} memories changed since then: name a user or a namespace"
             )
         self._remembered.renew()
-        store = self._store
-        if len(changed) <= FEW and isinstance(store, ReadsTogether):
-            store = await store.as_of_now(criteria)
         if len(changed) <= FEW:
             return MemoriesThen(store, self._remembered, criteria, point, changed, as_of)
         # Not on the event loop, where requests wait.

@@ -153,6 +153,25 @@ def test_a_past_since_which_much_changed(engine: Engine) -> None:
     engine.run(scenario)
 
 
+def test_the_same_past_is_asked_for_again(engine: Engine) -> None:
+    """Every answer is that of the journal as it is: later edits change nothing, what is deleted for good is gone at once."""
+
+    async def scenario(past: Past) -> None:
+        owner = {"user_id": "alice"}
+        for number in (0, 2):
+            await past.take(("create", number, number))
+        at, state = past.states[-1]
+        for text in (1, 3):
+            await past.take(("edit", 0, text))
+            for _ in range(2):
+                await check(past, state, at, "alice", None)
+        assert await past.world.memories.delete(past.caller, memory_ids=["m0"], **owner) == 1
+        left = {key: memory for key, memory in state.items() if key.id != "m0"}
+        await check(past, left, at, "alice", None)
+
+    engine.run(scenario)
+
+
 async def check(past: Past, state: State, at: datetime, user: str | None, valid_at: datetime | None) -> None:
     """One point: the listing in pages and the searches against the oracle."""
     wanted = {

@@ -47,6 +47,7 @@ class RedisJournal:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._index = Index(link)
+        self._states = time_travel.states_read()
 
     async def operations(
         self, selector: ScopeSelector, /, *, after: int = 0, limit: int = 100, newest_first: bool = False
@@ -160,7 +161,7 @@ class RedisJournal:
     async def earlier(
         self, selector: ScopeSelector, point: int, /, *, memory_id: str | None = None, limit: int
     ) -> Sequence[Earlier]:
-        return await time_travel.earlier(self._index, selector, point, memory_id=memory_id, limit=limit)
+        return await time_travel.earlier(self._index, self._states, selector, point, memory_id=memory_id, limit=limit)
 
     async def identity(self) -> str:
         key = await self._link.read("HGET", naming.FACTS, "token_key")

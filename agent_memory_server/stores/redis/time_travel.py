@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.records import MemoryKey
 from agent_memory_server.ports.journal import Earlier
+from agent_memory_server.stores.decoded_states import DecodedStates
 from agent_memory_server.stores.redis import naming
-from agent_memory_server.stores.redis.connections import Link
+from agent_memory_server.stores.redis.connections import Link, Script
 from agent_memory_server.stores.redis.encoding import from_json, memory_of
 from agent_memory_server.stores.redis.index import Index
 from agent_memory_server.stores.redis.journalling import gone_key, is_past, moved_key, owners_key
@@ -21,24 +24,44 @@ from agent_memory_server.stores.redis.scopes import pairs_of
 from agent_memory_server.stores.redis.walking import walk
 
 _READ_AT_ONCE = 200
+_EARLIER = Script("earlier", writes=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What Redis says of one memory, and the moment that is asked about."""
+
+    handle: str
+    moment_us: int
+    document: bytes | None
+    history: tuple[tuple[bytes, bytes], ...]
+
+
+StatesRead = DecodedStates[_Read, Earlier | None]
+
+
+def states_read() -> StatesRead:
+    """To be kept from one question to the next."""
+    return DecodedStates(_state)
 
 
 async def earlier(
-    index: Index, selector: ScopeSelector, moment_us: int, *, memory_id: str | None, limit: int
+    index: Index, states: StatesRead, selector: ScopeSelector, moment_us: int, *, memory_id: str | None, limit: int
 ) -> list[Earlier]:
     """The port's ``earlier``."""
-    changed = await _changed(index, selector, moment_us, memory_id=memory_id, limit=limit)
-    left = await _left(index.link, selector, moment_us, memory_id=memory_id, limit=limit)
+    states.renew()
+    changed, left = await asyncio.gather(
+        _changed(index, selector, moment_us, memory_id=memory_id, limit=limit),
+        _left(index.link, selector, moment_us, memory_id=memory_id, limit=limit),
+    )
     documents: dict[str, Any] = {**dict.fromkeys(left), **changed}
     handles = list(documents)[:limit]
     found: list[Earlier] = []
     for first in range(0, len(handles), _READ_AT_ONCE):
         some = handles[first : first + _READ_AT_ONCE]
-        commands = [("HGETALL", history_key(handle)) for handle in some]
-        commands += [("HMGET", naming.memory_key(handle), "doc") for handle in some]
-        answers = await index.link.reads(*commands)
-        for handle, held, (document,) in zip(some, answers[: len(some)], answers[len(some) :], strict=True):
-            state = _state(pairs_of(held), moment_us, handle, document)
+        keys = [key for handle in some for key in (naming.memory_key(handle), history_key(handle))]
+        for handle, (document, held) in zip(some, await index.link.script(_EARLIER, keys), strict=True):
+            state = states.decoded(_Read(handle, moment_us, document, tuple(pairs_of(held).items())))
             if state is not None:
                 found.append(state)
     return found
@@ -82,12 +105,13 @@ def _key(document: dict[str, Any]) -> MemoryKey:
     return MemoryKey(tenant, namespace, user_id, document["id"])
 
 
-def _state(held: dict[bytes, bytes], moment_us: int, handle: str, document: bytes | None) -> Earlier | None:
+def _state(read: _Read) -> Earlier | None:
     """None when nothing is known of it: it is gone, and its text with it."""
-    own = {name: value for name, value in held.items() if not is_past(name)}
-    entries = sorted((tuple(int(part) for part in name.split(b":")), value) for name, value in own.items())
+    handle, document = read.handle, read.document
+    own = [(name, value) for name, value in read.history if not is_past(name)]
+    entries = sorted((tuple(int(part) for part in name.split(b":")), value) for name, value in own)
     later = (from_json(value) for _, value in entries)
-    first = next((entry for entry in later if entry["operation"][3] > moment_us), None)
+    first = next((entry for entry in later if entry["operation"][3] > read.moment_us), None)
     if first is None:
         return None
     memory = None if first["before"] is None else memory_of(first["before"])

@@ -43,6 +43,7 @@ class SqliteJournal:
     def __init__(self, readers: Readers, writer: Writer) -> None:
         self._readers = readers
         self._writer = writer
+        self._states = time_travel.decoded_states()
 
     async def operations(
         self, selector: ScopeSelector, /, *, after: int = 0, limit: int = 100, newest_first: bool = False
@@ -188,7 +189,9 @@ class SqliteJournal:
         self, selector: ScopeSelector, point: int, /, *, memory_id: str | None = None, limit: int
     ) -> Sequence[Earlier]:
         return await self._readers.run(
-            lambda connected: time_travel.earlier(connected, selector, point, memory_id=memory_id, limit=limit)
+            lambda connected: time_travel.earlier(
+                connected, self._states, selector, point, memory_id=memory_id, limit=limit
+            )
         )
 
     async def identity(self) -> str:

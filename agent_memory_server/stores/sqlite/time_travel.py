@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent_memory_server.domain.identity import ScopeSelector
-from agent_memory_server.domain.records import MemoryKey
+from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.ports.journal import Earlier
+from agent_memory_server.stores.decoded_states import DecodedStates
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.encoding import from_json, memory_of_document
 from agent_memory_server.stores.sqlite.filtering import Condition
@@ -17,6 +18,9 @@ from agent_memory_server.stores.values import to_json
 _DISORDER_US = 60_000_000
 """Processes note the time before they commit, by clocks of their own: so far may times and sequences be out of step."""
 _NO_REVISION = "('unchanged', 'absent', 'spared')"
+_DECODED_AT_ONCE_MAX = 100
+_ROWS_AT_ONCE_MAX = 1_000
+"""More earlier states are not made into records on the event loop."""
 _PLACE = "min((e.operation << 28) | (e.change << 12) | min(e.part, 4095))"
 """Where a change stands as one number, so that SQLite's min() brings the other columns of the first one along."""
 
@@ -37,13 +41,21 @@ def sequence_at(connected: Connected, tenant: str, moment_us: int) -> int:
     return last or 0
 
 
+def decoded_states() -> DecodedStates[str, Memory]:
+    """To be kept from one question to the next."""
+    return DecodedStates(lambda document: memory_of_document(from_json(document)))
+
+
 def earlier(
-    connected: Connected, selector: ScopeSelector, sequence: int, *, memory_id: str | None, limit: int
+    connected: Connected,
+    states: DecodedStates[str, Memory],
+    selector: ScopeSelector,
+    sequence: int,
+    *,
+    memory_id: str | None,
+    limit: int,
 ) -> list[Earlier]:
     """The port's ``earlier``: of each memory the state before its first revision after the sequence."""
-    if memory_id is None:
-        # Thousands of earlier states may have to be decoded.
-        connected.leave_event_loop()
     selection = selected(connected, selector)
     if selection is None:
         return []
@@ -52,10 +64,16 @@ def earlier(
     rows = _first_changes(connected, selection, touched, sequence, limit)
     if selection.scope_ids is not None:
         rows += _moved_away(connected, selection, named, sequence, limit - len(rows))
+    states.renew()
+    if (
+        len(rows) > _ROWS_AT_ONCE_MAX
+        or sum(row[2] is not None and not states.has(row[2]) for row in rows) > _DECODED_AT_ONCE_MAX
+    ):
+        connected.leave_event_loop()
     return [
         Earlier(
             key=MemoryKey(selector.tenant, namespace, user_id, found_id),
-            memory=None if before is None else memory_of_document(from_json(before)),
+            memory=None if before is None else states.decoded(before),
             handle=handle,
         )
         for _, found_id, before, namespace, user_id, handle in rows
