@@ -78,7 +78,7 @@ class ImportService:
         if holdings is None or ledger is None:
             raise BadRequest("this engine cannot import")
         source = FileSource(file, caller, model=self._embedder.model, parse=self._parse)
-        source.check()
+        await source.check()
         await self._refuse_other_vectors(source)
         await self._refuse_taken_views(source)
         target = Target(self._stores, holdings, source, transfer=source.name, now=self._now)
