@@ -9,7 +9,7 @@ EXTRAS := $(if $(strip $(KEYED)),[$(subst openai anthropic,openai$(comma)anthrop
 INSTALLED := $(VENV)/.run$(if $(OPENAI_API_KEY)$(OPENAI_API_BASE),-openai)$(if $(ANTHROPIC_API_KEY),-anthropic)
 .DEFAULT_GOAL := help
 
-.PHONY: help run test check demo demo-strategies docs format clean bench-startup bench-auth bench-serving bench-scale bench-soak bench-migrate bench-retrieval bench-search fit-retrieval bench-background bench-mcp bench-history bench-console bench-thresholds
+.PHONY: help run test check demo demo-strategies docs format clean bench-startup bench-auth bench-serving bench-scale bench-soak bench-migrate bench-retrieval bench-search fit-retrieval bench-background bench-mcp bench-history bench-console bench-transfer bench-thresholds
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
