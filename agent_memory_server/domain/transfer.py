@@ -18,6 +18,7 @@ from typing import Any
 
 from agent_memory_server.domain.access_tokens import AccessToken
 from agent_memory_server.domain.identity import Scope
+from agent_memory_server.domain.instants import micros_or_none
 from agent_memory_server.domain.jobs import Task
 from agent_memory_server.domain.operations import Effect, Embedded
 from agent_memory_server.domain.past import PastRevision, stated
@@ -67,8 +68,8 @@ class MemoryRecord:
             list(memory.key),
             memory.scope.session_id,
             memory.text,
-            _micros(memory.created_at),
-            _micros(memory.updated_at),
+            micros_or_none(memory.created_at),
+            micros_or_none(memory.updated_at),
             memory.memory_type.value,
             memory.topics,
             memory.entities,
@@ -76,9 +77,9 @@ class MemoryRecord:
             memory.pinned,
             memory.memory_hash,
             memory.extracted,
-            _micros(memory.persisted_at),
+            micros_or_none(memory.persisted_at),
             memory.extracted_from,
-            _micros(memory.event_date),
+            micros_or_none(memory.event_date),
             memory.extraction_strategy,
             memory.extraction_strategy_config,
             memory.metadata,
@@ -87,9 +88,9 @@ class MemoryRecord:
             memory.trust,
             memory.derived_from,
             memory.superseded_by,
-            _micros(memory.valid_from),
-            _micros(memory.valid_to),
-            _micros(memory.expires_at),
+            micros_or_none(memory.valid_from),
+            micros_or_none(memory.valid_to),
+            micros_or_none(memory.expires_at),
         ]
 
     def state(self) -> object:
@@ -136,7 +137,7 @@ class HistoryRecord:
 
 def _past_content(revision: PastRevision) -> object:
     return [
-        [revision.operation_id, revision.kind.value, revision.actor, _micros(revision.at), revision.reason],
+        [revision.operation_id, revision.kind.value, revision.actor, micros_or_none(revision.at), revision.reason],
         [revision.details, revision.run, revision.effect.value, revision.scrubbed, revision.before_is_copy],
         None if revision.before is None else MemoryRecord(memory=stated(revision.before), origin="").content(),
     ]
@@ -152,11 +153,18 @@ class SessionMessage:
 
     def content(self) -> object:
         message = self.message
-        return [self.archived, message.id, message.role, message.content, _micros(message.created_at), message.name]
+        return [
+            self.archived,
+            message.id,
+            message.role,
+            message.content,
+            micros_or_none(message.created_at),
+            message.name,
+        ]
 
     def state(self) -> object:
         message = self.message
-        return [self.content(), _micros(message.persisted_at), message.extracted, message.token_count]
+        return [self.content(), micros_or_none(message.persisted_at), message.extracted, message.token_count]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,8 +191,8 @@ class SessionRecord:
             session.strategy.name,
             session.strategy.config,
             session.ttl_seconds,
-            _micros(session.created_at),
-            _micros(session.updated_at),
+            micros_or_none(session.created_at),
+            micros_or_none(session.updated_at),
         ]
 
     def state(self) -> object:
@@ -205,7 +213,7 @@ class ViewRecord:
             list(self.key),
             view.owner.namespace,
             view.owner.user_id,
-            _micros(view.created_at),
+            micros_or_none(view.created_at),
             view.created_by,
             draft.source.value,
             draft.name,
@@ -238,7 +246,7 @@ class PartitionRecord:
             list(self.key),
             partition.summary,
             partition.memory_count,
-            _micros(partition.computed_at),
+            micros_or_none(partition.computed_at),
             partition.empty_reason,
         ]
 
@@ -270,10 +278,16 @@ class WorkRecord:
         return self.owner.tenant, self.owner.namespace, self.owner.user_id, self.kind, self.name
 
     def content(self) -> object:
-        return [list(self.key), self.payload, _micros(self.created_at), self.dead, self.reason, self.task_id]
+        return [list(self.key), self.payload, micros_or_none(self.created_at), self.dead, self.reason, self.task_id]
 
     def state(self) -> object:
-        return [self.content(), _micros(self.requested_at), _micros(self.not_before), self.attempts, self.generation]
+        return [
+            self.content(),
+            micros_or_none(self.requested_at),
+            micros_or_none(self.not_before),
+            self.attempts,
+            self.generation,
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,10 +311,10 @@ class TaskRecord:
             list(self.key),
             self.kind,
             task.status.value,
-            _micros(task.created_at),
+            micros_or_none(task.created_at),
             task.view_id,
-            _micros(task.started_at),
-            _micros(task.completed_at),
+            micros_or_none(task.started_at),
+            micros_or_none(task.completed_at),
             task.error_message,
             task.result,
         ]
@@ -323,12 +337,12 @@ class TokenRecord:
         return [
             token.id,
             token.description,
-            _micros(token.created_at),
+            micros_or_none(token.created_at),
             token.tenant,
             token.namespace,
             token.user_id,
             sorted(permission.value for permission in token.permissions),
-            _micros(token.expires_at),
+            micros_or_none(token.expires_at),
         ]
 
     def state(self) -> object:
@@ -414,13 +428,3 @@ def _beside_without_vectors(origin: str, is_copy: bool, compared: bool) -> str:
 
 def _sortable(key: MemoryKey) -> list[str]:
     return ["-" if part is None else "=" + part for part in key]
-
-
-_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-
-
-def _micros(moment: datetime | None) -> int | None:
-    if moment is None:
-        return None
-    since = moment - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

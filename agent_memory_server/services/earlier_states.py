@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent_memory_server.domain.filters import MemoryFilter
+from agent_memory_server.domain.instants import micros
 from agent_memory_server.domain.operations import Vector
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.search import KeywordStatistics
@@ -25,7 +26,6 @@ _QUESTIONS_MAX = 32
 """Filters whose earlier states are kept together."""
 _REMEMBERED_S = 60.0
 _EMBEDDED_AT_ONCE = 200
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class EarlierIndex:
@@ -69,7 +69,7 @@ class EarlierStates:
         self._remembered = remembered
         self.by_handle: Mapping[str, Memory] = {f"then:{number}": memory for number, memory in enumerate(memories)}
         self.times: Mapping[str, tuple[int, int]] = {
-            handle: (microseconds(memory.created_at), microseconds(memory.last_accessed))
+            handle: (micros(memory.created_at), micros(memory.last_accessed))
             for handle, memory in self.by_handle.items()
         }
         self.beside_vectors = 0
@@ -164,10 +164,4 @@ class Remembered:
 def in_listing(memory: Memory) -> tuple[float, str, str, str]:
     """The order of a listing: the newest first."""
     scope = memory.scope
-    return -microseconds(memory.created_at), memory.id, scope.namespace or "", scope.user_id or ""
-
-
-def microseconds(moment: datetime) -> int:
-    """Since 1970, exactly."""
-    since = moment - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return -micros(memory.created_at), memory.id, scope.namespace or "", scope.user_id or ""

@@ -10,13 +10,14 @@ from datetime import datetime
 import numpy as np
 
 from agent_memory_server.domain.filters import MemoryFilter
+from agent_memory_server.domain.instants import micros
 from agent_memory_server.domain.operations import Vector
 from agent_memory_server.domain.records import Memory, MemoryKey, MemoryType
 from agent_memory_server.domain.search import Handle, KeywordCandidates, VectorCandidates
 from agent_memory_server.domain.second_stage import Passage, Pool
 from agent_memory_server.ports.journal import Earlier
 from agent_memory_server.ports.memories import Listing, MemoryStore, Order
-from agent_memory_server.services.earlier_states import Remembered, in_listing, microseconds
+from agent_memory_server.services.earlier_states import Remembered, in_listing
 
 CURSOR_PREFIX = "then-"
 _COUNTED_MAX = 2_000
@@ -238,9 +239,9 @@ def _passage(memory: Memory) -> Passage:
         session=None if memory.scope.session_id is None else memory.scope,
         is_message=is_message,
         name=memory.name,
-        created_us=microseconds(memory.created_at),
-        accessed_us=microseconds(memory.last_accessed),
-        event_us=None if memory.event_date is None else microseconds(memory.event_date),
+        created_us=micros(memory.created_at),
+        accessed_us=micros(memory.last_accessed),
+        event_us=None if memory.event_date is None else micros(memory.event_date),
         ending=memory.text[-_ENDING_CHARACTERS:],
         sources=() if is_message else memory.extracted_from or (),
     )

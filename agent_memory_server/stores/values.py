@@ -6,14 +6,16 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from agent_memory_server.domain.instants import EPOCH
+from agent_memory_server.domain.instants import micros as micros
+from agent_memory_server.domain.instants import micros_or_none as micros_or_none
 
 COUNT_BITS = 15
 COUNT_MAX = (1 << COUNT_BITS) - 1
@@ -23,22 +25,12 @@ _DIGEST_BYTES = 6
 _JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def micros(moment: datetime) -> int:
-    """Microseconds since the epoch, exact for every representable aware time."""
-    since = moment - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-
-
-def micros_or_none(moment: datetime | None) -> int | None:
-    return None if moment is None else micros(moment)
-
-
 def instant(value: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=value)
+    return EPOCH + timedelta(microseconds=value)
 
 
 def instant_or_none(value: int | None) -> datetime | None:
-    return None if value is None else _EPOCH + timedelta(microseconds=value)
+    return None if value is None else EPOCH + timedelta(microseconds=value)
 
 
 def to_json(value: object) -> str:
