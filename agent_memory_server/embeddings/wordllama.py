@@ -27,8 +27,10 @@ _BESIDE = Path(__file__).parent / "bundled"
 _WEIGHTS = Path("weights") / "l2_supercat_256.safetensors"
 _TOKENIZER = Path("tokenizers") / "l2_supercat_tokenizer_config.json"
 
-_INLINE_CHARACTERS_MAX = 50_000
-"""As much is embedded on the event loop (some 5 ms); more goes to a thread in portions of this size."""
+_INLINE_CHARACTERS_MAX = 8_000
+"""As much is embedded on the event loop (some 1 ms; 40 ms where no word is set apart, as in Chinese). More goes to a thread."""
+_PORTION_CHARACTERS = 50_000
+"""What a thread is given at a time."""
 
 
 class WordLlamaEmbedder:
@@ -66,6 +68,11 @@ class WordLlamaEmbedder:
         return [self.embed_one(text) for text in texts]
 
     async def embed_weighted(self, text: str, spans: Sequence[WeightedSpan], /) -> Vector | None:
+        if len(text) <= _INLINE_CHARACTERS_MAX:
+            return self._embed_weighted(text, spans)
+        return await asyncio.to_thread(self._embed_weighted, text, spans)
+
+    def _embed_weighted(self, text: str, spans: Sequence[WeightedSpan]) -> Vector | None:
         placed = self._subwords.placed(encodable(text))
         if not placed:
             return None
@@ -121,7 +128,7 @@ def _portions(texts: Sequence[str]) -> list[list[str]]:
     portions: list[list[str]] = [[]]
     characters = 0
     for text in texts:
-        if characters + len(text) > _INLINE_CHARACTERS_MAX and portions[-1]:
+        if characters + len(text) > _PORTION_CHARACTERS and portions[-1]:
             portions.append([])
             characters = 0
         portions[-1].append(text)

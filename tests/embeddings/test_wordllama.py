@@ -109,3 +109,14 @@ async def test_a_big_batch_leaves_the_loop_running(embedder: WordLlamaEmbedder) 
     beating.cancel()
     # On a machine with other work to do, everything pauses.
     assert longest_s < max(0.2, (time.perf_counter() - begun) / 3)
+
+
+async def test_a_long_query_leaves_the_loop_running(embedder: WordLlamaEmbedder) -> None:
+    """Nor does one endless word of a query keep the others waiting, weighed or not."""
+    text = "漢字" * 10_000
+    for embedding in (embedder.embed_weighted(text, [WeightedSpan(0, len(text), 1.0)]), embedder.embed([text])):
+        asked = asyncio.ensure_future(embedding)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not asked.done()
+        await asked
