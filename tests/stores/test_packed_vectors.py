@@ -12,7 +12,7 @@ from agent_memory_server.domain.operations import Delete, Supersede
 from agent_memory_server.errors import StoreTimeout
 from agent_memory_server.stores.sqlite import open_sqlite
 from agent_memory_server.stores.sqlite.connections import Connected
-from agent_memory_server.stores.sqlite.packed_vectors import PackedCopy, PackedVectors
+from agent_memory_server.stores.sqlite.packed_vectors import PackedCopy, PackedVectors, taking_part
 from agent_memory_server.stores.sqlite.reading import Readers
 from tests.contract.stores.making import T0, memory, operation, put, unit_vectors
 
@@ -40,7 +40,9 @@ async def test_the_copy_follows_every_change(tmp_path: Path) -> None:
             lambda connected: PackedVectors().current(connected, space_id=1, tenant_id=1, dimensions=64)
         )
         assert_is(updated, fresh)
-        mask = updated.chosen(allowed=None, without=np.empty(0, dtype=np.int64), include_superseded=False)
+        mask = taking_part(
+            updated.handles, updated.live, allowed=None, without=np.empty(0, dtype=np.int64), include_superseded=False
+        )
         chosen = updated.nearest(vectors[150], mask=mask, limit=1)
         handles = updated.handles[chosen].tolist()
         names = {each.id for each in (await stores.memories.get_many(handles)).values()}

@@ -16,6 +16,7 @@ from agent_memory_server.stores.sqlite import aging, committing, keywords, listi
 from agent_memory_server.stores.sqlite.comparison_marks import mark_due
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.encoding import MEMORY_COLUMNS, MEMORY_TABLES, memory_of
+from agent_memory_server.stores.sqlite.held_vectors import HeldVectors
 from agent_memory_server.stores.sqlite.packed_vectors import PackedVectors
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.scoping import known_scope, known_tenant, selected
@@ -38,6 +39,7 @@ class SqliteMemories:
         self._readers = readers
         self._writer = writer
         self._packed = packed
+        self._held = HeldVectors()
 
     async def commit(self, operation: Operation, /) -> Committed:
         return await self._writer.run(lambda connected: committing.commit(connected, operation))
@@ -119,6 +121,7 @@ class SqliteMemories:
             lambda connected: nearest.nearest(
                 connected,
                 self._packed,
+                self._held,
                 criteria,
                 vector=vector,
                 model=model,

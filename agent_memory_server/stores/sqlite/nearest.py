@@ -1,4 +1,8 @@
-"""The vector side of search: exact cosine over what the filter leaves, and a packed copy for very large selections."""
+"""The vector side of search: exact cosine over what the filter leaves, and a packed copy for very large selections.
+
+An owner's few memories are read from the file, thousands are held in memory as they are stored (``held_vectors``), and beyond
+some ten thousands a packed copy (``packed_vectors``) says which are worth an exact comparison.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,8 @@ from agent_memory_server.domain.operations import Vector
 from agent_memory_server.domain.search import VectorCandidates
 from agent_memory_server.stores.sqlite.connections import Connected, Row
 from agent_memory_server.stores.sqlite.filtering import Condition, narrowing
-from agent_memory_server.stores.sqlite.packed_vectors import PackedCopy, PackedVectors
+from agent_memory_server.stores.sqlite.held_vectors import HeldVectors, Owned
+from agent_memory_server.stores.sqlite.packed_vectors import PackedCopy, PackedVectors, taking_part
 from agent_memory_server.stores.sqlite.scoping import Selection, selected
 from agent_memory_server.stores.sqlite.vectors import known_space
 from agent_memory_server.stores.values import micros
@@ -31,6 +36,9 @@ them to fetch the vectors; a hundred thousand packed ones take 10."""
 _JOINED = "json_group_array(v.handle), CAST(group_concat(CAST(v.vector AS TEXT), '') AS BLOB)"
 
 
+_NONE = np.empty(0, dtype=np.int64)
+
+
 def nothing() -> VectorCandidates:
     return VectorCandidates(handles=[], distances=np.empty(0, dtype=np.float32), total=0)
 
@@ -38,6 +46,7 @@ def nothing() -> VectorCandidates:
 def nearest(
     connected: Connected,
     packed: PackedVectors,
+    held: HeldVectors,
     criteria: MemoryFilter,
     *,
     vector: Vector,
@@ -52,7 +61,8 @@ def nearest(
     if space_id is None or selection is None:
         return nothing()
     query = _unit(vector)
-    if _is_large(connected, selection):
+    documents = _documents(connected, selection)
+    if documents > (EXACT_TENANT_MAX if selection.scope_ids is None else EXACT_MAX):
         return _nearest_of_many(
             connected,
             packed,
@@ -64,9 +74,14 @@ def nearest(
             limit=limit,
             distance_max=distance_max,
         )
+    if selection.single is not None and held.holds(documents, query.size):
+        owned = Owned(space_id, selection.tenant_id, selection.single, query.size)
+        return _nearest_of_held(
+            connected, held, criteria, selection, query, owned, now=now, limit=limit, distance_max=distance_max
+        )
     condition = _matching(criteria, selection, space_id=space_id, now=now)
     handles, vectors = _fetched(connected, condition, dimensions=query.size)
-    return _ranked(handles, vectors, query, total=len(handles), limit=limit, distance_max=distance_max)
+    return _ranked(handles, _distances(vectors, query), limit=limit, distance_max=distance_max)
 
 
 def _matching(criteria: MemoryFilter, selection: Selection, *, space_id: int, now: datetime) -> Condition:
@@ -143,14 +158,64 @@ def vectors_of(
     return _unpacked(row[:2], row[3] // 4)
 
 
-def _is_large(connected: Connected, selection: Selection) -> bool:
-    """By the scopes' own counts, which cost nothing."""
+def _documents(connected: Connected, selection: Selection) -> int:
+    """How many live memories there are, by the scopes' own counts, which cost nothing."""
     if selection.scope_ids is None:
         held = connected.value("SELECT sum(documents) FROM scopes WHERE tenant_id = ?", (selection.tenant_id,))
     else:
         ids = orjson.dumps(selection.scope_ids).decode()
         held = connected.value("SELECT sum(documents) FROM scopes WHERE id IN (SELECT value FROM json_each(?))", (ids,))
-    return (held or 0) > (EXACT_TENANT_MAX if selection.scope_ids is None else EXACT_MAX)
+    return held or 0
+
+
+def _nearest_of_held(
+    connected: Connected,
+    held: HeldVectors,
+    criteria: MemoryFilter,
+    selection: Selection,
+    query: Vector,
+    owned: Owned,
+    *,
+    now: datetime,
+    limit: int,
+    distance_max: float | None,
+) -> VectorCandidates:
+    """Compare one owner's vectors in memory."""
+    found = held.current(connected, owned)
+    if criteria.is_scope_only:
+        allowed, without = None, _expired(connected, selection, now)
+    else:
+        allowed, without = _allowed(connected, criteria, selection, now), _NONE
+    mask = taking_part(
+        found.handles, found.live, allowed=allowed, without=without, include_superseded=criteria.include_superseded
+    )
+    if mask.all():
+        handles, vectors = found.handles, found.vectors
+    else:
+        handles, vectors = found.handles[mask], found.vectors[mask]
+    return _ranked(handles, _distances(vectors, query), limit=limit, distance_max=distance_max)
+
+
+def _expired(connected: Connected, selection: Selection, now: datetime) -> NDArray[np.int64]:
+    """Memories that expired and wait to be removed."""
+    owned = selection.condition("m")
+    text = connected.value(
+        "SELECT json_group_array(m.handle) FROM memories AS m INDEXED BY memories_expiring "
+        f"WHERE {owned.sql} AND m.expires_at <= ?",
+        (*owned.values, micros(now)),
+    )
+    return np.array(orjson.loads(text), dtype=np.int64)
+
+
+def _allowed(connected: Connected, criteria: MemoryFilter, selection: Selection, now: datetime) -> NDArray[np.int64]:
+    """Every memory that matches the filter."""
+    owned = selection.condition("m")
+    narrowed = narrowing(criteria, now, tenant_id=selection.tenant_id, scope_id=selection.single)
+    text = connected.value(
+        f"SELECT json_group_array(m.handle) FROM memories AS m WHERE {owned.sql} AND {narrowed.sql}",
+        (*owned.values, *narrowed.values),
+    )
+    return np.array(orjson.loads(text), dtype=np.int64)
 
 
 def _nearest_of_many(
@@ -168,29 +233,18 @@ def _nearest_of_many(
     """Choose by the tenant's packed copy, then compare the stored vectors of what was chosen."""
     connected.leave_event_loop()
     copy = packed.current(connected, space_id=space_id, tenant_id=selection.tenant_id, dimensions=query.size)
-    owned = selection.condition("m")
-    allowed: NDArray[np.int64] | None = None
-    without = np.empty(0, dtype=np.int64)
     if criteria.is_scope_only and selection.scope_ids is None:
-        text = connected.value(
-            "SELECT json_group_array(m.handle) FROM memories AS m INDEXED BY memories_expiring "
-            f"WHERE {owned.sql} AND m.expires_at <= ?",
-            (*owned.values, micros(now)),
-        )
-        without = np.array(orjson.loads(text), dtype=np.int64)
+        allowed, without = None, _expired(connected, selection, now)
     else:
-        narrowed = narrowing(criteria, now, tenant_id=selection.tenant_id, scope_id=selection.single)
-        text = connected.value(
-            f"SELECT json_group_array(m.handle) FROM memories AS m WHERE {owned.sql} AND {narrowed.sql}",
-            (*owned.values, *narrowed.values),
-        )
-        allowed = np.array(orjson.loads(text), dtype=np.int64)
-    mask = copy.chosen(allowed=allowed, without=without, include_superseded=criteria.include_superseded)
+        allowed, without = _allowed(connected, criteria, selection, now), _NONE
+    mask = taking_part(
+        copy.handles, copy.live, allowed=allowed, without=without, include_superseded=criteria.include_superseded
+    )
     rows = copy.nearest(query, mask=mask, limit=limit)
     handles, vectors = _stored_vectors(
         connected, copy, rows, space_id=space_id, tenant_id=selection.tenant_id, dimensions=query.size
     )
-    return _ranked(handles, vectors, query, total=int(mask.sum()), limit=limit, distance_max=distance_max)
+    return _ranked(handles, _distances(vectors, query), total=int(mask.sum()), limit=limit, distance_max=distance_max)
 
 
 def _stored_vectors(
@@ -213,19 +267,23 @@ def _stored_vectors(
     return _unpacked(row, dimensions)
 
 
+def _distances(vectors: NDArray[np.float32], query: Vector) -> NDArray[np.float32]:
+    """Of each row. All are of unit length, so the product is the cosine."""
+    return np.clip(1.0 - np.einsum("ij,j->i", vectors, query), 0.0, 2.0).astype(np.float32)
+
+
 def _ranked(
     handles: NDArray[np.int64],
-    vectors: NDArray[np.float32],
-    query: Vector,
+    distances: NDArray[np.float32],
     *,
-    total: int,
     limit: int,
     distance_max: float | None,
+    total: int | None = None,
 ) -> VectorCandidates:
-    """By distance, then handle. The vectors are of unit length, so the product is the cosine."""
+    """By distance, then handle. ``total``: how many there are where not all of them were compared."""
+    total = len(handles) if total is None else total
     if not len(handles) or limit <= 0:
         return VectorCandidates(handles=[], distances=np.empty(0, dtype=np.float32), total=total)
-    distances = np.clip(1.0 - np.einsum("ij,j->i", vectors, query), 0.0, 2.0).astype(np.float32)
     if distance_max is not None:
         within = distances <= np.float32(distance_max)
         handles, distances = handles[within], distances[within]

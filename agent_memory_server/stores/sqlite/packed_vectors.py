@@ -60,18 +60,6 @@ class PackedCopy:
     def size_bytes(self) -> int:
         return sum(each.nbytes for each in (self.handles, self.scopes, self.live, self.codes, self.scales))
 
-    def chosen(
-        self, *, allowed: NDArray[np.int64] | None, without: NDArray[np.int64], include_superseded: bool
-    ) -> NDArray[np.bool_]:
-        """Which rows take part: the allowed handles (None: all that are live), less those ``without``."""
-        if allowed is None:
-            mask = np.ones(len(self.handles), dtype=np.bool_) if include_superseded else self.live.copy()
-        else:
-            mask = np.isin(self.handles, allowed)
-        if len(without):
-            mask &= ~np.isin(self.handles, without)
-        return mask
-
     def nearest(self, query: Vector, *, mask: NDArray[np.bool_], limit: int) -> NDArray[np.int64]:
         """Rows of the nearest by the packed vectors: some more than ``limit``, to be compared exactly."""
         scores = np.empty(len(self.handles), dtype=np.float32)
@@ -183,7 +171,7 @@ class _Building:
         self._key = key
         self._chunk = chunk
         self._place = (-1, -1)
-        self.sequence = _newest(connected)
+        self.sequence = newest_change(connected)
         empty = _packed(None, key[2], sequence=self.sequence)
         held = connected.value("SELECT ifnull(sum(documents), 0) FROM scopes WHERE tenant_id = ?", (key[1],))
         self._copy = _Room(empty, capacity=held + max(_SPARE_MIN, held // 64)).extended(empty)
@@ -195,7 +183,7 @@ class _Building:
     def finished(self, connected: Connected) -> PackedCopy:
         """The copy as of ``sequence``, or newer. Raises whatever stops the read; called again, it goes on from there."""
         # A read that waited for another one sees an earlier moment than that one did.
-        self.sequence = min(self.sequence, _newest(connected))
+        self.sequence = min(self.sequence, newest_change(connected))
         space_id, tenant_id, dimensions = self._key
         while True:
             row = connected.one(
@@ -237,7 +225,7 @@ class PackedVectors:
 
     def _built(self, connected: Connected, key: tuple[int, int, int]) -> PackedCopy:
         building = self._building.get(key)
-        if building is None or not _reaches_back(connected, building.sequence):
+        if building is None or not reaches_back(connected, building.sequence):
             building = self._building[key] = _Building(connected, key, chunk=self._chunk)
         copy = building.finished(connected)
         up_to_date = _updated(connected, copy, key)
@@ -255,11 +243,30 @@ class PackedVectors:
                 return
 
 
-def _newest(connected: Connected) -> int:
+def taking_part(
+    handles: NDArray[np.int64],
+    live: NDArray[np.bool_],
+    *,
+    allowed: NDArray[np.int64] | None,
+    without: NDArray[np.int64],
+    include_superseded: bool,
+) -> NDArray[np.bool_]:
+    """Which rows a search is about: the allowed handles (None: all that are live), less those ``without``."""
+    if allowed is None:
+        mask = np.ones(len(handles), dtype=np.bool_) if include_superseded else live.copy()
+    else:
+        mask = np.isin(handles, allowed)
+    if len(without):
+        mask &= ~np.isin(handles, without)
+    return mask
+
+
+def newest_change(connected: Connected) -> int:
+    """The newest sequence of the log of vectors' changes, 0 while it is empty."""
     return connected.value("SELECT ifnull(max(seq), 0) FROM vector_changes")
 
 
-def _reaches_back(connected: Connected, sequence: int) -> bool:
+def reaches_back(connected: Connected, sequence: int) -> bool:
     """Whether the log holds every change after this one."""
     oldest = connected.value("SELECT min(seq) FROM vector_changes")
     return oldest is None or oldest <= sequence + 1
@@ -268,10 +275,10 @@ def _reaches_back(connected: Connected, sequence: int) -> bool:
 def _updated(connected: Connected, copy: PackedCopy, key: tuple[int, int, int]) -> PackedCopy | None:
     """The copy with the logged changes since; None when the log does not reach back to it."""
     space_id, tenant_id, dimensions = key
-    newest = _newest(connected)
+    newest = newest_change(connected)
     if newest <= copy.sequence:
         return copy
-    if not _reaches_back(connected, copy.sequence):
+    if not reaches_back(connected, copy.sequence):
         return None
     text = connected.value(
         "SELECT json_group_array(DISTINCT handle) FROM vector_changes WHERE seq > ? AND space_id = ? AND tenant_id = ?",
