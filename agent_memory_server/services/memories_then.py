@@ -11,6 +11,7 @@ import numpy as np
 
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.instants import micros
+from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.operations import Vector
 from agent_memory_server.domain.records import Memory, MemoryKey, MemoryType
 from agent_memory_server.domain.search import Handle, KeywordCandidates, VectorCandidates
@@ -133,21 +134,21 @@ class MemoriesThen:
         limit: int,
         distance_max: float | None,
     ) -> VectorCandidates:
-        """Of what did not change."""
+        """Of what did not change; the engine leaves out the rest where one answer cannot hold enough beside it."""
         if self._plain is None:
             return await self._store.nearest(
                 criteria, vector=vector, model=model, now=now, limit=limit, distance_max=distance_max
             )
+        most = min(max(limit + len(self._hidden), self._earlier.beside_vectors), LIMITS.search_window_max)
         found = await self._store.nearest(
-            self._plain,
-            vector=vector,
-            model=model,
-            now=now,
-            limit=max(limit + len(self._hidden), self._earlier.beside_vectors),
-            distance_max=distance_max,
+            self._plain, vector=vector, model=model, now=now, limit=most, distance_max=distance_max
         )
         self._earlier.beside_vectors = found.total if found.total <= _COUNTED_MAX else 0
         kept = [place for place, handle in enumerate(found.handles) if handle not in self._hidden]
+        if len(kept) < limit and len(found.handles) == most:
+            return await self._store.nearest(
+                criteria, vector=vector, model=model, now=now, limit=limit, distance_max=distance_max
+            )
         if len(found.handles) == found.total:
             counted = found.total - len(kept)
         else:
@@ -164,11 +165,14 @@ class MemoriesThen:
     async def _held(
         self, criteria: MemoryFilter, *, tokens: Sequence[str], now: datetime, limit: int
     ) -> KeywordCandidates:
-        """Of what did not change."""
+        """Of what did not change, as ``_near``."""
         if self._plain is None:
             return await self._store.holding(criteria, tokens=tokens, now=now, limit=limit)
-        found = await self._store.holding(self._plain, tokens=tokens, now=now, limit=limit + len(self._hidden))
+        most = min(limit + len(self._hidden), LIMITS.search_window_max)
+        found = await self._store.holding(self._plain, tokens=tokens, now=now, limit=most)
         kept = [place for place, handle in enumerate(found.handles) if handle not in self._hidden][:limit]
+        if len(kept) < limit and len(found.handles) == most:
+            return await self._store.holding(criteria, tokens=tokens, now=now, limit=limit)
         return replace(
             found,
             handles=[found.handles[place] for place in kept],

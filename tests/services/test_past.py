@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from agent_memory_server.domain.filters import MemoryFilter, is_valid
+from agent_memory_server.domain.filters import MemoryFilter, TextFilter, is_valid
 from agent_memory_server.domain.identity import Scope
+from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.search import SearchMode, SearchQuery
 from agent_memory_server.errors import NotFound
@@ -168,6 +169,28 @@ def test_the_same_past_is_asked_for_again(engine: Engine) -> None:
         assert await past.world.memories.delete(past.caller, memory_ids=["m0"], **owner) == 1
         left = {key: memory for key, memory in state.items() if key.id != "m0"}
         await check(past, left, at, "alice", None)
+
+    engine.run(scenario)
+
+
+def test_a_past_is_searched_through_any_filter_and_to_the_end(engine: Engine) -> None:
+    """However much a search may ask for, and whatever narrows it, an engine is asked for no more than it answers at once."""
+
+    async def scenario(past: Past) -> None:
+        for number in (0, 2):
+            await past.take(("create", number, number))
+        at, state = past.states[-1]
+        await past.take(("edit", 0, 3))
+        elsewhere = TextFilter(none=("elsewhere",))
+        criteria = MemoryFilter(selector=past.caller.selector(), namespace=elsewhere)
+        for query in (
+            SearchQuery(text=TEXTS[0], mode=SearchMode.KEYWORD),
+            SearchQuery(text=TEXTS[0], distance_max=2.0),
+            SearchQuery(text=TEXTS[0], offset=LIMITS.search_window_max - 10),
+        ):
+            found = await past.travel.search(criteria, query, as_of=at)
+            assert all(content(hit.memory) == state[hit.memory.key] for hit in found.hits)
+            assert (found.total > 0, bool(found.hits)) == (True, query.offset == 0)
 
     engine.run(scenario)
 
