@@ -76,6 +76,12 @@ def traceparent_of(begun: Span) -> str:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
+def begun_elsewhere() -> str | None:
+    """The ``traceparent`` of the span that an instrumented library has begun around this; None without one."""
+    current = trace.get_current_span()
+    return traceparent_of(current) if current.get_span_context().is_valid else None
+
+
 def traced(handlers: Mapping[str, Handler[Done]]) -> dict[str, Handler[Done]]:
     """The same handlers, each in a span of its kind that goes on with the trace of the request behind it."""
     return {kind: _in_span(kind, handler) for kind, handler in handlers.items()}

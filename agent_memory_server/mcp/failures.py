@@ -12,6 +12,8 @@ from agent_memory_server.errors import DependencyUnavailable, InvalidInput, Memo
 
 PROBLEMS_SHOWN_MAX = 10
 INTERNAL = "Internal error: the server could not do this. It has been logged."
+INTERNAL_STATUS = 500
+BAD_ARGUMENTS_STATUS = 422
 SERVER_FAULT = 500
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -34,6 +36,13 @@ def sentence(error: Exception, tool: str) -> str:
     if isinstance(error, DependencyUnavailable | TooManyRequests):
         return f"{error.title}: {error.detail}. Try again in {max(1, error.retry_after_s)} s."
     return f"{error.title}: {error.detail}"
+
+
+def status_of(error: Exception) -> int:
+    """What the same failure is answered with over REST."""
+    if isinstance(error, MemoryServerError):
+        return error.status
+    return BAD_ARGUMENTS_STATUS if isinstance(error, BadBody) else INTERNAL_STATUS
 
 
 def _place(location: Sequence[str | int]) -> str:

@@ -5,24 +5,29 @@ Importing this loads the MCP library, half a second of work: commands and server
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from functools import cache
 from typing import Any
 
 import mcp_types as types
 import orjson
+import structlog
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
 from agent_memory_server import __version__
 from agent_memory_server.api.answers import encoded
+from agent_memory_server.api.trace import trace_of
 from agent_memory_server.domain.identity import Permission
+from agent_memory_server.domain.traceparent import current_traceparent, trace_id_of, within_trace
 from agent_memory_server.errors import NotPermitted
 from agent_memory_server.mcp.arguments import input_schema, output_schema, validated
-from agent_memory_server.mcp.failures import sentence
+from agent_memory_server.mcp.failures import sentence, status_of
 from agent_memory_server.mcp.scope import ToolCall
 from agent_memory_server.mcp.tool import Effect, Tool, text
+from agent_memory_server.telemetry import begun_elsewhere
 
 NAME = "agent-memory-server"
 TITLE = "Agent Memory Server"
@@ -30,9 +35,13 @@ TITLE = "Agent Memory Server"
 Context = ServerRequestContext[Any, Any]
 Calling = Callable[[Context], Awaitable[ToolCall]]
 """Who calls and on whose memories, from the request itself. Raises what authentication raises."""
+Failing = Callable[[Context, str, int, str], None]
+"""Told of a call that failed: its context, the tool's name, the status that REST answers with, and the trace's id."""
 
 
-def open_server(tools: Sequence[Tool], calling: Calling, *, simple: bool) -> Server[Any]:
+def open_server(
+    tools: Sequence[Tool], calling: Calling, *, simple: bool, failing: Failing | None = None
+) -> Server[Any]:
     """A server of these tools. ``calling`` is asked anew for each call: nothing about a caller is kept."""
     by_name = {tool.name: tool for tool in tools}
     listed = [_listed(tool) for tool in tools]
@@ -45,11 +54,14 @@ def open_server(tools: Sequence[Tool], calling: Calling, *, simple: bool) -> Ser
         tool = by_name.get(params.name)
         if tool is None:
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {params.name[:200]}")
-        try:
-            answer = await answered(tool, await calling(context), params.arguments or {})
-        except Exception as error:  # noqa: BLE001 - the one catch: whatever failed, the model that called is told
-            return _failed(sentence(error, tool.name))
-        return _result(answer)
+        with _in_trace() as trace_id:
+            try:
+                answer = await answered(tool, await calling(context), params.arguments or {})
+            except Exception as error:  # noqa: BLE001 - the one catch: whatever failed, the model that called is told
+                if failing is not None:
+                    failing(context, tool.name, status_of(error), trace_id)
+                return _failed(sentence(error, tool.name))
+            return _result(answer)
 
     return Server(
         NAME,
@@ -69,6 +81,16 @@ async def answered(tool: Tool, call: ToolCall, arguments: dict[str, Any]) -> dic
             f"{tool.name} needs the permission {tool.permission.value}, which your credential does not have"
         )
     return await tool.handler(call, validated(tool.arguments, arguments))
+
+
+@contextlib.contextmanager
+def _in_trace() -> Generator[str]:
+    """The trace's id. A call belongs to the span that the MCP library began for it, else to the request that brought it,
+    else (over stdio) to a trace of its own: its log lines and the work that it asks for have that id."""
+    parent = begun_elsewhere() or current_traceparent() or trace_of(None).traceparent
+    trace_id = trace_id_of(parent)
+    with within_trace(parent), structlog.contextvars.bound_contextvars(trace_id=trace_id):
+        yield trace_id
 
 
 @cache

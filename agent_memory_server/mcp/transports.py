@@ -30,6 +30,8 @@ from agent_memory_server.mcp.tools import TOOL_SETS
 _CALLER = "agent_memory.caller"
 _NAMESPACE = "agent_memory.namespace"
 _STREAM_RETRY_S = 5
+METHOD = "MCP"
+"""What stands for the HTTP method where failures of tools are listed: each tool is a route of its own."""
 
 
 class Transports:
@@ -118,7 +120,11 @@ async def open_transports(runtime: Runtime, options: Options) -> Transports:
             defaults=options.defaults,
         )
 
-    server = open_server(tools, calling, simple=options.tools == "simple")
+    def failing(context: Context, tool: str, status: int, trace_id: str) -> None:
+        caller: Principal = cast("Request", context.request).scope[_CALLER]
+        runtime.failures.note(caller.tenant, METHOD, tool, status, trace_id=trace_id, at=runtime.app.now())
+
+    server = open_server(tools, calling, simple=options.tools == "simple", failing=failing)
     transports = Transports(server, options, {tool.name: tool.permission for tool in tools})
     await transports.open()
     return transports

@@ -121,6 +121,32 @@ def test_a_request_its_work_and_its_model_calls_are_one_trace(tmp_path: Path, en
     assert extraction["status"] == "UNSET"
 
 
+_CALLS_A_TOOL = """
+from agent_memory_server.domain.traceparent import current_traceparent, trace_id_of
+from tests.mcp.conversing import conversing
+
+async def main():
+    async with running_app(**FIELDS, openai_api_key="k", generation_model="model") as running:
+        async with conversing(running.app, tools="admin") as tools:
+            await tools.done("append_working_memory", session_id="secret", **BODY)
+
+asyncio.run(main())
+called = [each for each in kept.get_finished_spans() if each.name == "tools/call append_working_memory"]
+print(json.dumps({"name": "tool", "kinds": sorted(each.kind.name for each in called),
+                  "traces": [format(each.context.trace_id, "032x") for each in called]}))
+tell()
+"""
+
+
+def test_a_tool_call_and_its_work_are_one_trace(tmp_path: Path) -> None:
+    """Without a web server around it, as over stdio: the span that the MCP library begins is what the work goes on with."""
+    (tool,) = (each for each in _run(_CALLS_A_TOOL, tmp_path, {}) if each["name"] == "tool")
+    assert "SERVER" in tool["kinds"]
+    worked = _run(_WORKS, tmp_path, {})
+    extraction = next(each for each in worked if each["name"] == "run_delayed_extraction")
+    assert {extraction["trace"]} == set(tool["traces"])
+
+
 def test_work_that_fails_is_an_error_in_its_trace(tmp_path: Path) -> None:
     """Under the name of the failure's class: what it says may quote somebody."""
     _run(_ASKS, tmp_path, {})

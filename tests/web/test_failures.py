@@ -9,6 +9,7 @@ from agent_memory_server.api.failures import KINDS_MAX, RecentFailures
 from agent_memory_server.testing import model_server
 from agent_memory_server.testing.model_server import ModelServer
 from agent_memory_server.testing.running import running_app
+from tests.mcp.messages import answer_in, headers, tool_call
 from tests.redis_server import running_redis
 from tests.server_process import ServerProcess
 from tests.waiting import wait_until
@@ -39,6 +40,12 @@ async def test_the_overview_names_what_failed_and_where_to_look() -> None:
         assert "embed memories" in page
         assert "/v1/long-term-memory/search" in page
         assert refused.headers["x-request-id"] in page
+        asked = tool_call("search_long_term_memory", {"text": "tea", "search_mode": "semantic"})
+        failed = await client.post("/mcp", headers=headers(), json=asked)
+        assert answer_in(failed)["result"]["isError"]
+        page = (await client.get("/", headers=LOCAL)).text
+        assert "<strong>MCP <code>search_long_term_memory</code></strong>" in page
+        assert failed.headers["x-request-id"] in page
 
 
 def test_a_store_that_is_down_is_said_on_every_page(tmp_path: Path) -> None:
