@@ -71,7 +71,7 @@ class MemoriesThen:
         order: Order = Order.CREATED_DESC,
     ) -> Listing:
         del cursor, order
-        wanted = offset + limit
+        wanted = min(offset + limit, LIMITS.search_window_max)
         unchanged = await self._store.list(criteria, now=now, limit=wanted)
         together = sorted([*unchanged.memories, *self._states.values()], key=in_listing)
         total = unchanged.total + len(self._states)

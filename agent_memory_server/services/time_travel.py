@@ -52,7 +52,9 @@ class TimeTravelService:
         self._remembered = Remembered(embedder)
 
     async def search(self, criteria: MemoryFilter, query: SearchQuery, *, as_of: datetime) -> Page:
-        """As ``SearchService.search``."""
+        """As ``SearchService.search``; a listing, too, goes no deeper than a ranked search."""
+        if not query.text.strip():
+            _check_depth(query.offset, ("body", "offset"))
         then = await self._then(criteria, as_of)
         reads: Any = then  # A search asks for no more of a store than it has.
         filling = ContextFilling(store=reads, tokenizer=self._tokenizer)
@@ -133,9 +135,13 @@ def _offset(cursor: str | None) -> int:
     place = cursor.removeprefix(CURSOR_PREFIX)
     if place == cursor or not place.isdecimal() or not place.isascii() or len(place) > 9:
         raise InvalidInput("This cursor was not made by this server for this listing.", field=("query", "cursor"))
-    if int(place) > LIMITS.search_window_max:
+    _check_depth(int(place), ("query", "cursor"))
+    return int(place)
+
+
+def _check_depth(offset: int, field: tuple[str, str]) -> None:
+    if offset >= LIMITS.search_window_max:
         raise InvalidInput(
             f"a listing of an earlier time goes {LIMITS.search_window_max} memories deep: narrow it by a filter",
-            field=("query", "cursor"),
+            field=field,
         )
-    return int(place)

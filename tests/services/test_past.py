@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.search import SearchMode, SearchQuery
-from agent_memory_server.errors import NotFound
+from agent_memory_server.errors import InvalidInput, NotFound
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.services.memories_then import FEW
 from agent_memory_server.stores.redis import open_redis
@@ -191,6 +191,10 @@ def test_a_past_is_searched_through_any_filter_and_to_the_end(engine: Engine) ->
             found = await past.travel.search(criteria, query, as_of=at)
             assert all(content(hit.memory) == state[hit.memory.key] for hit in found.hits)
             assert (found.total > 0, bool(found.hits)) == (True, query.offset == 0)
+        deepest = SearchQuery(text="", offset=LIMITS.search_window_max - 1)
+        assert (await past.travel.search(criteria, deepest, as_of=at)).hits == ()
+        with pytest.raises(InvalidInput, match="narrow it by a filter"):
+            await past.travel.search(criteria, replace(deepest, offset=LIMITS.search_window_max), as_of=at)
 
     engine.run(scenario)
 
