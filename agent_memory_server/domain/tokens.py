@@ -66,11 +66,11 @@ def index_tokens(
     text: str, name: str | None = None, topics: Iterable[str] = (), entities: Iterable[str] = ()
 ) -> Mapping[str, int]:
     """The terms of a memory with how often each stands in it: its text, whose it is, its topics and its entities."""
-    terms = Counter(_index_terms(text))
+    terms = list(_index_terms(text))
     for part in (name, *topics, *entities):
         if part:
-            terms.update(_index_terms(part))
-    return terms
+            terms += _index_terms(part)
+    return Counter(terms)
 
 
 def query_tokens(text: str) -> tuple[str, ...]:
