@@ -24,6 +24,8 @@ from agent_memory_server.stores.opening import open_stores
 from agent_memory_server.stores.places import Occupant, checked_url, describe, identity_of, occupant_of
 
 QUEUE_NAME = "memory-server"
+_NEWEST = "source_newest"
+"""In what the target knows of a copy: how far the source's journal was."""
 
 
 @dataclass(slots=True)
@@ -76,15 +78,25 @@ async def open_copy(
         goal = await _opened(stack, to_url, now=now, strict=strict, queue_name=queue_name)
         source = StoreSource(origin, abilities(origin, from_url)[0], now=now)
         holdings, ledger = abilities(goal, to_url)
-        name = transfer_name("copy", source.describe())
+        name = transfer_name("copy", f"{source.describe()} {await origin.journal.identity()}")
         state = dict(await ledger.state(name) or {})
         if not state and not merge:
             await refuse_occupied(holdings, to_url, now=now)
+        newest = await origin.journal.newest()
+        if newest < state.get(_NEWEST, 0):
+            raise ConfigurationError(_put_back(from_url))
         keyed = await _token_keys_agree(origin, goal)
         kinds = tuple(kind for kind in source.kinds if kind is not Kind.TOKENS or keyed)
         target = Target(goal, holdings, source, transfer=name, now=now)
         service = TransferService(
-            source=source, target=target, ledger=ledger, journal=goal.journal, transfer=name, now=now, batch=batch
+            source=source,
+            target=target,
+            ledger=ledger,
+            journal=goal.journal,
+            transfer=name,
+            now=now,
+            batch=batch,
+            is_same_source=True,
         )
         yield Transfer(
             name=name,
@@ -97,7 +109,7 @@ async def open_copy(
             totals={kind: await source.count(kind) for kind in source.kinds},
             now=now,
             is_resumed=bool(state),
-            state=state,
+            state=state | {_NEWEST: newest},
         )
 
 
@@ -155,6 +167,13 @@ async def _token_keys_agree(origin: Stores, goal: Stores) -> bool:
         return True
     key = await origin.access_tokens.digest_key(b"")
     return await goal.access_tokens.digest_key(key) == key
+
+
+def _put_back(url: str) -> str:
+    return (
+        f"{describe(url)} was put back from an older copy since it was copied there: what it lost would be taken for deleted. "
+        "Name an empty target. Nothing was written."
+    )
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------

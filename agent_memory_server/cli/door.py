@@ -82,7 +82,7 @@ async def _looked(door: Door, kinds: Sequence[Kind], options: DoorOptions, wante
     """Read everything as a run would, and count."""
     from agent_memory_server.cli.progress import counting_kinds
     from agent_memory_server.ports.transfer import Unreadable
-    from agent_memory_server.services.transfer import Tally, TransferReport
+    from agent_memory_server.services.transfer_counts import Tally, TransferReport
 
     tallies = {kind: Tally() for kind in kinds}
     report = _Quarantine(wanted.quarantine)

@@ -9,7 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from agent_memory_server.domain.transfer import Kind
-    from agent_memory_server.services.transfer import Tally, TransferReport, VerificationReport
+    from agent_memory_server.services.transfer_counts import Tally, TransferReport, VerificationReport
 
 
 def print_counts(counts: Mapping[Kind, int], suffix: str = "") -> None:

@@ -19,7 +19,8 @@ from agent_memory_server.ports.embedder import Embedder
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.ports.transfer import Ledger, Unreadable
 from agent_memory_server.services.export_file import FileSource
-from agent_memory_server.services.transfer import Tally, TransferService
+from agent_memory_server.services.transfer import TransferService
+from agent_memory_server.services.transfer_counts import Tally
 from agent_memory_server.services.transfer_target import Target
 
 _BATCH = 500

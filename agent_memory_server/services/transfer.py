@@ -8,9 +8,7 @@ in the target since it was carried is left as it is there: running a transfer ag
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -32,6 +30,13 @@ from agent_memory_server.domain.transfer import (
 from agent_memory_server.errors import StoreCorrupt, StoreUnavailable
 from agent_memory_server.ports.journal import Journal
 from agent_memory_server.ports.transfer import Item, Ledger, Source, Unreadable
+from agent_memory_server.services.transfer_counts import (
+    EXAMPLES_MAX,
+    Comparison,
+    Tally,
+    TransferReport,
+    VerificationReport,
+)
 from agent_memory_server.services.transfer_source import MESSAGES_AT_ONCE, memory_key
 from agent_memory_server.services.transfer_target import Target, takes_several_writes
 
@@ -39,7 +44,7 @@ Result = TypeVar("Result")
 BATCH = 200
 PASSES_MAX = 3
 """Walks over the source: what is written there during one is carried by the next."""
-_EXAMPLES = 5
+_REMOVED = frozenset({Kind.MEMORIES, Kind.SESSIONS, Kind.SUMMARY_VIEWS, Kind.PARTITIONS, Kind.TOKENS})
 _WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Between attempts, while a store restarts, loads, or builds its index."""
 _WRITING = "writing"
@@ -48,84 +53,6 @@ _WRITING = "writing"
 Tell = Callable[[Kind, int], None]
 """Called with how many records of a kind were worked through so far in this walk."""
 Quarantine = Callable[[Kind, Unreadable], None]
-
-
-@dataclass(slots=True)
-class Tally:
-    """What happened to the records of one kind."""
-
-    found: int = 0
-    """Readable records in the source, at the last walk."""
-    carried: int = 0
-    updated: int = 0
-    """Changed in the source since they were carried, and carried again."""
-    kept: int = 0
-    """Something else stands there in the target, or it was changed there: left as it is."""
-    gone: int = 0
-    """Deleted (or expired) in the target since they were carried: left so."""
-    removed: int = 0
-    """Deleted in the source since they were carried: deleted in the target too."""
-    unreadable: int = 0
-    notes: Counter[str] = field(default_factory=Counter[str])
-    examples: list[str] = field(default_factory=list[str])
-    """Names of some that were kept."""
-
-    def add(self, part: Tally) -> None:
-        """What became of one portion."""
-        self.carried += part.carried
-        self.updated += part.updated
-        self.kept += part.kept
-        self.gone += part.gone
-        self.examples = [*self.examples, *part.examples][:_EXAMPLES]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransferReport:
-    tallies: dict[Kind, Tally]
-    settled: bool
-    """The last walk found nothing new. False: the source is written to, and another run will find more."""
-
-    @property
-    def carried_anything(self) -> bool:
-        return any(each.carried or each.updated for each in self.tallies.values())
-
-
-@dataclass(slots=True)
-class Comparison:
-    """How the records of one kind compare on both sides."""
-
-    source: int = 0
-    target: int = 0
-    equal: int = 0
-    changed: int = 0
-    """Changed in the target since they were carried."""
-    gone: int = 0
-    """Deleted (or expired) in the target since they were carried."""
-    unreadable: int = 0
-    problems: int = 0
-    examples: list[str] = field(default_factory=list[str])
-
-    def add(self, part: Comparison) -> None:
-        """How one portion compares."""
-        self.equal += part.equal
-        self.changed += part.changed
-        self.gone += part.gone
-        self.problems += part.problems
-        self.examples = [*self.examples, *part.examples][:_EXAMPLES]
-
-    def problem(self, said: str) -> None:
-        self.problems += 1
-        if len(self.examples) < _EXAMPLES:
-            self.examples.append(said)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerificationReport:
-    comparisons: dict[Kind, Comparison]
-
-    @property
-    def passed(self) -> bool:
-        return all(each.problems == 0 for each in self.comparisons.values())
 
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -146,9 +73,12 @@ class TransferService:
         batch: int = BATCH,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         waits: bool = True,
+        is_same_source: bool = False,
     ) -> None:
-        """``waits``: a store that is away for a moment is waited for; where somebody waits for an answer it is said at once."""
+        """``waits``: a store that is away for a moment is waited for; where somebody waits for an answer it is said at once.
+        ``is_same_source``: the source is known to be the store that was carried before, so what it lacks was deleted in it."""
         self._sleep = sleep
+        self._is_same_source = is_same_source
         self._waits_s = _WAITS_S if waits else ()
         self._source = source
         self._target = target
@@ -191,7 +121,8 @@ class TransferService:
             if sum(each.carried + each.updated for each in tallies.values()) == before:
                 settled = True
                 break
-        for kind in kinds if removes else ():
+        # What refers to others goes before them: else a summary would have lost its text, and be taken for changed.
+        for kind in reversed(kinds) if removes else ():
             await self._remove(kind, tallies[kind])
         return TransferReport(tallies=tallies, settled=settled)
 
@@ -249,6 +180,9 @@ class TransferService:
         noted: dict[str, str] = {}
         writing: list[tuple[Item, str, Record | None]] = []
         for (item, mark, before), standing in zip(due, there, strict=True):
+            if kind is Kind.WORK and before is not None and content_of(before) != content_of(mark):
+                # Asked for once more: what was carried of it and done there since was another request.
+                before = None
             # The same work is asked for there already: that is all that there is to carry.
             asked = kind is Kind.WORK and before is None and standing is not None
             verdict = "note" if asked else await self._verdict(mark, before, standing)
@@ -263,12 +197,7 @@ class TransferService:
         if writing:
             many = [ledger_name(item.ref) for item, _, _ in writing if takes_several_writes(item)]
             await self._ledger.note(self._transfer, kind.value, dict.fromkeys(many, _WRITING))
-            written = await self._target.put(
-                kind,
-                [item for item, _, _ in writing],
-                [standing for _, _, standing in writing],
-                marks=[mark for _, mark, _ in writing],
-            )
+            written = await self._target.put(kind, [each[0] for each in writing], [each[2] for each in writing])
             for (item, mark, standing), done in zip(writing, written, strict=True):
                 if not done:
                     _keep(tally, item)
@@ -326,8 +255,8 @@ class TransferService:
 
     async def _remove(self, kind: Kind, tally: Tally) -> None:
         """Take out of the target what is gone in the source, unless it was changed in the target since."""
-        if kind not in (Kind.MEMORIES, Kind.SESSIONS, Kind.SUMMARY_VIEWS) or tally.found == 0:
-            # A source that is empty now was emptied: that is no reason to empty the target.
+        if kind not in _REMOVED or (tally.found == 0 and not self._is_same_source):
+            # A source that is empty now may be another one in the place of the first: no reason to empty the target.
             return
         after: str | None = None
         while True:
@@ -432,7 +361,7 @@ class TransferService:
 
 def _keep(tally: Tally, item: Item) -> None:
     tally.kept += 1
-    if len(tally.examples) < _EXAMPLES:
+    if len(tally.examples) < EXAMPLES_MAX:
         tally.examples.append(item.ref)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
+import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -36,6 +37,7 @@ from agent_memory_server.services.past_history import TRANSFER_ACTOR
 from agent_memory_server.services.transfer_source import MESSAGES_AT_ONCE, StoreSource, memory_key, scope_of
 
 _VIEWS_MAX = 1_000_000
+_VIEW_KEY_PARTS = 2
 _SOURCES_MAX = 1_000
 """The reference server summarised 200 memories of a group at most, by the time of the event the oldest first."""
 
@@ -79,13 +81,10 @@ class Target:
 
     # -- writing
 
-    async def put(
-        self, kind: Kind, items: Sequence[Item], there: Sequence[Record | None], *, marks: Sequence[str]
-    ) -> Sequence[bool]:
-        """Write each in place of what was ``there`` when it was read; False for one that could not be, as it changed since.
-        ``marks``: what the ledger will note of each."""
+    async def put(self, kind: Kind, items: Sequence[Item], there: Sequence[Record | None]) -> Sequence[bool]:
+        """Write each in place of what was ``there`` when it was read; False for one that could not be, as it changed since."""
         if kind is Kind.MEMORIES:
-            return await self._put_memories(items, there, marks)
+            return await self._put_memories(items, there)
         if kind is Kind.HISTORY:
             return await self._put_histories(items, there)
         if kind is Kind.WORK:
@@ -102,13 +101,11 @@ class Target:
         }[kind]
         return [await one(item) for item in items]
 
-    async def _put_memories(
-        self, items: Sequence[Item], there: Sequence[Record | None], marks: Sequence[str]
-    ) -> Sequence[bool]:
+    async def _put_memories(self, items: Sequence[Item], there: Sequence[Record | None]) -> Sequence[bool]:
         written: list[bool] = []
-        several = [(each.record, before, mark) for each, before, mark in zip(items, there, marks, strict=True)]
+        several = [(each.record, before) for each, before in zip(items, there, strict=True)]
         for tenant, group in groupby(several, key=lambda each: each[0].key[0] or ""):
-            portion = [(record, before, mark) for record, before, mark in group if isinstance(record, MemoryRecord)]
+            portion = [(record, before) for record, before in group if isinstance(record, MemoryRecord)]
             try:
                 written += await self._commit(tenant, portion)
             except StaleRevision:
@@ -120,22 +117,21 @@ class Target:
                         written.append(False)
         return written
 
-    async def _commit(self, tenant: str, portion: Sequence[tuple[MemoryRecord, Record | None, str]]) -> Sequence[bool]:
-        named = hashlib.blake2b(digest_size=12)
-        for _, before, mark in portion:
-            named.update(mark.encode("utf-8", "surrogatepass"))
-            if isinstance(before, MemoryRecord):
-                # Content that comes back after another one is another change.
-                named.update(before.memory.operation_id.encode())
-        pending = any(record.memory.embedding is EmbeddingStatus.PENDING for record, _, _ in portion)
+    def _new_operation_id(self) -> str:
+        """Another each time: what a crash left is known by what stands there, and content that was deleted and comes again is
+        another change. Under the id of the first one the store would take it for done."""
+        return f"{self._transfer}.{secrets.token_hex(12)}"
+
+    async def _commit(self, tenant: str, portion: Sequence[tuple[MemoryRecord, Record | None]]) -> Sequence[bool]:
+        pending = any(record.memory.embedding is EmbeddingStatus.PENDING for record, _ in portion)
         committed = await self._stores.memories.commit(
             Operation(
-                id=f"{self._transfer}.{named.hexdigest()}",
+                id=self._new_operation_id(),
                 tenant=tenant,
                 kind=OperationKind.IMPORT,
                 actor=TRANSFER_ACTOR,
                 at=self._now(),
-                changes=tuple(_put(record, before) for record, before, _ in portion),
+                changes=tuple(_put(record, before) for record, before in portion),
                 reason=f"carried from {self._source.describe()}",
                 run=self._transfer,
                 intents=(embedding_intent(Scope(tenant)),) if pending else (),
@@ -143,7 +139,7 @@ class Target:
         )
         return [
             before is not None or outcome.effect is not Effect.UNCHANGED
-            for (_, before, _), outcome in zip(portion, committed.outcomes, strict=True)
+            for (_, before), outcome in zip(portion, committed.outcomes, strict=True)
         ]
 
     async def _put_histories(self, items: Sequence[Item], there: Sequence[Record | None]) -> Sequence[bool]:
@@ -236,13 +232,13 @@ class Target:
     # -- removing what is gone in the source
 
     async def remove(self, kind: Kind, key: Key) -> None:
+        """Explicitly and for good, as it was in the source."""
         at = self._now()
-        named = f"{self._transfer}.gone.{hashlib.blake2b(repr((kind, key)).encode(), digest_size=12).hexdigest()}"
         if kind is Kind.MEMORIES:
             memory = memory_key(key)
             await self._stores.memories.commit(
                 Operation(
-                    id=f"{named}.{int(at.timestamp())}",
+                    id=self._new_operation_id(),
                     tenant=memory.tenant,
                     kind=OperationKind.DELETE,
                     actor=TRANSFER_ACTOR,
@@ -252,10 +248,23 @@ class Target:
                 )
             )
         elif kind is Kind.SESSIONS:
-            await self._stores.working_memory.delete(scope_of(key), operation_id=named, actor=TRANSFER_ACTOR, at=at)
-        elif kind is Kind.SUMMARY_VIEWS:
-            selector = ScopeSelector(key[0] or "")
-            await self._stores.summary_views.delete(selector, view_id=key[1] or "", at=at)
+            await self._stores.working_memory.delete(
+                scope_of(key), operation_id=self._new_operation_id(), actor=TRANSFER_ACTOR, at=at
+            )
+        elif kind is Kind.TOKENS:
+            await self._stores.access_tokens.remove(key[0] or "")
+        elif kind in (Kind.SUMMARY_VIEWS, Kind.PARTITIONS):
+            await self._remove_summaries(ScopeSelector(key[0] or ""), key, at)
+
+    async def _remove_summaries(self, selector: ScopeSelector, key: Key, at: datetime) -> None:
+        """A view with all its summaries, or the one summary that the key names."""
+        views, view_id = self._stores.summary_views, key[1] or ""
+        if len(key) == _VIEW_KEY_PARTS:
+            await views.delete(selector, view_id=view_id, at=at)
+            return
+        view = await views.get(selector, view_id=view_id)
+        if view is not None:
+            await views.drop_partitions(view, groups=[dict(json.loads(key[2] or "[]"))])
 
 
 def takes_several_writes(item: Item) -> bool:

@@ -361,3 +361,17 @@ async def test_an_import_that_was_stopped_goes_on(exports: Exports, target: Runn
     done = await target.app.importing.run(ANONYMOUS, io.BytesIO(exports.everything))
     assert done.kept == 0
     assert _told(await _export(target)) == _told(exports.everything)
+
+
+async def test_what_was_deleted_is_imported_again_however_often(target: RunningApp) -> None:
+    """A file of one memory after its deletion, twice: what is said to be written is there, with its past."""
+    body = {"memories": [{"id": "only", "text": "The only one.", "user_id": "alice"}]}
+    assert (await target.client.post("/v1/long-term-memory/", json=body)).status_code == 200
+    lines = await _export(target)
+    for _ in range(3):
+        assert (await target.client.delete("/v1/long-term-memory", params={"memory_ids": "only"})).status_code == 200
+        planned = await _import(target, lines, dry_run=True)
+        done = await _import(target, lines)
+        assert (done["written"], done["histories"]) == (1, 1)
+        assert planned == {**done, "dry_run": True}
+        assert _told(await _export(target)) == _told(lines)
