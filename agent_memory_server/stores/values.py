@@ -46,7 +46,7 @@ def exact_json(written: bytes) -> Any:
     while inside:
         for held in inside.pop():
             # Millions of lines are read so, and most of what is in them is text or nothing: that is passed by first.
-            kind: type[object] = type(held)
+            kind = type(held)  # pyright: ignore[reportUnknownVariableType] - of anything
             if kind is str or held is None:
                 continue
             if kind is float and not -_ROUNDED < held < _ROUNDED:
