@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.search import KeywordCandidates, KeywordStatistics
-from agent_memory_server.stores.sqlite.connections import Connected
+from agent_memory_server.stores.sqlite.connections import Connected, Row
 from agent_memory_server.stores.sqlite.filtering import Condition, narrowing
 from agent_memory_server.stores.sqlite.scoping import Selection, selected
 from agent_memory_server.stores.values import micros, token_digest
@@ -38,7 +38,7 @@ def holding(
     names = tuple(dict.fromkeys(tokens))
     selection = selected(connected, criteria.selector, namespace=criteria.namespace, user_id=criteria.user_id)
     if selection is None or not names:
-        return _candidates(names, {}, (0, 0), dict.fromkeys(names, 0))
+        return _candidates(names, [], (0, 0), dict.fromkeys(names, 0))
     digests = {token_digest(connected.token_key, name): column for column, name in enumerate(names)}
     if selection.single is not None and criteria.is_scope_only and not criteria.include_superseded:
         small = _holding_in_small_scope(connected, selection.single, digests, names, now=now, limit=limit)
@@ -51,17 +51,17 @@ def holding(
     gone = _expired(connected, selection, now)
     held = _held(connected, source, gone, digests)
     frequencies = {names[digests[digest]]: count for digest, (count, _) in held.items()}
-    found: dict[int, list[int]] = {}
     allowed: NDArray[np.int64] | None = None
     if not criteria.is_scope_only:
         allowed = _allowed(connected, criteria, selection, now)
         if len(allowed) <= limit:
-            _look_up(connected, found, allowed.tolist(), digests)
-            return _candidates(names, found, (documents, terms), frequencies)
+            return _candidates(names, [_looked_up(connected, allowed, digests)], (documents, terms), frequencies)
     present = gone if criteria.include_superseded else Condition(f"p.live = 1 AND {gone.sql}", gone.values)
     rarest_first = sorted(digests, key=lambda digest: (held[digest][0], digests[digest]))
     if not criteria.include_superseded:
         rarest_first = [digest for digest in rarest_first if held[digest][0]]
+    found = np.empty(0, dtype=np.int64)
+    chunks: list[_Postings] = []
     common: list[int] = []
     for digest in rarest_first:
         if len(found) >= limit:
@@ -69,10 +69,17 @@ def holding(
             continue
         scopes = None if criteria.include_superseded else held[digest][1]
         where = source if scopes is None else _Source.of_scopes(scopes)
-        _collect(connected, found, digest, digests, where, present, allowed, limit)
-    if common and found:
-        _look_up(connected, found, list(found), {digest: digests[digest] for digest in common}, width=len(digests))
-    return _candidates(names, found, (documents, terms), frequencies)
+        postings = _postings(connected, digest, digests, where, present)
+        if allowed is not None:
+            postings = postings.taken(np.isin(postings.handles, allowed))
+        further = np.flatnonzero(~np.isin(postings.handles, found))
+        taken = np.ones(len(postings.handles), dtype=np.bool_)
+        taken[further[limit - len(found) :]] = False
+        chunks.append(postings.taken(taken))
+        found = np.concatenate([found, postings.handles[further[: limit - len(found)]]])
+    if common and len(found):
+        chunks.append(_looked_up(connected, np.sort(found), {digest: digests[digest] for digest in common}))
+    return _candidates(names, chunks, (documents, terms), frequencies)
 
 
 def _holding_in_small_scope(
@@ -86,29 +93,36 @@ def _holding_in_small_scope(
     )
     if size is None:
         return None
-    text = connected.value(
-        "SELECT json_group_array(json_array(token, handle, count, length)) FROM postings "
-        "WHERE scope_id = ? AND token IN (SELECT value FROM json_each(?)) AND live = 1",
+    row = connected.sure(
+        "SELECT json_group_array(handle), json_group_array(token), json_group_array(count), json_group_array(length) "
+        "FROM postings WHERE scope_id = ? AND token IN (SELECT value FROM json_each(?)) AND live = 1",
         (scope_id, orjson.dumps(list(digests)).decode()),
     )
-    postings: NDArray[np.int64] = np.array(orjson.loads(text), dtype=np.int64).reshape(-1, 4)
-    columns = np.array([digests[digest] for digest in postings[:, 0].tolist()], dtype=np.intp)
-    handles, first, rows = np.unique(postings[:, 1], return_index=True, return_inverse=True)
-    counts = np.zeros((len(handles), len(names)), dtype=np.int32)
-    counts[rows, columns] = postings[:, 2]
-    held = np.bincount(columns, minlength=len(names)).tolist()
-    documents, terms = size
-    return KeywordCandidates(
-        tokens=names,
-        handles=handles.tolist(),
-        counts=counts,
-        lengths=postings[first, 3].astype(np.int32),
-        statistics=KeywordStatistics(
-            documents=documents,
-            average_length=terms / documents if documents else 0.0,
-            document_frequency=dict(zip(names, held, strict=True)),
-        ),
-    )
+    postings = _Postings.of(row, digests)
+    held: list[int] = np.bincount(postings.columns, minlength=len(names)).tolist()
+    return _candidates(names, [postings], size, dict(zip(names, held, strict=True)))
+
+
+class _Postings(NamedTuple):
+    """Which memory holds which query token (by its column), how often, and the memory's length: an array each."""
+
+    handles: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, row: Row, digests: Mapping[int, int]) -> _Postings:
+        """From arrays of handles, tokens, counts and lengths as JSON."""
+        handles, tokens, counts, lengths = (np.array(orjson.loads(each), dtype=np.int64) for each in row)
+        columns = np.array([digests[digest] for digest in tokens.tolist()], dtype=np.int64)
+        return cls(handles, columns, counts, lengths)
+
+    def taken(self, mask: NDArray[np.bool_]) -> _Postings:
+        return self if mask.all() else _Postings(*(each[mask] for each in self))
+
+
+_NO_POSTINGS = _Postings(*(np.empty(0, dtype=np.int64) for _ in range(4)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,73 +250,48 @@ def _documents(connected: Connected, selection: Selection, now: datetime) -> tup
     return documents, terms
 
 
-def _collect(
-    connected: Connected,
-    found: dict[int, list[int]],
-    digest: int,
-    digests: dict[int, int],
-    source: _Source,
-    present: Condition,
-    allowed: NDArray[np.int64] | None,
-    limit: int,
-) -> None:
-    """Add one token's memories up to the limit, and its counts to those that are there. ``allowed`` None: all of them."""
+def _postings(
+    connected: Connected, digest: int, digests: Mapping[int, int], source: _Source, present: Condition
+) -> _Postings:
+    """Every memory that holds this token, by scope and handle."""
     postings, place = source.postings()
-    text = connected.value(
-        "SELECT json_group_array(json_array(handle, count, length)) FROM ("
+    row = connected.sure(
+        "SELECT json_group_array(handle), json_group_array(count), json_group_array(length) FROM ("
         f"SELECT p.handle, p.count, p.length FROM {postings} WHERE {place.sql} AND p.token = ? AND {present.sql})",
         (*place.values, digest, *present.values),
     )
-    rows: list[list[int]] = orjson.loads(text)
-    if allowed is not None and rows:
-        takes_part = np.isin(np.array([row[0] for row in rows], dtype=np.int64), allowed)
-        rows = [rows[position] for position in np.flatnonzero(takes_part)]
-    column = digests[digest]
-    for handle, count, length in rows:
-        row = found.get(handle)
-        if row is None:
-            if len(found) >= limit:
-                continue
-            row = found[handle] = [length, *([0] * len(digests))]
-        row[column + 1] = count
+    handles, counts, lengths = (np.array(orjson.loads(each), dtype=np.int64) for each in row)
+    return _Postings(handles, np.full(len(handles), digests[digest]), counts, lengths)
 
 
-def _look_up(
-    connected: Connected,
-    found: dict[int, list[int]],
-    handles: Sequence[int],
-    digests: dict[int, int],
-    *,
-    width: int | None = None,
-) -> None:
-    """The counts of these tokens in these memories, one by one: for few memories, or tokens that are in many others."""
-    text = connected.value(
-        "SELECT json_group_array(json_array(p.handle, p.token, p.count, p.length)) FROM json_each(?) AS h "
+def _looked_up(connected: Connected, handles: NDArray[np.int64], digests: Mapping[int, int]) -> _Postings:
+    """The postings of these tokens in these memories, one by one: for few memories, or tokens that are in many others."""
+    row = connected.sure(
+        "SELECT json_group_array(p.handle), json_group_array(p.token), json_group_array(p.count), "
+        "json_group_array(p.length) FROM json_each(?) AS h "
         "CROSS JOIN memories AS m ON m.handle = h.value CROSS JOIN postings AS p "
         "ON p.scope_id = m.scope_id AND p.token IN (SELECT value FROM json_each(?)) AND p.handle = m.handle",
-        (orjson.dumps(handles).decode(), orjson.dumps(list(digests)).decode()),
+        (orjson.dumps(handles.tolist()).decode(), orjson.dumps(list(digests)).decode()),
     )
-    for handle, digest, count, length in orjson.loads(text):
-        row = found.get(handle)
-        if row is None:
-            row = found[handle] = [length, *([0] * (width or len(digests)))]
-        row[digests[digest] + 1] = count
+    return _Postings.of(row, digests)
 
 
 def _candidates(
     names: tuple[str, ...],
-    found: dict[int, list[int]],
+    chunks: Sequence[_Postings],
     size: tuple[int, int],
     frequencies: dict[str, int],
 ) -> KeywordCandidates:
     documents, terms = size
-    handles = sorted(found)
-    table: Any = np.array([found[handle] for handle in handles], dtype=np.int32).reshape(len(handles), len(names) + 1)
+    found = _Postings(*(np.concatenate(parts) for parts in zip(_NO_POSTINGS, *chunks, strict=True)))
+    handles, first, rows = np.unique(found.handles, return_index=True, return_inverse=True)
+    counts = np.zeros((len(handles), len(names)), dtype=np.int32)
+    counts[rows, found.columns] = found.counts
     return KeywordCandidates(
         tokens=names,
-        handles=handles,
-        counts=np.ascontiguousarray(table[:, 1:]),
-        lengths=np.ascontiguousarray(table[:, 0]),
+        handles=handles.tolist(),
+        counts=counts,
+        lengths=found.lengths[first].astype(np.int32),
         statistics=KeywordStatistics(
             documents=documents,
             average_length=terms / documents if documents else 0.0,
