@@ -111,14 +111,16 @@ async def page(
         if not rows:
             return RedisListing((), await count(index, criteria, now=now), None)
         after, skipped = _position_of(rows[0], order), skipped - skipped_at_once
+    # One more than is shown, to know whether that is all.
+    asked = min(limit + 1, ANSWERED_MAX - skipped)
     counted, answer = await index.searches(
         ("FT.SEARCH", query.text, "LIMIT", 0, 0),
-        _ordered(query, order, after, limit=limit + 1, offset=skipped, load=PLAIN_FIELDS),
+        _ordered(query, order, after, limit=asked, offset=skipped, load=PLAIN_FIELDS),
     )
     rows = records_of(answer)
     shown = [(row, memory_of_fields([row.get(name.encode()) for name in PLAIN_FIELDS])) for row in rows[:limit]]
     next_cursor = None
-    if len(rows) > limit and shown:
+    if len(rows) == asked and shown:
         next_cursor = _cursor(_position_of(shown[-1][0], order), _LETTER[order])
     return RedisListing([memory for _, memory in shown if memory is not None], counted[0], next_cursor)
 
