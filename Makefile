@@ -103,8 +103,8 @@ bench-thresholds: $(VENV)/.dev ## How well distances tell paraphrases from look-
 bench-retrieval: $(VENV)/.dev ## How well search finds evidence: make bench-retrieval DATA=conversations.json
 	@$(BIN)/python -m benchmarks.retrieval $(or $(DATA),examples/conversation.json)
 
-bench-search: $(VENV)/.dev ## What hybrid search adds to a plain vector search: MODEL=local:/path for another model
-	@$(BIN)/python -m benchmarks.retrieval.cost $(if $(MODEL),--model $(MODEL))
+bench-search: $(VENV)/.dev ## What hybrid search adds to a plain vector search: MODEL=local:/path, ENGINE=redis for others
+	@$(BIN)/python -m benchmarks.retrieval.cost $(if $(MODEL),--model $(MODEL)) $(if $(ENGINE),--engine $(ENGINE))
 
 fit-retrieval: $(VENV)/.dev ## Fit the weights of hybrid search, leaving one conversation out: DATA=conversations.json
 	@$(BIN)/python -m benchmarks.retrieval.fitting $(DATA)

@@ -27,7 +27,8 @@ from agent_memory_server.domain.search import SearchMode, SearchQuery
 from agent_memory_server.embeddings.opening import BUNDLED, open_embedder
 from agent_memory_server.services.indexing import Indexer
 from agent_memory_server.services.search import SearchService
-from agent_memory_server.stores.sqlite import open_sqlite
+from agent_memory_server.stores.opening import open_stores
+from benchmarks.engines import ENGINES, engine
 from benchmarks.processes import machine
 from benchmarks.texts import query, text
 
@@ -41,12 +42,12 @@ Times = dict[SearchMode, list[tuple[float, float]]]
 """Of each search (wall clock, processor) in milliseconds."""
 
 
-async def measured(memories: int, queries: int, model: str) -> tuple[str, Times]:
+async def measured(memories: int, queries: int, model: str, engine_name: str) -> tuple[str, Times]:
     """The model's name, and what each search took."""
     now = datetime.now(UTC)
     times: Times = {mode: [] for mode in _MODES}
-    with tempfile.TemporaryDirectory(prefix="cost-") as folder:
-        stores = await open_sqlite(Path(folder) / "cost.db", now=lambda: now)
+    with tempfile.TemporaryDirectory(prefix="cost-") as folder, engine(engine_name, Path(folder)) as found:
+        stores = await open_stores(found.storage_url, now=lambda: now)
         embedder = await open_embedder(model)
         try:
             indexer = Indexer(embedder=embedder)
@@ -104,10 +105,11 @@ def _percentile(found: Sequence[tuple[float, float]], part: int, percent: int) -
 @click.option("--memories", default=10_000, show_default=True, help="Messages of one user.")
 @click.option("--queries", default=200, show_default=True)
 @click.option("--model", default=BUNDLED, show_default=True, help="The embedding model, as EMBEDDING_MODEL names it.")
+@click.option("--engine", "engine_name", type=click.Choice(ENGINES), default="sqlite", show_default=True)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write all figures to this file.")
-def main(*, memories: int, queries: int, model: str, json_file: Path | None) -> None:
+def main(*, memories: int, queries: int, model: str, engine_name: str, json_file: Path | None) -> None:
     """What hybrid search adds to a plain vector search; a model of its own takes some minutes to embed the messages."""
-    name, times = asyncio.run(measured(memories, queries, model))
+    name, times = asyncio.run(measured(memories, queries, model, engine_name))
     found = {
         mode.value: {
             "p50_ms": _percentile(took, 0, 50),
@@ -118,13 +120,20 @@ def main(*, memories: int, queries: int, model: str, json_file: Path | None) -> 
     }
     plain, hybrid = found["semantic"], found["hybrid"]
     added = {key: hybrid[key] - plain[key] for key in ("p50_ms", "processor_p50_ms")}
-    click.echo(f"{memories:,} messages of one user, {queries} queries, {name}\n")
+    click.echo(f"{memories:,} messages of one user, {queries} queries, {name}, {engine_name}\n")
     click.echo("| search | p50 ms | p95 ms | processor p50 ms |\n|---|---|---|---|")
     for mode, each in found.items():
         click.echo(f"| {mode} | {each['p50_ms']:.1f} | {each['p95_ms']:.1f} | {each['processor_p50_ms']:.1f} |")
     click.echo(f"| **hybrid adds** | {added['p50_ms']:.1f} | | {added['processor_p50_ms']:.1f} |")
     if json_file is not None:
-        told = {"machine": machine(), "memories": memories, "model": name, "search": found, "added": added}
+        told = {
+            "machine": machine(),
+            "memories": memories,
+            "model": name,
+            "engine": engine_name,
+            "search": found,
+            "added": added,
+        }
         json_file.write_text(json.dumps(told, indent=2))
 
 
