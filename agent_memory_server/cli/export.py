@@ -83,7 +83,7 @@ async def _export(
         options = ExportOptions(vectors=vectors, history=history)
         lines = 0
         with _writing(output) as stream:
-            async for portion in app.exporting.lines(selector, options):
+            async for portion in app.exporting.lines(selector, options, reach=OPERATOR.selector()):
                 stream.write(encoded_lines(portion))
                 lines += len(portion)
     if output is not None:

@@ -35,6 +35,7 @@ from agent_memory_server.domain.transfer import (
 
 FORMAT = "agent-memory-export"
 VERSION = 1
+OUTSIDE_SUMMARY = "outside_summary"
 _BY_STORE = frozenset({"id", "scope", "embedding", "revision", "operation_id"})
 _TOLD = tuple(spec.name for spec in fields(Memory) if spec.name not in _BY_STORE)
 _told_of: Callable[[Memory], tuple[Any, ...]] = attrgetter(*_TOLD)
@@ -121,6 +122,19 @@ def summary_line(record: PartitionRecord) -> dict[str, Any]:
         "fingerprint": partition.fingerprint,
         "empty_reason": partition.empty_reason,
         "sources": [[key.namespace, key.user_id, key.id] for key in record.sources or ()],
+    }
+
+
+def outside_summary_line(partition: Partition) -> dict[str, Any]:
+    """What a view says that the caller may not see: told, and never taken in."""
+    return {
+        "kind": OUTSIDE_SUMMARY,
+        "view_id": partition.view_id,
+        "group": dict(partition.group),
+        "summary": partition.summary,
+        "memory_count": partition.memory_count,
+        "computed_at": _time(partition.computed_at),
+        "empty_reason": partition.empty_reason,
     }
 
 

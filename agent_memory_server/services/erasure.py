@@ -10,24 +10,23 @@ What is written to the scope while it runs goes too, as far as it is there when 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from agent_memory_server.domain.erasure import VERSION, Erased, is_genuine, receipt_key, signed
 from agent_memory_server.domain.filters import MemoryFilter
-from agent_memory_server.domain.identity import OutsideReach, Principal, Scope, ScopeSelector
+from agent_memory_server.domain.identity import OutsideReach, Principal, ScopeSelector
 from agent_memory_server.domain.jobs import ClaimedIntent, IntentKind, Task, TaskStatus
 from agent_memory_server.domain.operations import Delete, Effect, Intent, Operation, OperationKind, TaskRequest
 from agent_memory_server.domain.records import MemoryKey, derived_id
-from agent_memory_server.domain.summary_views import Group, SummaryView
 from agent_memory_server.errors import BadRequest, InvalidInput, NotFound
 from agent_memory_server.ports.stores import Purges, Stores
 from agent_memory_server.services import audit
+from agent_memory_server.services.scope_summaries import ScopeSummaries
 
 _AT_ONCE = 100
-_PARTITIONS_AT_ONCE = 500
 _NEVER_EXPIRED = datetime(1, 1, 1, tzinfo=UTC)
 """A time at which nothing had expired yet: what has since is erased with the rest."""
 ERASE_TYPE = IntentKind.ERASE.value
@@ -68,6 +67,7 @@ class ErasureService:
     ) -> None:
         """``new_key``: the store's own key, if it has none yet."""
         self._stores = stores
+        self._summaries = ScopeSummaries(stores)
         self._now = now
         self._new_id = new_id
         self._new_key = new_key
@@ -194,7 +194,9 @@ class ErasureService:
             memories=await self._stores.memories.count(everything, now=_NEVER_EXPIRED),
             histories=len(await self._stores.journal.remembered(selector, limit=1_000_000)),
             summary_views=len(await self._stores.summary_views.list(selector)),
-            summaries=sum([len(groups) async for _, groups in self._summaries(selector)]),
+            summaries=sum(
+                [len(groups) async for _, groups in self._summaries.in_wider_views(selector, nameless=False)]
+            ),
             webhooks=len(await self._stores.webhooks.list(selector)),
         )
         offset = 0
@@ -259,7 +261,8 @@ class ErasureService:
         """One look at everything; False when there was nothing left."""
         before = run.erased
         await self._sessions(run)
-        async for view, groups in self._summaries(run.selector):
+        # What names nobody loses its text with its sources, and that is enough.
+        async for view, groups in self._summaries.in_wider_views(run.selector, nameless=False):
             dropped = await self._stores.summary_views.drop_partitions(view, groups=groups)
             run.erased = run.erased.plus(summaries=dropped)
             await self._note(run, None)
@@ -277,44 +280,6 @@ class ErasureService:
         # Receipts of erasures stay as long as tasks do: they prove that it was done.
         work = await self._stores.jobs.erase(run.selector, kept_kinds=(ERASE_TYPE,), at=self._now())
         return work > 0 or run.erased != before
-
-    async def _summaries(self, selector: ScopeSelector) -> AsyncGenerator[tuple[SummaryView, Sequence[Group]]]:
-        """The groups of other views whose summaries are of the scope alone: it is what they group by, or all of their sources
-        lie in it. What tells of nobody loses its text with its sources, and that is enough."""
-        named = {
-            name: value
-            for name, value in (("namespace", selector.namespace), ("user_id", selector.user_id))
-            if value is not None
-        }
-        for view in await self._stores.summary_views.list(ScopeSelector(selector.tenant)):
-            where = {name: value for name, value in named.items() if name in view.draft.group_by}
-            tells_of_nobody = not where and set(view.draft.group_by) <= {"memory_type"}
-            if tells_of_nobody or selector.admits(view.owner_scope):
-                continue
-            groups = [
-                group
-                async for group in self._groups(view, where)
-                if where == named or await self._is_made_of(selector, view, group)
-            ]
-            if groups:
-                yield view, groups
-
-    async def _groups(self, view: SummaryView, where: Group) -> AsyncGenerator[Group]:
-        offset = 0
-        while True:
-            page = await self._stores.summary_views.partitions(
-                view, where=where, limit=_PARTITIONS_AT_ONCE, offset=offset
-            )
-            for partition in page.partitions:
-                yield partition.group
-            offset += len(page.partitions)
-            if not page.partitions or offset >= page.total:
-                return
-
-    async def _is_made_of(self, selector: ScopeSelector, view: SummaryView, group: Group) -> bool:
-        holdings = self._stores.holdings
-        sources = () if holdings is None else await holdings.sources(view, group=group)
-        return bool(sources) and all(selector.admits(Scope(key.tenant, key.namespace, key.user_id)) for key in sources)
 
     async def _sessions(self, run: _Run) -> None:
         while True:

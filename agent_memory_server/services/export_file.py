@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from agent_memory_server.domain.export_lines import (
     FORMAT,
+    OUTSIDE_SUMMARY,
     VERSION,
     read_memory,
     read_message,
@@ -162,9 +163,11 @@ class FileSource:
             if said != dict(counts):
                 raise BadLine("the export's own counts are others than what is in it: lines are missing")
             return
-        if not isinstance(kind, str) or (kind not in _KINDS and kind not in _FOLLOWING):
+        if not isinstance(kind, str) or (kind not in _KINDS and kind not in _FOLLOWING and kind != OUTSIDE_SUMMARY):
             raise BadLine("this kind of line is not known here")
         counts[kind] += 1
+        if kind == OUTSIDE_SUMMARY:
+            return
         if kind == "message":
             state.check_message(read_message(reading))
             return

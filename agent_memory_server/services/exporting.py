@@ -17,17 +17,20 @@ from agent_memory_server.domain.export_lines import (
     VERSION,
     memory_line,
     message_line,
+    outside_summary_line,
     session_line,
     summary_line,
     view_line,
 )
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.past_lines import gone_line, revision_line
+from agent_memory_server.domain.summary_views import Group, Partition, SummaryView
 from agent_memory_server.domain.transfer import HistoryRecord, MemoryRecord, PartitionRecord, ViewRecord
 from agent_memory_server.errors import BadRequest
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.ports.transfer import Holdings
 from agent_memory_server.services.past_history import histories_told
+from agent_memory_server.services.scope_summaries import ScopeSummaries
 
 _MEMORIES_AT_ONCE = 500
 _MESSAGES_AT_ONCE = 500
@@ -46,13 +49,20 @@ class ExportOptions:
 class ExportService:
     def __init__(self, *, stores: Stores, now: Callable[[], datetime]) -> None:
         self._stores = stores
+        self._summaries = ScopeSummaries(stores)
         self._now = now
 
     async def lines(
-        self, selector: ScopeSelector, options: ExportOptions, /, *, is_beyond_reach: bool = False
+        self,
+        selector: ScopeSelector,
+        options: ExportOptions,
+        /,
+        *,
+        reach: ScopeSelector | None = None,
+        is_beyond_reach: bool = False,
     ) -> AsyncGenerator[Sequence[dict[str, Any]]]:
-        """The lines in portions, as JSON objects: whoever asks writes them down. ``is_beyond_reach``: nothing, exactly as for
-        what is not there.
+        """The lines in portions, as JSON objects: whoever asks writes them down. ``reach``: everything that the caller may see,
+        when that is more than what is asked for. ``is_beyond_reach``: nothing, exactly as for what is not there.
 
         Raises BadRequest where the engine cannot be walked through.
         """
@@ -76,7 +86,7 @@ class ExportService:
             self._memories(holdings, selector, options),
             *((self._gone(selector),) if options.history else ()),
             self._sessions(holdings, selector),
-            self._views(holdings, selector),
+            self._views(holdings, selector, reach or selector),
         )
         for portion in () if is_beyond_reach else portions:
             async for lines in portion:
@@ -127,20 +137,39 @@ class ExportService:
                 yield [message_line(each) for each in messages]
                 after = messages[-1].sequence
 
-    async def _views(self, holdings: Holdings, selector: ScopeSelector) -> AsyncGenerator[Sequence[dict[str, Any]]]:
-        views = self._stores.summary_views
-        for view in sorted(await views.list(selector), key=lambda each: (each.created_at, each.id)):
-            yield [view_line(ViewRecord(view=view))]
-            offset = 0
-            while True:
-                page = await views.partitions(view, where={}, limit=_MEMORIES_AT_ONCE, offset=offset)
-                for partition in page.partitions:
+    async def _views(
+        self, holdings: Holdings, selector: ScopeSelector, reach: ScopeSelector
+    ) -> AsyncGenerator[Sequence[dict[str, Any]]]:
+        """The views of the scope; and of wider ones what they say of it alone, with the view where the caller may see it."""
+        found = [(view, None) for view in await self._stores.summary_views.list(selector)]
+        wider = [each async for each in self._summaries.in_wider_views(selector, nameless=True)]
+        for view, groups in sorted([*found, *wider], key=lambda each: (each[0].created_at, each[0].id)):
+            is_seen = reach.admits(view.owner_scope)
+            if is_seen:
+                yield [view_line(ViewRecord(view=view))]
+            async for partition in self._partitions(view) if groups is None else self._of_groups(view, groups):
+                if is_seen:
                     sources = tuple(sorted(await holdings.sources(view, group=partition.group), key=repr))
                     record = PartitionRecord(tenant=selector.tenant, partition=partition, sources=sources)
                     yield [summary_line(record)]
-                offset += len(page.partitions)
-                if not page.partitions or offset >= page.total:
-                    break
+                else:
+                    yield [outside_summary_line(partition)]
+
+    async def _partitions(self, view: SummaryView) -> AsyncGenerator[Partition]:
+        offset = 0
+        while True:
+            page = await self._stores.summary_views.partitions(view, where={}, limit=_MEMORIES_AT_ONCE, offset=offset)
+            for partition in page.partitions:
+                yield partition
+            offset += len(page.partitions)
+            if not page.partitions or offset >= page.total:
+                return
+
+    async def _of_groups(self, view: SummaryView, groups: Sequence[Group]) -> AsyncGenerator[Partition]:
+        for group in groups:
+            partition = await self._stores.summary_views.partition(view, group=group)
+            if partition is not None:
+                yield partition
 
 
 def _ordered(records: Sequence[MemoryRecord]) -> tuple[Sequence[MemoryRecord], Sequence[MemoryRecord]]:

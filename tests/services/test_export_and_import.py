@@ -6,14 +6,16 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncGenerator, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agent_memory_server.api.answers import encoded_lines
 from agent_memory_server.domain.identity import ANONYMOUS
 from agent_memory_server.domain.transfer import Kind
+from agent_memory_server.services.exporting import ExportOptions
 from agent_memory_server.testing.running import RunningApp, running_app
 from tests.redis_server import RedisServer, running_redis
 
@@ -375,3 +377,37 @@ async def test_what_was_deleted_is_imported_again_however_often(target: RunningA
         assert (done["written"], done["histories"]) == (1, 1)
         assert planned == {**done, "dry_run": True}
         assert _told(await _export(target)) == _told(lines)
+
+
+async def test_a_user_takes_along_what_views_of_others_say_of_them(exports: Exports, target: RunningApp) -> None:
+    """The view comes too where the caller may see it, so that another export says the same."""
+    lines = _lines(exports.alice)
+    (summary,) = [line for line in lines if line["kind"] == "summary"]
+    assert (summary["group"], bool(summary["summary"])) == ({"user_id": "alice"}, True)
+    assert [line["name"] for line in lines if line["kind"] == "summary_view"] == ["all"]
+    await _import(target, exports.alice)
+    again = await _export(target, "/v1/users/alice/export")
+    assert _told(again) == _told(exports.alice)
+    assert (await _import(target, exports.everything))["kept"] == 0
+    assert _told(await _export(target, "/v1/users/alice/export")) == _told(exports.alice)
+
+
+async def test_a_bound_credential_is_told_summaries_and_not_whose_view_they_are(target: RunningApp) -> None:
+    """A summary of the user is theirs, the view of somebody who sees more is not; an import counts it and leaves it out."""
+    client = target.client
+    for user in ("alice", "bob"):
+        body = {"memories": [{"id": user, "text": f"{user} likes tea.", "user_id": user}]}
+        assert (await client.post("/v1/long-term-memory/", json=body)).status_code == 200
+    for group_by in (["user_id"], []):
+        asked = {"source": "long_term", "name": "operator's", "prompt": "Be short.", "group_by": group_by}
+        view = (await client.post("/v1/summary-views", json=asked)).json()
+        for group in [{"user_id": user} for user in ("alice", "bob")] if group_by else [{}]:
+            run = await client.post(f"/v1/summary-views/{view['id']}/partitions/run", json={"group": group})
+            assert run.status_code == 200
+    bound = replace(ANONYMOUS, user_id="alice")
+    told = [line async for lines in target.app.exporting.lines(bound.selector(), ExportOptions()) for line in lines]
+    (outside,) = [line for line in told if line["kind"] == "outside_summary"]
+    assert outside["group"] == {"user_id": "alice"}
+    assert not any("operator" in str(line) or "bob" in str(line) for line in told)
+    done = await target.app.importing.run(bound, io.BytesIO(encoded_lines(told)))
+    assert (done.found["outside_summary"], done.written, done.kept) == (1, 0, 0)

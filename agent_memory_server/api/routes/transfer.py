@@ -58,8 +58,9 @@ def _exported(call: Call, query: ExportQuery, user_id: str | None) -> Answer:
     except OutsideReach:
         selector, is_beyond_reach = ScopeSelector(call.caller.tenant, query.namespace, user_id), True
     options = ExportOptions(vectors=query.vectors, history=query.history)
+    lines = call.app.exporting.lines(selector, options, reach=call.caller.selector(), is_beyond_reach=is_beyond_reach)
     return StreamedAnswer(
-        pieces=_encoded(call.app.exporting.lines(selector, options, is_beyond_reach=is_beyond_reach)),
+        pieces=_encoded(lines),
         media_type=NDJSON.encode(),
         headers=(*NO_STORE, (b"content-disposition", b'attachment; filename="agent-memory-export.ndjson"')),
     )
