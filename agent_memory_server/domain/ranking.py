@@ -60,7 +60,12 @@ def by_relevance(
 
 def best(handles: Sequence[Handle], relevance: NDArray[np.float64], most: int) -> list[Handle]:
     """The first so many of ``by_relevance``."""
-    return [handles[place] for place in _falling(np.round(relevance, DECIMALS), handles)[:most]]
+    rounded = np.round(relevance, DECIMALS)
+    if len(rounded) > most > 0:
+        # All that equal the last one stay in, so that the handle decides between them.
+        places: list[int] = np.flatnonzero(rounded >= np.partition(rounded, -most)[-most]).tolist()
+        rounded, handles = rounded[places], [handles[place] for place in places]
+    return [handles[place] for place in _falling(rounded, handles)[:most]]
 
 
 def ranked_by_words(matches: KeywordCandidates | None) -> Ranking:
@@ -129,7 +134,14 @@ def words_beside(near: VectorCandidates, matches: KeywordCandidates | None, *, o
 
 
 def _falling(relevance: NDArray[np.float64], handles: Sequence[Handle]) -> list[int]:
-    if not len(handles):
-        return []
-    order: list[int] = np.lexsort((np.asarray(handles), -relevance)).tolist()
-    return order
+    """Places by falling relevance, equal ones by handle. Texts take long to compare: only handles of equals are."""
+    order = np.argsort(-relevance, kind="stable")
+    ranked = relevance[order]
+    same = ranked[1:] == ranked[:-1]
+    if same.any():
+        tied = np.flatnonzero(np.concatenate([same, [False]]) | np.concatenate([[False], same]))
+        places = order[tied]
+        equals: list[int] = places.tolist()
+        order[tied] = places[np.lexsort((np.asarray([handles[place] for place in equals]), -relevance[places]))]
+    found: list[int] = order.tolist()
+    return found
