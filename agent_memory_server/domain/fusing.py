@@ -55,6 +55,21 @@ def enriched(survivor: Memory, others: Sequence[Memory], *, at: datetime) -> Mem
     return survivor if same == survivor else replace(together, updated_at=at)
 
 
+def standing_again(source: Memory, merge: Memory, *, operation_id: str, at: datetime) -> Memory:
+    """A memory that had stepped back behind a merge which is taken apart. What somebody decided about the merge holds for what is
+    left of it: that it is pinned, when it ended, and when it expires."""
+    return replace(
+        source,
+        superseded_by=None,
+        pinned=source.pinned or merge.pinned,
+        valid_to=source.valid_to or merge.valid_to,
+        expires_at=source.expires_at or merge.expires_at,
+        updated_at=at,
+        revision=source.revision + 1,
+        operation_id=operation_id,
+    )
+
+
 def _together(first: Memory, memories: Sequence[Memory]) -> Memory:
     endings = [memory.expires_at for memory in memories]
     return replace(

@@ -20,6 +20,7 @@ from tests.contract.stores.overviews import OverviewsContract
 from tests.contract.stores.past import PastContract
 from tests.contract.stores.session_background import SessionBackgroundContract
 from tests.contract.stores.summary_views import ScheduleStoreContract, SummaryViewStoreContract
+from tests.contract.stores.unmerging import UnmergingContract
 from tests.contract.stores.upkeep_stores import AgesContract, ClockStoreContract, ComparisonStoreContract
 from tests.contract.stores.webhooks import WebhookStoreContract
 from tests.contract.stores.working_memory_store import WorkingMemoryStoreContract
@@ -100,6 +101,10 @@ class TestComparisons(ComparisonStoreContract):
 
 
 class TestAges(AgesContract):
+    pass
+
+
+class TestUnmerging(UnmergingContract):
     pass
 
 

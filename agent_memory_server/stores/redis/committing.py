@@ -21,7 +21,7 @@ from agent_memory_server.domain.records import EmbeddingStatus, Memory, MemoryKe
 from agent_memory_server.errors import Conflict, InvalidInput, StaleRevision
 from agent_memory_server.ports.comparisons import Stage
 from agent_memory_server.stores.redis import naming
-from agent_memory_server.stores.redis.deleting import delete_stored, scrub_everywhere
+from agent_memory_server.stores.redis.deleting import delete_stored, scrub_gone
 from agent_memory_server.stores.redis.intents import request_work, row_digest, row_key
 from agent_memory_server.stores.redis.journalling import Journalling, begin_operation, operation_key
 from agent_memory_server.stores.redis.memory_keys import (
@@ -317,7 +317,7 @@ async def _delete(journalling: Journalling, number: int, change: Delete) -> tupl
     if stored is None:
         if change.scrub:
             # Forgotten by policy before: the journal may still hold its text.
-            await scrub_everywhere(transaction, naming.handle_of(*key))
+            await scrub_gone(journalling, number, key)
         journalling.entry(number, 0, key=key, effect=Effect.ABSENT, survivor=key.id)
         return Effect.ABSENT, key.id
     await delete_stored(journalling, number, 0, stored, scrub=change.scrub)

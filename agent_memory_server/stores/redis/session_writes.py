@@ -25,9 +25,7 @@ from agent_memory_server.stores.redis.journalling import begin_operation, operat
 from agent_memory_server.stores.redis.memory_keys import (
     session_key,
 )
-from agent_memory_server.stores.redis.rows import (
-    stored_memories,
-)
+from agent_memory_server.stores.redis.rows import Stored, stored_memories
 from agent_memory_server.stores.redis.session_messages import (
     insert_messages,
     kept_by_id,
@@ -249,10 +247,7 @@ async def delete_session(
         stored
         for stored in await stored_memories(transaction, handles)
         if stored is not None
-        and (
-            stored.memory.extraction_strategy == MESSAGE_STRATEGY
-            or (cascade and (stored.origin in _EXTRACTED or stored.memory.extracted_from is not None))
-        )
+        and (stored.memory.extraction_strategy == MESSAGE_STRATEGY or (cascade and _is_extracted(stored)))
     ]
     known = await transaction.document(operation_key(scope.tenant, operation_id))
     if not going or known is not None:
@@ -276,6 +271,13 @@ async def delete_session(
 
 
 _EXTRACTED = frozenset({OperationKind.EXTRACT.value, OperationKind.PROMOTE.value})
+
+
+def _is_extracted(stored: Stored) -> bool:
+    """What was merged of such memories goes with its sources, and leaves those of other sessions."""
+    if stored.memory.derived_from:
+        return False
+    return stored.origin in _EXTRACTED or stored.memory.extracted_from is not None
 
 
 async def purge_expired_session(transaction: Transaction, scope: Scope, *, now: datetime) -> bool:

@@ -24,7 +24,7 @@ from agent_memory_server.errors import Conflict, InvalidInput, StaleRevision
 from agent_memory_server.ports.comparisons import Stage
 from agent_memory_server.stores.sqlite.comparison_marks import forget_due, is_compared, mark_due
 from agent_memory_server.stores.sqlite.connections import Connected
-from agent_memory_server.stores.sqlite.deleting import delete_stored, scrub_history
+from agent_memory_server.stores.sqlite.deleting import delete_stored, scrub_gone
 from agent_memory_server.stores.sqlite.journalling import Journalling, begin_operation
 from agent_memory_server.stores.sqlite.moving import moved
 from agent_memory_server.stores.sqlite.outbox_rows import request_work
@@ -301,7 +301,7 @@ def _delete(journalling: Journalling, number: int, change: Delete) -> tuple[Effe
     if stored is None:
         if change.scrub:
             # Forgotten by policy before: the journal may still hold its text.
-            scrub_history(connected, scope_id=scope_id, memory_id=key.id)
+            scrub_gone(journalling, number, scope_id=scope_id, memory_id=key.id)
         journalling.entry(number, 0, scope_id=scope_id, memory_id=key.id, effect=Effect.ABSENT, survivor=key.id)
         return Effect.ABSENT, key.id
     delete_stored(journalling, number, 0, stored, scrub=change.scrub)

@@ -265,7 +265,11 @@ def delete_session(
     remove_session(connected, row, scope)
     tenant_id = interned_tenant(connected, scope.tenant)
     scope_id = interned_scope(connected, scope.tenant, scope.namespace, scope.user_id)
-    extracted = "OR origin IN ('extract', 'promote') OR json_extract(extra, '$.extracted_from') IS NOT NULL"
+    # What was merged of them goes with its sources, and leaves those of other sessions.
+    extracted = (
+        "OR ((origin IN ('extract', 'promote') OR json_extract(extra, '$.extracted_from') IS NOT NULL) "
+        "AND json_extract(extra, '$.derived_from') IS NULL)"
+    )
     handles = connected.rows(
         "SELECT handle FROM memories WHERE tenant_id = ? AND session_id = ? AND scope_id = ? "
         f"AND (strategy = ? {extracted if cascade else ''}) ORDER BY handle",
