@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.domain.sessions import SessionGuard
 from agent_memory_server.domain.traceparent import current_traceparent
+
+if TYPE_CHECKING:
+    from agent_memory_server.domain.past import PastRevision
 
 Vector = NDArray[np.float32]
 """One unit-length embedding, shape (dimensions,)."""
@@ -60,6 +63,8 @@ class Carried:
     compared: bool
     """It need not be compared with others before it changes."""
     vectors: tuple[Embedded, ...]
+    past: tuple[PastRevision, ...] = ()
+    """What happened to it there, where that is told with it: kept with the memory in place of what was told before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Intent
+from agent_memory_server.domain.past import PastRevision
 from agent_memory_server.domain.records import MemoryKey
 from agent_memory_server.domain.summary_views import Group, SummaryView
 from agent_memory_server.domain.transfer import (
@@ -130,6 +131,10 @@ class Ledger(Protocol):
 
     async def save(self, transfer: str, state: Mapping[str, Any], /) -> None: ...
 
+    async def end(self, transfer: str, /) -> None:
+        """Drop what is known of a transfer, as if it had never begun; its marks stay."""
+        ...
+
     async def marks(self, transfer: str, kind: str, names: Sequence[str], /) -> Sequence[str | None]:
         """What was carried of each of these records of the source; None for what was not."""
         ...
@@ -154,6 +159,8 @@ class Item:
     more: bool = False
     intents: tuple[Intent, ...] = ()
     """Work that is still to be done about it."""
+    past: tuple[PastRevision, ...] = ()
+    """What happened to a memory before, where the source tells it with the memory: it is written where the memory is."""
     notes: tuple[str, ...] = ()
     """What had to be changed to carry it, for the report: the same words for the same change."""
 
@@ -168,10 +175,18 @@ class Unreadable:
     """What helps a person to find out: never a secret."""
 
 
-class Source(Protocol):
-    """A store that is carried from; nothing in it is changed."""
+class Origin(Protocol):
+    """Where records come from, as those who write them ask for it."""
 
     def describe(self) -> str: ...
+
+    async def messages(self, record: SessionRecord, /, *, after: int, limit: int) -> Sequence[SessionMessage]:
+        """Those of a session after the first ones."""
+        ...
+
+
+class Source(Origin, Protocol):
+    """A store that is carried from; nothing in it is changed."""
 
     @property
     def kinds(self) -> Sequence[Kind]: ...
@@ -179,10 +194,6 @@ class Source(Protocol):
     async def count(self, kind: Kind, /) -> int: ...
 
     async def walk(self, kind: Kind, /, *, after: str | None, limit: int) -> Portion[Item | Unreadable]: ...
-
-    async def messages(self, record: SessionRecord, /, *, after: int, limit: int) -> Sequence[SessionMessage]:
-        """Those of a session after the first ones."""
-        ...
 
     def refs(self, kind: Kind, key: Key, /) -> Sequence[str]:
         """The names that the record with this key usually has here."""

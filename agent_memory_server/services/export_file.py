@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, BinaryIO
 
 from agent_memory_server.domain.export_lines import (
@@ -25,7 +25,7 @@ from agent_memory_server.domain.identity import OutsideReach, Principal, Scope, 
 from agent_memory_server.domain.line_reading import BadLine, Reading, SureReading
 from agent_memory_server.domain.past import PastRevision
 from agent_memory_server.domain.past_lines import read_gone, read_revision
-from agent_memory_server.domain.records import EmbeddingStatus, Memory, MemoryKey, content_hash, derived_id
+from agent_memory_server.domain.records import EmbeddingStatus, MemoryKey, content_hash, derived_id
 from agent_memory_server.domain.transfer import (
     HistoryRecord,
     Key,
@@ -38,7 +38,7 @@ from agent_memory_server.domain.transfer import (
     ViewRecord,
 )
 from agent_memory_server.errors import InvalidInput
-from agent_memory_server.ports.transfer import Item, Portion
+from agent_memory_server.ports.transfer import Item
 from agent_memory_server.services.transfer_source import MESSAGES_AT_ONCE, ref_of
 
 LINE_BYTES_MAX = 16 * 1024 * 1024
@@ -56,16 +56,21 @@ _LINES_A_TURN = 64
 
 
 class FileSource:
-    """``ports.transfer.Source`` over a seekable file of lines. ``check`` comes first and reads it all once."""
+    """A seekable file of lines. ``check`` comes first and reads it all once; then its records can be read in portions."""
 
     def __init__(self, file: BinaryIO, caller: Principal, *, model: str, parse: Callable[[bytes], Any]) -> None:
         """``parse`` reads JSON faster than the standard library, or raises ValueError for what it does not read as exactly."""
         self._file = file
+        self._place = -1
+        """Where the next line is that is read; -1: not known."""
         self._caller = caller
         self._tenant = caller.tenant
         self._model = model
         self._parse = parse
-        self._places: dict[Kind, list[int]] = {kind: [] for kind in self.kinds}
+        # Numbers alone: there may be millions of them.
+        self._places: dict[Kind, array[int]] = {kind: array("q") for kind in self.kinds}
+        self._revisions: dict[Kind, array[int]] = {kind: array("q") for kind in self.kinds}
+        """How many revisions follow each record."""
         self._sessions: dict[Key, int] = {}
         """Where each session's line is."""
         self._read_on: dict[Key, tuple[int, int]] = {}
@@ -82,9 +87,10 @@ class FileSource:
 
     @property
     def kinds(self) -> Sequence[Kind]:
+        """In the order in which they are taken in. The pasts of memories come with them; ``HISTORY`` is of what is gone."""
         return Kind.MEMORIES, Kind.HISTORY, Kind.SESSIONS, Kind.SUMMARY_VIEWS, Kind.PARTITIONS
 
-    async def count(self, kind: Kind, /) -> int:
+    def count(self, kind: Kind, /) -> int:
         return len(self._places[kind])
 
     @property
@@ -92,29 +98,35 @@ class FileSource:
         """How many there are in it, without the pasts of memories."""
         return sum(len(places) for kind, places in self._places.items() if kind is not Kind.HISTORY)
 
-    def refs(self, kind: Kind, key: Key, /) -> Sequence[str]:
-        del kind
-        return (ref_of(key),)
-
-    async def present(self, kind: Kind, refs: Sequence[str], /) -> Sequence[bool]:
-        del kind
-        return [True] * len(refs)
-
-    async def walk(self, kind: Kind, /, *, after: str | None, limit: int) -> Portion[Item]:
-        first = int(after or 0)
-        places = self._places[kind][first : first + limit]
-        items = [self._item(kind, place) for place in places]
-        end = first + len(places)
-        return Portion(items, str(end) if end < len(self._places[kind]) else None)
+    async def items(self, kind: Kind, /, *, first: int, limit: int) -> list[Item]:
+        """Those from number ``first`` on, read in turns with the requests of others."""
+        found: list[Item] = []
+        for number in range(first, min(first + limit, len(self._places[kind]))):
+            if number % _LINES_A_TURN == 0:
+                await asyncio.sleep(0)
+            found.append(self._item(kind, number))
+        return found
 
     async def messages(self, record: SessionRecord, /, *, after: int, limit: int) -> Sequence[SessionMessage]:
         sequence, place = self._read_on.get(record.key, (0, 0))
         if sequence != after or not place:
-            place = self._behind(self._sessions[record.key])
+            self._go_to(self._sessions[record.key])
+            self._next()
+            place = self._place
         found, place = self._messages(place, after=after, limit=limit)
         if found:
             self._read_on[record.key] = (found[-1].sequence, place)
         return found
+
+    def _go_to(self, place: int) -> None:
+        if place != self._place:
+            self._file.seek(place)
+            self._place = place
+
+    def _next(self) -> bytes:
+        raw = self._file.readline(LINE_BYTES_MAX + 1)
+        self._place += len(raw)
+        return raw
 
     # -- checking
 
@@ -124,10 +136,10 @@ class FileSource:
         counts: Counter[str] = Counter()
         state = _Order()
         number = 0
-        self._file.seek(0)
+        self._go_to(0)
         while True:
-            place = self._file.tell()
-            raw = self._file.readline(LINE_BYTES_MAX + 1)
+            place = self._place
+            raw = self._next()
             if not raw:
                 break
             number += 1
@@ -175,14 +187,14 @@ class FileSource:
             self._told(reading, state)
             return
         if kind == "gone":
-            state.memory(self._gone(reading), place)
+            state.memory(self._gone(reading), Kind.HISTORY, place)
             return
         self._noted(self._record(_KINDS[kind], reading), _KINDS[kind], place, state)
 
     def _noted(self, record: Record, kind: Kind, place: int, state: _Order) -> None:
-        self._places[kind].append(place)
+        self._note(kind, place)
         if isinstance(record, MemoryRecord):
-            state.memory(record.memory.key, place)
+            state.memory(record.memory.key, kind, place)
         if isinstance(record, ViewRecord):
             self.views[record.view.id] = record.view.owner
         if isinstance(record, PartitionRecord) and record.partition.view_id not in self.views:
@@ -193,12 +205,18 @@ class FileSource:
                 raise BadLine("this session is in it twice")
             self._sessions[record.key] = place
 
+    def _note(self, kind: Kind, place: int) -> None:
+        self._places[kind].append(place)
+        self._revisions[kind].append(0)
+
     def _told(self, line: Reading, state: _Order) -> None:
-        key, place = state.memory_told_of()
+        key, kind, place = state.memory_told_of()
         read_revision(line, key)
-        if not state.is_told:
-            self._places[Kind.HISTORY].append(place)
-            state.is_told = True
+        if kind is Kind.HISTORY and not state.is_told:
+            # One that is gone, and of which something is told.
+            self._note(kind, place)
+        state.is_told = True
+        self._revisions[kind][-1] += 1
 
     def _gone(self, line: Reading) -> MemoryKey:
         key = read_gone(line, self._tenant)
@@ -256,56 +274,39 @@ class FileSource:
 
     # -- reading what was checked
 
-    def _item(self, kind: Kind, place: int) -> Item:
+    def _item(self, kind: Kind, number: int) -> Item:
+        self._go_to(self._places[kind][number])
+        line = SureReading(self._line(self._next()))
         if kind is Kind.HISTORY:
-            history = self._history(place)
-            return Item(ref_of(history.key), history)
-        self._file.seek(place)
-        line = self._line(self._file.readline(LINE_BYTES_MAX + 1))
-        record = self._record(kind, SureReading(line))
+            key = read_gone(line, self._tenant)
+            history = HistoryRecord(memory_key=key, revisions=self._past(kind, number, key))
+            return Item(ref_of(key), history)
+        record = self._record(kind, line)
+        if isinstance(record, MemoryRecord):
+            return Item(record.memory.id, record, past=self._past(kind, number, record.memory.key))
         if not isinstance(record, SessionRecord):
             return Item(ref_of(record.key), record)
-        first, behind = self._messages(self._file.tell(), after=0, limit=MESSAGES_AT_ONCE)
+        first, behind = self._messages(self._place, after=0, limit=MESSAGES_AT_ONCE)
         more = len(first) == MESSAGES_AT_ONCE
         if more:
             self._read_on[record.key] = (first[-1].sequence, behind)
         return Item(ref_of(record.key), record, tuple(first), more)
 
-    def _history(self, place: int) -> HistoryRecord:
-        """What follows the line of a memory, or of one that is gone. That line itself is seldom needed again."""
-        self._file.seek(place)
-        self._file.readline(LINE_BYTES_MAX + 1)
-        key: MemoryKey | None = None
+    def _past(self, kind: Kind, number: int, key: MemoryKey) -> tuple[PastRevision, ...]:
+        """The revisions that follow the line that was read last, which is of this record."""
         revisions: list[PastRevision] = []
-        while raw := self._file.readline(LINE_BYTES_MAX + 1):
+        while len(revisions) < self._revisions[kind][number]:
+            raw = self._next()
             if raw.strip():
-                line = self._line(raw)
-                if line.get("kind") != "revision":
-                    break
-                told = SureReading(line)
-                # Each revision names the memory that it follows.
-                key = key or read_gone(told, self._tenant)
-                revisions.append(read_revision(told, key))
-        assert key is not None, "a past that was checked has a revision"
-        return HistoryRecord(memory_key=key, revisions=tuple(revisions), memory=partial(self._memory_at, place))
-
-    def _memory_at(self, place: int) -> Memory | None:
-        """None where the line there tells of one that is gone."""
-        self._file.seek(place)
-        line = self._line(self._file.readline(LINE_BYTES_MAX + 1))
-        return None if line["kind"] == "gone" else self._memory(SureReading(line)).memory
-
-    def _behind(self, place: int) -> int:
-        self._file.seek(place)
-        self._file.readline(LINE_BYTES_MAX + 1)
-        return self._file.tell()
+                revisions.append(read_revision(SureReading(self._line(raw)), key))
+        return tuple(revisions)
 
     def _messages(self, place: int, *, after: int, limit: int) -> tuple[list[SessionMessage], int]:
         """The session's next messages from ``place`` on, and the place behind them."""
-        self._file.seek(place)
+        self._go_to(place)
         found: list[SessionMessage] = []
         while len(found) < limit:
-            raw = self._file.readline(LINE_BYTES_MAX + 1)
+            raw = self._next()
             if not raw.strip():
                 if raw:
                     continue
@@ -316,7 +317,7 @@ class FileSource:
             message = read_message(SureReading(line))
             if message.sequence > after:
                 found.append(message)
-        return found, self._file.tell()
+        return found, self._place
 
 
 class _Order:
@@ -328,7 +329,7 @@ class _Order:
         self._is_session = False
         self._sequence = 0
         self._ids: set[str] = set()
-        self._memory: tuple[MemoryKey, int] | None = None
+        self._memory: tuple[MemoryKey, Kind, int] | None = None
         self.is_told = False
         """A revision of the last memory came already."""
 
@@ -349,11 +350,11 @@ class _Order:
         if kind != "revision":
             self._memory = None
 
-    def memory(self, key: MemoryKey, place: int) -> None:
-        self._memory, self.is_told = (key, place), False
+    def memory(self, key: MemoryKey, kind: Kind, place: int) -> None:
+        self._memory, self.is_told = (key, kind, place), False
 
-    def memory_told_of(self) -> tuple[MemoryKey, int]:
-        """Key and place of the line that a revision follows."""
+    def memory_told_of(self) -> tuple[MemoryKey, Kind, int]:
+        """Key, kind and place of the line that a revision follows."""
         if self._memory is None:
             raise BadLine("a revision stands apart from its memory")
         return self._memory

@@ -13,13 +13,10 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-import structlog
-
 from agent_memory_server.domain.operations import Effect
 from agent_memory_server.domain.transfer import (
     HistoryRecord,
     Kind,
-    Mark,
     MemoryRecord,
     Record,
     SessionRecord,
@@ -27,9 +24,9 @@ from agent_memory_server.domain.transfer import (
     ledger_name,
     vector_state,
 )
-from agent_memory_server.errors import StoreCorrupt, StoreUnavailable
 from agent_memory_server.ports.journal import Journal
 from agent_memory_server.ports.transfer import Item, Ledger, Source, Unreadable
+from agent_memory_server.services.patience import WAITS_S, patiently
 from agent_memory_server.services.transfer_counts import (
     EXAMPLES_MAX,
     Comparison,
@@ -37,25 +34,20 @@ from agent_memory_server.services.transfer_counts import (
     TransferReport,
     VerificationReport,
 )
-from agent_memory_server.services.transfer_source import MESSAGES_AT_ONCE, memory_key
-from agent_memory_server.services.transfer_target import Target, takes_several_writes
+from agent_memory_server.services.transfer_source import memory_key
+from agent_memory_server.services.transfer_target import Target, mark_of, takes_several_writes
 
 Result = TypeVar("Result")
 BATCH = 200
 PASSES_MAX = 3
 """Walks over the source: what is written there during one is carried by the next."""
 _REMOVED = frozenset({Kind.MEMORIES, Kind.SESSIONS, Kind.SUMMARY_VIEWS, Kind.PARTITIONS, Kind.TOKENS})
-_WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-"""Between attempts, while a store restarts, loads, or builds its index."""
 _WRITING = "writing"
 """Stands in the ledger for a session of many messages until all of them are there: what a crash leaves is written again."""
 
 Tell = Callable[[Kind, int], None]
 """Called with how many records of a kind were worked through so far in this walk."""
 Quarantine = Callable[[Kind, Unreadable], None]
-
-
-_log = structlog.stdlib.get_logger(__name__)
 
 
 class TransferService:
@@ -79,7 +71,7 @@ class TransferService:
         ``is_same_source``: the source is known to be the store that was carried before, so what it lacks was deleted in it."""
         self._sleep = sleep
         self._is_same_source = is_same_source
-        self._waits_s = _WAITS_S if waits else ()
+        self._waits_s = WAITS_S if waits else ()
         self._source = source
         self._target = target
         self._ledger = ledger
@@ -211,16 +203,7 @@ class TransferService:
         return tally
 
     async def _patiently(self, work: Callable[[], Awaitable[Result]]) -> Result:
-        """Do it again after a wait when a store is away for a moment: everything here can be repeated."""
-        for wait_s in self._waits_s:
-            try:
-                return await work()
-            except StoreCorrupt:
-                raise
-            except StoreUnavailable as error:
-                _log.warning("a store does not answer: waiting", reason=error.detail, wait_s=wait_s)
-                await self._sleep(wait_s)
-        return await work()
+        return await patiently(work, waits_s=self._waits_s, sleep=self._sleep)
 
     async def _verdict(self, mark: str, before: str | None, standing: Record | None) -> str:
         """What is to be done about a record that the ledger does not know in this state."""
@@ -239,16 +222,7 @@ class TransferService:
         return "keep"
 
     async def _mark(self, item: Item) -> str:
-        mark = Mark(item.record)
-        for message in item.messages:
-            mark.add(message)
-        if item.more and isinstance(item.record, SessionRecord):
-            after = item.messages[-1].sequence
-            while found := await self._source.messages(item.record, after=after, limit=MESSAGES_AT_ONCE):
-                for message in found:
-                    mark.add(message)
-                after = found[-1].sequence
-        return mark.text()
+        return await mark_of(item, self._source)
 
     async def _known(self, kind: Kind, refs: Sequence[str]) -> Sequence[str | None]:
         return await self._ledger.marks(self._transfer, kind.value, [ledger_name(ref) for ref in refs])

@@ -145,11 +145,11 @@ class StoreSource:
     async def present(self, kind: Kind, refs: Sequence[str], /) -> Sequence[bool]:
         return [record is not None for record in await self.read(kind, [key_of_ref(ref) for ref in refs])]
 
-    async def read(self, kind: Kind, keys: Sequence[Key], /) -> Sequence[Record | None]:
-        """The records with these keys, without a session's messages."""
+    async def read(self, kind: Kind, keys: Sequence[Key], /, *, vectors: bool = True) -> Sequence[Record | None]:
+        """The records with these keys, without a session's messages; memories with their vectors, if asked for."""
         holdings, now = self._holdings, self._now()
         if kind is Kind.MEMORIES:
-            return await holdings.memories([memory_key(key) for key in keys])
+            return await holdings.memories([memory_key(key) for key in keys], vectors=vectors)
         if kind is Kind.HISTORY:
             found = await histories_told(self._stores.journal, [memory_key(key) for key in keys])
             return [record if record.revisions else None for record in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections import deque
@@ -31,13 +32,15 @@ from agent_memory_server.domain.transfer import (
 )
 from agent_memory_server.errors import StaleRevision
 from agent_memory_server.ports.stores import Stores
-from agent_memory_server.ports.transfer import Holdings, Item, Portion, Source, Unreadable
+from agent_memory_server.ports.transfer import Holdings, Item, Origin, Portion, Unreadable
 from agent_memory_server.services.indexing import embedding_intent
 from agent_memory_server.services.past_history import TRANSFER_ACTOR
 from agent_memory_server.services.transfer_source import MESSAGES_AT_ONCE, StoreSource, memory_key, scope_of
 
 _VIEWS_MAX = 1_000_000
 _VIEW_KEY_PARTS = 2
+_PUTS_A_TURN = 64
+"""The words of so many memories are counted before the requests of others have their turn: a few milliseconds."""
 _SOURCES_MAX = 1_000
 """The reference server summarised 200 memories of a group at most, by the time of the event the oldest first."""
 
@@ -46,7 +49,7 @@ class Target:
     """Writes into one store what comes from ``source``. ``transfer`` names the transfer in the journal."""
 
     def __init__(
-        self, stores: Stores, holdings: Holdings, source: Source, *, transfer: str, now: Callable[[], datetime]
+        self, stores: Stores, holdings: Holdings, source: Origin, *, transfer: str, now: Callable[[], datetime]
     ) -> None:
         self._stores = stores
         self._holdings = holdings
@@ -55,8 +58,8 @@ class Target:
         self._transfer = transfer
         self._now = now
 
-    async def read(self, kind: Kind, keys: Sequence[Key], /) -> Sequence[Record | None]:
-        return await self._reader.read(kind, keys)
+    async def read(self, kind: Kind, keys: Sequence[Key], /, *, vectors: bool = True) -> Sequence[Record | None]:
+        return await self._reader.read(kind, keys, vectors=vectors)
 
     async def walk(self, kind: Kind, /, *, after: str | None, limit: int) -> Portion[Item | Unreadable]:
         return await self._reader.walk(kind, after=after, limit=limit)
@@ -103,9 +106,9 @@ class Target:
 
     async def _put_memories(self, items: Sequence[Item], there: Sequence[Record | None]) -> Sequence[bool]:
         written: list[bool] = []
-        several = [(each.record, before) for each, before in zip(items, there, strict=True)]
-        for tenant, group in groupby(several, key=lambda each: each[0].key[0] or ""):
-            portion = [(record, before) for record, before in group if isinstance(record, MemoryRecord)]
+        several = zip(items, there, strict=True)
+        for tenant, group in groupby(several, key=lambda each: each[0].record.key[0] or ""):
+            portion = list(group)
             try:
                 written += await self._commit(tenant, portion)
             except StaleRevision:
@@ -122,8 +125,13 @@ class Target:
         another change. Under the id of the first one the store would take it for done."""
         return f"{self._transfer}.{secrets.token_hex(12)}"
 
-    async def _commit(self, tenant: str, portion: Sequence[tuple[MemoryRecord, Record | None]]) -> Sequence[bool]:
-        pending = any(record.memory.embedding is EmbeddingStatus.PENDING for record, _ in portion)
+    async def _commit(self, tenant: str, portion: Sequence[tuple[Item, Record | None]]) -> Sequence[bool]:
+        changes: list[Put] = []
+        for number, (item, before) in enumerate(portion):
+            if number % _PUTS_A_TURN == 0:
+                await asyncio.sleep(0)
+            changes.append(_put(item, before))
+        pending = any(each.memory.embedding is EmbeddingStatus.PENDING for each in changes)
         committed = await self._stores.memories.commit(
             Operation(
                 id=self._new_operation_id(),
@@ -131,7 +139,7 @@ class Target:
                 kind=OperationKind.IMPORT,
                 actor=TRANSFER_ACTOR,
                 at=self._now(),
-                changes=tuple(_put(record, before) for record, before in portion),
+                changes=tuple(changes),
                 reason=f"carried from {self._source.describe()}",
                 run=self._transfer,
                 intents=(embedding_intent(Scope(tenant)),) if pending else (),
@@ -267,17 +275,39 @@ class Target:
             await views.drop_partitions(view, groups=[dict(json.loads(key[2] or "[]"))])
 
 
+async def mark_of(item: Item, origin: Origin) -> str:
+    """What the ledger notes of an item, with all the messages of a session."""
+    mark = Mark(item.record)
+    for message in item.messages:
+        mark.add(message)
+    if item.more and isinstance(item.record, SessionRecord):
+        after = item.messages[-1].sequence
+        while found := await origin.messages(item.record, after=after, limit=MESSAGES_AT_ONCE):
+            for message in found:
+                mark.add(message)
+            after = found[-1].sequence
+    return mark.text()
+
+
 def takes_several_writes(item: Item) -> bool:
     """Whether a crash can leave a part of it."""
     return item.more or len(item.messages) > MESSAGES_AT_ONCE
 
 
-def _put(record: MemoryRecord, before: Record | None) -> Put:
+def _put(item: Item, before: Record | None) -> Put:
+    record = item.record
+    assert isinstance(record, MemoryRecord)
     memory = record.memory
     return Put(
         memory=memory,
         tokens=index_tokens(memory.text, memory.name, memory.topics, memory.entities),
         if_absent=before is None,
         if_operation=before.memory.operation_id if isinstance(before, MemoryRecord) else None,
-        carried=Carried(origin=record.origin, is_copy=record.is_copy, compared=record.compared, vectors=record.vectors),
+        carried=Carried(
+            origin=record.origin,
+            is_copy=record.is_copy,
+            compared=record.compared,
+            vectors=record.vectors,
+            past=item.past,
+        ),
     )

@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from agent_memory_server.domain.operations import Effect, OperationKind
+from agent_memory_server.domain.operations import Effect, Operation, OperationKind, Outcome, Put
 from agent_memory_server.domain.past import IMPORTED, PastRevision
 from agent_memory_server.domain.records import Memory, MemoryKey
+from agent_memory_server.domain.transfer import HistoryRecord
 from agent_memory_server.ports.journal import JournalledOperation, Position, Revision
 from agent_memory_server.stores.values import instant, micros
 
 Document = dict[str, Any]
+
+
+def pasts_of(operation: Operation, outcomes: Sequence[Outcome]) -> list[HistoryRecord]:
+    """What an operation tells of the pasts of the memories that it wrote."""
+    return [
+        HistoryRecord(memory_key=outcome.key, revisions=change.carried.past)
+        for change, outcome in zip(operation.changes, outcomes, strict=True)
+        if isinstance(change, Put) and change.carried is not None and change.carried.past
+        if outcome.effect is not Effect.UNCHANGED
+    ]
 
 
 def past_documents(revisions: Sequence[PastRevision], document_of: Callable[[Memory], Document]) -> list[Document]:

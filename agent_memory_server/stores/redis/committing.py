@@ -20,6 +20,7 @@ from agent_memory_server.domain.operations import (
 from agent_memory_server.domain.records import EmbeddingStatus, Memory, MemoryKey
 from agent_memory_server.errors import Conflict, InvalidInput, StaleRevision
 from agent_memory_server.ports.comparisons import Stage
+from agent_memory_server.stores.past_documents import pasts_of
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.deleting import delete_stored, scrub_gone
 from agent_memory_server.stores.redis.intents import request_work, row_digest, row_key
@@ -28,6 +29,7 @@ from agent_memory_server.stores.redis.memory_keys import (
     hash_key,
 )
 from agent_memory_server.stores.redis.moving import moved
+from agent_memory_server.stores.redis.past import put_past
 from agent_memory_server.stores.redis.restoring import restore
 from agent_memory_server.stores.redis.rows import (
     FIELDS,
@@ -89,6 +91,7 @@ async def commit(transaction: Transaction, operation: Operation, *, token_key: b
         await _apply(journalling, number, change, operation, token_key=token_key)
         for number, change in enumerate(operation.changes)
     ]
+    await put_past(transaction, pasts_of(operation, outcomes))
     if operation.guard is not None and operation.extracted:
         await mark_extracted(transaction, operation.guard, message_ids=operation.extracted)
     await request_work(transaction, operation.intents, at=operation.at)

@@ -29,6 +29,9 @@ class RedisLedger:
     async def save(self, transfer: str, state: Mapping[str, Any], /) -> None:
         await self._link.write("HSET", TRANSFERS, transfer, to_json(dict(state)))
 
+    async def end(self, transfer: str, /) -> None:
+        await self._link.write("HDEL", TRANSFERS, transfer)
+
     async def marks(self, transfer: str, kind: str, names: Sequence[str], /) -> Sequence[str | None]:
         if not names:
             return []

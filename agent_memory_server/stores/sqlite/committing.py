@@ -22,12 +22,14 @@ from agent_memory_server.domain.records import EmbeddingStatus, Memory, MemoryKe
 from agent_memory_server.domain.sessions import SessionGuard
 from agent_memory_server.errors import Conflict, InvalidInput, StaleRevision
 from agent_memory_server.ports.comparisons import Stage
+from agent_memory_server.stores.past_documents import pasts_of
 from agent_memory_server.stores.sqlite.comparison_marks import forget_due, is_compared, mark_due
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.deleting import delete_stored, scrub_gone
 from agent_memory_server.stores.sqlite.journalling import Journalling, begin_operation
 from agent_memory_server.stores.sqlite.moving import moved
 from agent_memory_server.stores.sqlite.outbox_rows import request_work
+from agent_memory_server.stores.sqlite.past import put_past
 from agent_memory_server.stores.sqlite.putting_many import put_many
 from agent_memory_server.stores.sqlite.restoring import restore
 from agent_memory_server.stores.sqlite.rows import Stored, insert_memory, stored_memory, update_memory
@@ -65,6 +67,7 @@ def commit(connected: Connected, operation: Operation) -> Committed:
         done[number] if number in done else _apply(journalling, number, change, operation)
         for number, change in enumerate(operation.changes)
     )
+    put_past(connected, pasts_of(operation, outcomes))
     if operation.guard is not None and operation.extracted:
         mark_extracted(connected, operation.guard, message_ids=operation.extracted)
     request_work(connected, operation.intents, at=operation.at)

@@ -30,6 +30,9 @@ class SqliteLedger:
             )
         )
 
+    async def end(self, transfer: str, /) -> None:
+        await self._writer.run(lambda connected: connected.execute("DELETE FROM transfers WHERE id = ?", (transfer,)))
+
     async def marks(self, transfer: str, kind: str, names: Sequence[str], /) -> Sequence[str | None]:
         def work(connected: Connected) -> list[str | None]:
             held = dict(

@@ -282,3 +282,6 @@ class LedgerContract:
         await book.forget("copy-1", "memories")
         assert await book.marks("copy-1", "memories", refs) == [None] * 25
         assert await book.marks("copy-2", "memories", refs[:1]) == ["of another"]
+        await book.end("copy-1")
+        await book.end("never begun")
+        assert await book.state("copy-1") is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent_memory_server.domain.identity import ScopeSelector
-from agent_memory_server.domain.operations import Delete, Effect, OperationKind
+from agent_memory_server.domain.operations import Carried, Delete, Effect, OperationKind
 from agent_memory_server.domain.past import IMPORTED, PastRevision, stated
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.transfer import HistoryRecord
@@ -80,6 +80,25 @@ class PastContract:
         await bring(stores, "a", *removed("a")[:2])
         await bring(stores, "a", revision(1, None, Effect.CREATED))
         assert len(await stores.journal.history(memory("a").key)) == 2
+
+    async def test_it_comes_with_the_memory(self, stores: Stores) -> None:
+        """In the commit that writes the memory, many at once or one, and in place of what was told of an earlier one; a memory
+        that is not written, as it is there, keeps its own."""
+        for names in ("abcdefghij", "k"):
+            carried = [
+                Carried(origin="create", is_copy=False, compared=False, vectors=(), past=created_and_edited(name))
+                for name in names
+            ]
+            puts = [put(memory(name), carried=each, if_absent=True) for name, each in zip(names, carried, strict=True)]
+            await bring(stores, names[0], *removed(names[0]))
+            await stores.memories.commit(operation(*puts, kind=OperationKind.IMPORT))
+            for name in names:
+                history = await stores.journal.history(memory(name).key)
+                assert [each.operation.id for each in history[:2]] == [f"{IMPORTED}o1", f"{IMPORTED}o2"]
+                assert [each.imported for each in history] == [True, True, False]
+        other = Carried(origin="create", is_copy=False, compared=False, vectors=(), past=removed("k")[:1])
+        await stores.memories.commit(operation(put(memory("k"), carried=other, if_absent=True)))
+        assert len(await stores.journal.history(memory("k").key)) == 3
 
     async def test_no_operation_here_did_it(self, stores: Stores) -> None:
         """It is in no list of operations, and nothing that was then is told as of then."""
