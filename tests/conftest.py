@@ -34,7 +34,7 @@ def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[ServerProcess]:
     """One real server process for all tests that keep to a namespace of their own and break nothing."""
-    with ServerProcess(tmp_path_factory.mktemp("shared-server") / "data") as server:
+    with ServerProcess(tmp_path_factory.mktemp("shared-server") / "data", from_nothing=True) as server:
         yield server
 
 

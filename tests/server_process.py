@@ -1,6 +1,6 @@
 """A real server process for tests: started on a free loopback port, killed, frozen or restarted on its data.
 
-It is ``agent-memory api`` unless other arguments are given.
+It is ``agent-memory api`` unless other arguments are given, and begins at once (``tests/forked_process.py``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from types import TracebackType
 
 import httpx
 
+from tests.forked_process import Process, signal_group, started
 from tests.waiting import wait_until
 
 START_TIMEOUT_S = 90.0
@@ -51,13 +52,16 @@ class ServerProcess:
         environment: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
         arguments: Sequence[str] = ("api",),
+        from_nothing: bool = False,
     ) -> None:
+        """``from_nothing`` starts the command as a shell does; so does a ``prefix``, the command line of what runs it."""
         self.data_dir = data_dir
         self.port = free_port()
         self._environment = dict(environment or {})
         self._prefix = list(prefix)
         self._arguments = list(arguments)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._from_nothing = from_nothing or bool(prefix)
+        self._process: Process | None = None
         self._log = data_dir.parent / f"{data_dir.name}.{self.port}.log"
 
     def __enter__(self) -> ServerProcess:
@@ -103,16 +107,13 @@ class ServerProcess:
     def launch(self) -> None:
         """Start without waiting."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*self._prefix, command(), *self._arguments, "--port", str(self.port)],
-                env=self.environment(),
-                cwd=self.data_dir.parent,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self._process = started(
+            [*self._prefix, command(), *self._arguments, "--port", str(self.port)],
+            self.environment(),
+            folder=self.data_dir.parent,
+            log=self._log,
+            from_nothing=self._from_nothing,
+        )
 
     def kill(self) -> None:
         """SIGKILL the process and its children, and wait for their end; nothing when it is not running."""
@@ -152,8 +153,7 @@ class ServerProcess:
         process, self._process = self._process, None
         if process is None:
             return 0
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal_number)
+        signal_group(process, signal_number)
         try:
             return process.wait(timeout=STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:

@@ -15,6 +15,12 @@ def terminal(tmp_path: Path) -> CommandLine:
     return CommandLine(folder=tmp_path)
 
 
+@pytest.fixture
+def installed(tmp_path: Path) -> CommandLine:
+    """The command as a shell starts it; for what depends on the start itself."""
+    return CommandLine(folder=tmp_path, from_nothing=True)
+
+
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     """One store for a module's tests that only read."""

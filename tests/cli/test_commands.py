@@ -26,12 +26,12 @@ def test_nothing_heavy_is_loaded_before_a_command_runs() -> None:
     assert loaded.stdout == "[]\n"
 
 
-def test_help_answers_at_once(terminal: CommandLine) -> None:
+def test_help_answers_at_once(installed: CommandLine) -> None:
     """By the processor's time, because the machine that runs this may be busy, and the best of three."""
 
     def help_s() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        terminal.done("--help")
+        installed.done("--help")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -39,18 +39,18 @@ def test_help_answers_at_once(terminal: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(cli.commands))
-def test_every_command_explains_itself(name: str, terminal: CommandLine) -> None:
+def test_every_command_explains_itself(name: str, installed: CommandLine) -> None:
     """``--help`` prints usage and a sentence, and needs no store."""
-    printed = terminal.done(name, "--help")
+    printed = installed.done(name, "--help")
     assert printed.startswith(f"Usage: agent-memory {name} ")
     assert len(printed.splitlines()[2].strip()) > 10
-    assert not (terminal.folder / "data").exists()
+    assert not (installed.folder / "data").exists()
 
 
-def test_version_is_printed_for_a_person_and_for_a_script(terminal: CommandLine) -> None:
+def test_version_is_printed_for_a_person_and_for_a_script(installed: CommandLine) -> None:
     """The reference's words, or JSON."""
-    assert terminal.done("version") == f"agent-memory-server version {__version__}\n"
-    assert json.loads(terminal.done("version", "--json")) == {"version": __version__}
+    assert installed.done("version") == f"agent-memory-server version {__version__}\n"
+    assert json.loads(installed.done("version", "--json")) == {"version": __version__}
 
 
 def test_an_unknown_command_is_wrong_usage(terminal: CommandLine) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-import subprocess
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
+from tests.cli.commands import CommandLine
 from tests.problem_details import assert_problem
-from tests.server_process import ServerProcess, bare_environment, command, free_port
-
-REFUSAL_TIME_MAX_S = 90
+from tests.server_process import ServerProcess, bare_environment, free_port
 
 
 def listening_addresses(pid: int) -> set[str]:
@@ -128,18 +126,11 @@ def test_check_16_what_would_be_open_is_refused(
     tmp_path: Path, arguments: list[str], environment: dict[str, str], said: str
 ) -> None:
     """The process exits with status 1 and one sentence that names the setting to change; it does not start open."""
-    ended = subprocess.run(
-        [command(), "api", "--port", str(free_port()), *arguments],
-        env=bare_environment(tmp_path, {"DATA_DIR": str(tmp_path / "data"), **environment}),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=REFUSAL_TIME_MAX_S,
-        check=False,
-    )
-    assert ended.returncode == 1, ended.stdout + ended.stderr
-    assert said in ended.stderr
-    assert "Traceback" not in ended.stdout + ended.stderr
+    commands = CommandLine(folder=tmp_path, environment=environment)
+    ended = commands.run("api", "--port", str(free_port()), *arguments)
+    assert ended.code == 1, ended
+    assert said in ended.err
+    assert "Traceback" not in ended.out + ended.err
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.cli.commands import Outcome, commands_beside
 from tests.redis_server import RedisServer, running_redis
-from tests.server_process import ServerProcess, command, wait_for_no_pending_work
+from tests.server_process import ServerProcess, wait_for_no_pending_work
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.long
@@ -31,17 +31,9 @@ class Store:
         self.files = files
         self.redis = redis
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str) -> Outcome:
         """An ``agent-memory`` command on the same store."""
-        return subprocess.run(
-            [command(), *arguments],
-            env=self.server.environment(),
-            cwd=self.server.data_dir.parent,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return commands_beside(self.server).run(*arguments)
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -154,17 +146,17 @@ def test_nothing_is_left_in_the_files(store: Store, tmp_path: Path) -> None:
     assert _holds(store.files, CANARY.encode())
     receipt = tmp_path / "receipt.json"
     erased = store.run("erase", "user", "gone", "--force", "--receipt", str(receipt))
-    assert erased.returncode == 0, erased.stderr
-    assert "memories" in erased.stdout
+    assert erased.code == 0, erased.err
+    assert "memories" in erased.out
     checked = store.run("verify-receipt", str(receipt))
-    assert (checked.returncode, "genuine" in checked.stdout) == (0, True), checked.stderr
+    assert (checked.code, "genuine" in checked.out) == (0, True), checked.err
     held = json.loads(receipt.read_text())
     counts = held["counts"]
     assert (counts["webhooks"], counts["summaries"], counts["histories"]) == (1, 1, 1)
     receipt.write_text(json.dumps({**held, "user_id": "somebody"}))
-    assert store.run("verify-receipt", str(receipt)).returncode == 1
+    assert store.run("verify-receipt", str(receipt)).code == 1
     purged = store.run("purge")
-    assert purged.returncode == 0, purged.stderr
+    assert purged.code == 0, purged.err
     assert not _holds(store.files, CANARY.encode()), [
         path.name for path in store.files.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()
     ]

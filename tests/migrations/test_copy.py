@@ -7,7 +7,6 @@ import io
 import json
 import signal
 import sqlite3
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -48,6 +47,7 @@ from agent_memory_server.services.transfer_source import StoreSource
 from agent_memory_server.stores.opening import open_stores
 from agent_memory_server.transfers import open_copy, preview_copy
 from tests.contract.stores.making import memory, message, operation, unit_vectors
+from tests.forked_process import started
 from tests.migrations.conftest import command, empty, keys_of
 from tests.redis_server import RedisServer, running_redis
 from tests.server_process import bare_environment
@@ -433,12 +433,11 @@ def test_killed_in_the_middle_it_goes_on(target: redis.Redis, server: RedisServe
     """kill -9 while it copies; the next run ends it, and both sides are equal."""
     url = f"sqlite:///{tmp_path / 'large.db'}"
     asyncio.run(_large(url))
-    process = subprocess.Popen(
+    process = started(
         [installed(), "copy", "--from", url, "--to", server.url],
-        env=bare_environment(tmp_path),
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        bare_environment(tmp_path),
+        folder=tmp_path,
+        log=tmp_path / "log",
     )
     wait_until(lambda: len(command(target, "KEYS", "{ams}:m:*")) > 400, "it copied nothing", 60)
     process.send_signal(signal.SIGKILL)

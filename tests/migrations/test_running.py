@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import signal
-import subprocess
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +23,7 @@ from agent_memory_server.migrations import DoorOptions
 from agent_memory_server.services.memories import MemoryPatch
 from tests.cli.commands import CommandLine
 from tests.contract.stores.making import T0, memory
+from tests.forked_process import started
 from tests.migrations import reference_layout
 from tests.migrations.conftest import Migration, command, empty, keys_of
 from tests.migrations.reference_layout import put_memory, put_session, session_document
@@ -302,12 +302,8 @@ def test_killed_at_any_point_it_goes_on(old: redis.Redis, migration: Migration) 
     put_session(old, "working_memory:s", session_document("s", messages=[reference_layout.message("m", "user", "hi")]))
     environment = bare_environment(migration.folder, {"REDIS_URL": migration.settings.redis_url or ""})
     for beyond in (200, 1_200):
-        process = subprocess.Popen(
-            [installed(), "migrate-memories"],
-            env=environment,
-            cwd=migration.folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+        process = started(
+            [installed(), "migrate-memories"], environment, folder=migration.folder, log=migration.folder / "log"
         )
         wait_until(lambda beyond=beyond: len(command(old, "KEYS", "{ams}:m:*")) > beyond, "it carried nothing", 60)
         process.send_signal(signal.SIGKILL)

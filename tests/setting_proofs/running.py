@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import ANONYMOUS
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.sessions import Message
-from tests.server_process import bare_environment, command
+from tests.cli.commands import CommandLine
 
 WORDS = "I am allergic to penicillin."
 """A sentence that extraction makes a memory of, by rules too."""
@@ -45,14 +44,6 @@ async def memories_after_append(settings: Settings) -> list[Memory]:
 
 def refused(folder: Path, *arguments: str, **environment: str) -> str:
     """What ``agent-memory api`` says on stderr when it refuses to start, as it must here."""
-    process = subprocess.run(
-        [command(), "api", *arguments],
-        env=bare_environment(folder, {"DATA_DIR": str(folder / "data"), **environment}),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert process.returncode == 1, process.stderr
-    return process.stderr
+    outcome = CommandLine(folder=folder, environment=environment).run("api", *arguments)
+    assert outcome.code == 1, outcome.err
+    return outcome.err

@@ -47,8 +47,10 @@ class Place:
     def server(self) -> ServerProcess:
         return ServerProcess(self.folder / "data", environment=self.environment)
 
-    def worker(self, *, plain: bool) -> WorkerProcess:
-        return WorkerProcess(self.folder, self.environment, plain=plain, queue_name=self.queue_name)
+    def worker(self, *, plain: bool, from_nothing: bool = False) -> WorkerProcess:
+        return WorkerProcess(
+            self.folder, self.environment, plain=plain, queue_name=self.queue_name, from_nothing=from_nothing
+        )
 
     def commands(self) -> CommandLine:
         return CommandLine(folder=self.folder, environment=self.environment)
@@ -78,15 +80,19 @@ def memories(client: httpx.Client, kind: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def working(place: Place, *, plain: bool) -> Generator[tuple[httpx.Client, WorkerProcess]]:
-    with place.server() as server, place.worker(plain=plain) as worker, server.client() as client:
+def working(place: Place, *, plain: bool, from_nothing: bool = False) -> Generator[tuple[httpx.Client, WorkerProcess]]:
+    with (
+        place.server() as server,
+        place.worker(plain=plain, from_nothing=from_nothing) as worker,
+        server.client() as client,
+    ):
         yield client, worker
 
 
 @pytest.mark.parametrize("plain", [True, False], ids=["docket worker", "agent-memory task-worker"])
 def test_a_worker_does_what_the_server_leaves_to_it(place: Place, plain: bool) -> None:
     """Woken at once by a write; it does tasks by name and tells how they ended; SIGTERM ends it quickly, with status 0."""
-    with working(place, plain=plain) as (client, worker):
+    with working(place, plain=plain, from_nothing=True) as (client, worker):
         for index in range(3):
             say(client, f"s{index}", f"food{index}")
         wait_for_no_pending_work(client)

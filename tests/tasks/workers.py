@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
-import subprocess
 import sysconfig
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from tests.forked_process import Process, signal_group, started
 from tests.server_process import bare_environment, command
 from tests.waiting import wait_until
 
@@ -30,6 +28,7 @@ class WorkerProcess:
         plain: bool,
         queue_name: str,
         arguments: Sequence[str] = ("task-worker", "--concurrency", "5", "--redelivery-timeout", "2"),
+        from_nothing: bool = False,
     ) -> None:
         self._folder = folder
         self._environment = environment
@@ -39,9 +38,9 @@ class WorkerProcess:
             "--tasks", "agent_memory_server.docket_tasks:task_collection",
             "--docket", queue_name, "--concurrency", "5", "--redelivery-timeout", "2s",
         ]  # fmt: skip
-        ours = [command(), *arguments]
-        self._command = docket if plain else ours
-        self._process: subprocess.Popen[bytes] | None = None
+        self._command = docket if plain else [command(), *arguments]
+        self._process: Process | None = None
+        self._from_nothing = from_nothing
 
     def __enter__(self) -> WorkerProcess:
         self.start()
@@ -58,15 +57,10 @@ class WorkerProcess:
 
     def start(self, *, wait: bool = True) -> None:
         begun_at = self._log.stat().st_size if self._log.exists() else 0
-        with self._log.open("ab") as log:
-            process = subprocess.Popen(
-                self._command,
-                env=bare_environment(self._folder, self._environment),
-                cwd=self._folder,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        environment = bare_environment(self._folder, self._environment)
+        process = started(
+            self._command, environment, folder=self._folder, log=self._log, from_nothing=self._from_nothing
+        )
         self._process = process
         if wait:
             wait_until(
@@ -80,8 +74,7 @@ class WorkerProcess:
         """As a crash does it; nothing when it is gone."""
         process, self._process = self._process, None
         if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            signal_group(process, signal.SIGKILL)
             process.wait(STOP_TIMEOUT_S)
 
     def stop(self) -> tuple[int, float]:
@@ -89,5 +82,5 @@ class WorkerProcess:
         process, self._process = self._process, None
         assert process is not None
         asked_at = time.monotonic()
-        os.killpg(process.pid, signal.SIGTERM)
+        signal_group(process, signal.SIGTERM)
         return process.wait(STOP_TIMEOUT_S), time.monotonic() - asked_at

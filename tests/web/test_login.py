@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import subprocess
 from collections.abc import Generator, Sequence
 
 import httpx
 import pytest
 
-from tests.server_process import ServerProcess, command
+from tests.cli.commands import commands_beside
+from tests.server_process import ServerProcess
 
 OURS = {"Sec-Fetch-Site": "same-origin"}
 
@@ -31,15 +31,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[ServerProcess]
 
 def _token(server: ServerProcess, *options: str) -> tuple[str, str]:
     """A new token and its hash."""
-    made = subprocess.run(
-        [command(), "token", "add", "--description", "console", "--format", "json", *options],
-        env=server.environment(),
-        cwd=server.data_dir.parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = json.loads(made.stdout)
+    arguments = ("token", "add", "--description", "console", "--format", "json", *options)
+    found = json.loads(commands_beside(server).done(*arguments))
     return found["token"], found["hash"]
 
 
@@ -146,10 +139,7 @@ def test_a_revoked_token_ends_the_login(server: ServerProcess) -> None:
     token, digest = _token(server)
     with _visitor(server, token) as client:
         assert client.get("/").status_code == 200
-        removed = subprocess.run(
-            [command(), "token", "remove", digest, "--force"], env=server.environment(), check=True, capture_output=True
-        )
-        assert removed.returncode == 0
+        commands_beside(server).done("token", "remove", digest, "--force")
         answer = client.get("/memories")
         assert (answer.status_code, "ended=1" in answer.headers["location"]) == (303, True)
         assert "Your login has ended" in client.get(answer.headers["location"]).text
