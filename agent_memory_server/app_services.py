@@ -62,6 +62,7 @@ from agent_memory_server.services.search import SearchService
 from agent_memory_server.services.search_explanation import SearchExplanationService
 from agent_memory_server.services.summarization import SummarizationService
 from agent_memory_server.services.summary_views import SummaryViewService
+from agent_memory_server.services.taking_in import TakingInService
 from agent_memory_server.services.upkeep import UpkeepService
 from agent_memory_server.services.working_memory import WorkingMemoryPolicy, WorkingMemoryService
 from agent_memory_server.stores.values import exact_json
@@ -211,7 +212,11 @@ class Services(LookingBack):
     @cached_property
     def search_explanation(self) -> SearchExplanationService:
         return SearchExplanationService(
-            search=self.search, store=self.stores.memories, embedder=self.embedder, now=self.now
+            search=self.search,
+            store=self.stores.memories,
+            journal=self.stores.journal,
+            embedder=self.embedder,
+            now=self.now,
         )
 
     @cached_property
@@ -249,6 +254,12 @@ class Services(LookingBack):
     def importing(self) -> ImportService:
         return ImportService(
             stores=self.stores, embedder=self.embedder, now=self.now, wake=self.wake_all, parse=exact_json
+        )
+
+    @cached_property
+    def taking_in(self) -> TakingInService:
+        return TakingInService(
+            stores=self.stores, memories=self.memories, working_memory=self.working_memory, now=self.now
         )
 
     @cached_property

@@ -37,7 +37,7 @@ from agent_memory_server.domain.ranking import (
     words_beside,
 )
 from agent_memory_server.domain.recency import RecencyWeights, blended_scores, recency_scores
-from agent_memory_server.domain.records import Memory
+from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.domain.search import (
     Handle,
     Hit,
@@ -114,8 +114,8 @@ class SearchService:
                 f"offset + limit of a ranked search must not be more than {LIMITS.search_window_max}",
                 field=("body", "offset"),
             )
-        store = self._store if self._together is None else await self._together.as_of_now(criteria)
-        return await self._over(store)._found(criteria, query, now, trace)
+        together = None if self._together is None else await self._together.as_of_now(criteria)
+        return await self._over(together or self._store)._found(criteria, query, now, trace)
 
     def over(self, store: MemoryStore, *, now: Callable[[], datetime], filling: ContextFilling) -> SearchService:
         """The same search in a store that reads as of one moment already."""
@@ -169,8 +169,14 @@ class SearchService:
         trace.ranking = ranking
         trace.uncut = trace.uncut or ranking
         size = min(RERANKED_MAX, len(ranking.handles))
-        order, _ = await self._head(ranking, size, size, query.recency, now)
-        trace.order = [*order.tolist(), *range(size, len(ranking.handles))]
+        order, groups = await self._head(ranking, size, size, query.recency, now)
+        keys = await self._store.keys(ranking.handles[:size])
+        head = sorted(
+            (group, _identity(keys[ranking.handles[place]]), place)
+            for group, place in zip(groups.tolist(), order.tolist(), strict=True)
+            if ranking.handles[place] in keys
+        )
+        trace.order = [*(place for _, _, place in head), *range(size, len(ranking.handles))]
         trace.times = await self._store.times(ranking.handles[:size])
 
     async def _ranked(
@@ -317,7 +323,7 @@ class SearchService:
         places: list[int] = order[first:last].tolist()
         memories = await self._store.get_many([ranking.handles[place] for place in places])
         found = [
-            (group, _identity(memories[ranking.handles[place]]), place)
+            (group, _identity(memories[ranking.handles[place]].key), place)
             for group, place in zip(group_of[first:last], places, strict=True)
             if ranking.handles[place] in memories
         ]
@@ -364,8 +370,8 @@ def _all_have_vectors(criteria: MemoryFilter, near: VectorCandidates, matches: K
     return criteria.is_scope_only and not criteria.include_superseded and near.total >= matches.statistics.documents
 
 
-def _identity(memory: Memory) -> tuple[str, str, str]:
-    return memory.id, memory.scope.namespace or "", memory.scope.user_id or ""
+def _identity(key: MemoryKey) -> tuple[str, str, str]:
+    return key.id, key.namespace or "", key.user_id or ""
 
 
 def _hit(memory: Memory, ranking: Ranking, place: int) -> Hit:

@@ -7,27 +7,25 @@ expected one there is "not found", exactly as one that does not exist.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from agent_memory_server.domain.explanation import Expectation, ScoreExplanation, Stage
 from agent_memory_server.domain.filters import MemoryFilter
-from agent_memory_server.domain.identity import ScopeSelector
 from agent_memory_server.domain.limits import LIMITS
-from agent_memory_server.domain.ranking import lowest_score, ranked_by_words, similarities
+from agent_memory_server.domain.ranking import lowest_score, similarities
 from agent_memory_server.domain.records import EmbeddingStatus, Memory, MemoryKey
 from agent_memory_server.domain.search import Handle, Page, SearchMode, SearchQuery
 from agent_memory_server.domain.tokens import index_tokens, query_tokens
 from agent_memory_server.errors import InvalidInput
 from agent_memory_server.ports.embedder import Embedder
+from agent_memory_server.ports.journal import Journal
 from agent_memory_server.ports.memories import MemoryStore
+from agent_memory_server.services.context_filling import line
+from agent_memory_server.services.expected_memories import NOWHERE, ExpectedMemories
 from agent_memory_server.services.score_explanations import ScoreExplainer
 from agent_memory_server.services.search import SearchService
 from agent_memory_server.services.search_trace import SearchTrace
-
-SAME_ID_MAX = 5
-"""Memories of one id, of different owners, that one expectation is answered for."""
-_SAME_TEXT_LOOKED_AT = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +60,17 @@ class SearchExplanationService:
     """Explains what ``search`` answers; the embedder must be the same one."""
 
     def __init__(
-        self, *, search: SearchService, store: MemoryStore, embedder: Embedder, now: Callable[[], datetime]
+        self,
+        *,
+        search: SearchService,
+        store: MemoryStore,
+        journal: Journal,
+        embedder: Embedder,
+        now: Callable[[], datetime],
     ) -> None:
         self._search = search
         self._store = store
+        self._expected = ExpectedMemories(store=store, journal=journal)
         self._embedder = embedder
         self._now = now
 
@@ -90,7 +95,8 @@ class SearchExplanationService:
             raise InvalidInput("must not be blank: a listing has no ranking to explain", field=("body", "text"))
         if criteria is None:
             nothing = Page(hits=(), total=0, next_offset=None)
-            return ExplainedPage(page=nothing, explanations=(), expectations=tuple(map(_not_found, expected)))
+            absent = [_not_found(each, NOWHERE) for each in expected]
+            return ExplainedPage(page=nothing, explanations=(), expectations=tuple(absent))
         trace, now = SearchTrace(), self._now()
         page = await self._search.search(criteria, query, trace=trace)
         explainer = ScoreExplainer(trace, query, now)
@@ -99,34 +105,12 @@ class SearchExplanationService:
         answered = _Answered(criteria, query, page, explainer, trace, handle_of, now)
         found: list[Expectation] = []
         for each in expected:
-            memories = await self._named(criteria.selector, each)
-            found += [await self._judged(each, memory, answered) for memory in memories]
-            if not memories:
-                found.append(_not_found(each))
+            meant = await self._expected.meant(criteria.selector, each)
+            judged = [await self._judged(each, memory, answered) for memory in meant.memories]
+            if meant.note and judged:
+                judged = [replace(one, reason=f"{one.reason} ({meant.note})") for one in judged]
+            found += judged or [_not_found(each, meant.note)]
         return ExplainedPage(page=page, explanations=_of_page(page, query, explainer), expectations=tuple(found))
-
-    async def _named(self, within: ScopeSelector, expected: str) -> Sequence[Memory]:
-        """The memories that an expectation means: by id, else the likeliest by text."""
-        if len(expected) <= LIMITS.id_length_max:
-            by_id = await self._store.find(within, memory_id=expected, limit=SAME_ID_MAX)
-            if by_id:
-                return by_id
-        by_text = await self._holding_text(within, expected)
-        return () if by_text is None else (by_text,)
-
-    async def _holding_text(self, within: ScopeSelector, text: str) -> Memory | None:
-        tokens = query_tokens(text)
-        if not tokens:
-            return None
-        everything = MemoryFilter(selector=within, include_superseded=True)
-        matches = await self._store.holding(everything, tokens=tokens, now=self._now(), limit=LIMITS.search_window_max)
-        best = ranked_by_words(matches).handles[:_SAME_TEXT_LOOKED_AT]
-        memories = await self._store.get_many(best)
-        wanted = _plain(text)
-        ordered = [memories[handle] for handle in best if handle in memories]
-        same = [each for each in ordered if _plain(each.text) == wanted]
-        holding = [each for each in ordered if wanted in _plain(each.text)]
-        return next(iter([*same, *holding]), None)
 
     async def _judged(self, expected: str, memory: Memory, answered: _Answered) -> Expectation:
         """The first stage at which this memory fell, in the order in which a search goes."""
@@ -204,12 +188,8 @@ def _of_page(page: Page, query: SearchQuery, explainer: ScoreExplainer) -> tuple
     )
 
 
-def _not_found(expected: str) -> Expectation:
-    return Expectation(
-        expected=expected,
-        stage=Stage.NOT_FOUND,
-        reason="no memory with this id, and none that holds this text, where the search looks",
-    )
+def _not_found(expected: str, reason: str) -> Expectation:
+    return Expectation(expected=expected, stage=Stage.NOT_FOUND, reason=reason)
 
 
 def _placed(expected: str, memory: Memory, handle: Handle, answered: _Answered) -> Expectation:
@@ -227,14 +207,22 @@ def _placed(expected: str, memory: Memory, handle: Handle, answered: _Answered) 
         reason = f"its score is {own.score:.6f}, and the cut is at {lowest:.6f}"
     elif own.rank <= query.offset:
         stage, reason = Stage.EARLIER_PAGE, f"it is hit {own.rank}, before offset {query.offset}"
+    elif _stands_around(memory, answered.page):
+        stage, reason = Stage.ON_THE_PAGE, f"it is no hit (number {own.rank}), but stands in the context beside one"
     elif query.tokens_max is not None and own.rank <= query.offset + query.limit:
         stage = Stage.OVER_THE_BUDGET
-        reason = f"it is number {own.rank}, and those before it fill the budget of {query.tokens_max} tokens"
+        reason = (
+            f"it is number {own.rank}, and did not fit into what was left of the budget of {query.tokens_max} tokens"
+        )
     else:
         stage, reason, missing = _outranked(own, answered.last)
     return Expectation(
         expected=expected, stage=stage, reason=reason, memory=memory, missing_by=missing, explanation=own
     )
+
+
+def _stands_around(memory: Memory, page: Page) -> bool:
+    return page.context is not None and line(memory) in page.context.text.splitlines()
 
 
 def _outranked(own: ScoreExplanation, last: ScoreExplanation | None) -> tuple[Stage, str, float | None]:
@@ -245,7 +233,11 @@ def _outranked(own: ScoreExplanation, last: ScoreExplanation | None) -> tuple[St
         theirs = {part.name: part.contribution for part in last.parts}
         lacking = [(theirs.get(part.name, 0.0) - part.contribution, part.name) for part in own.parts]
         most, name = max(lacking, default=(0.0, ""))
-        if most > 0:
+        if own.said_once is not None and own.said_once < last.score:
+            reason += (
+                "; a message that it came from was found as well, so it has a quarter of that one's chance at most"
+            )
+        elif most > 0:
             reason += f", which has {most:.2f} more for {name}"
     if own.in_pool is False:
         reason += "; it was beyond the best of both channels, so its neighbours, speaker and time did not count"
@@ -260,7 +252,3 @@ def _nothing_shared(memory: Memory, answered: _Answered) -> str:
         return f"{reason}, and this search goes by words alone"
     missing = "has no vector yet" if memory.embedding is EmbeddingStatus.PENDING else "has nothing to embed"
     return f"{reason} and {missing}"
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())

@@ -61,7 +61,9 @@ async def test_its_say_changes_the_order_and_is_explained(
     plain = SearchService(store=stores.memories, embedder=HashEmbedder(), now=lambda: NOW)
     query = SearchQuery(text="green tea", mode=SearchMode.HYBRID)
     assert ids(await plain.search(MINE, query)) == ["plain", "noon"]
-    why = SearchExplanationService(search=search, store=stores.memories, embedder=HashEmbedder(), now=lambda: NOW)
+    why = SearchExplanationService(
+        search=search, store=stores.memories, journal=stores.journal, embedder=HashEmbedder(), now=lambda: NOW
+    )
     explained = await why.explained(MINE, query)
     assert ids(explained.page) == ["noon", "plain"]
     for hit, each in zip(explained.page.hits, explained.explanations, strict=True):

@@ -13,6 +13,7 @@ import pytest
 from agent_memory_server.domain.explanation import Expectation, Stage
 from agent_memory_server.domain.filters import MemoryFilter, TextFilter
 from agent_memory_server.domain.identity import Scope, ScopeSelector
+from agent_memory_server.domain.operations import Delete, Operation, OperationKind
 from agent_memory_server.domain.recency import RecencyWeights
 from agent_memory_server.domain.records import Memory, MemoryType
 from agent_memory_server.domain.search import SearchMode, SearchQuery
@@ -44,7 +45,9 @@ def search(stores: Stores) -> SearchService:
 
 @pytest.fixture
 def why(stores: Stores, search: SearchService) -> SearchExplanationService:
-    return SearchExplanationService(search=search, store=stores.memories, embedder=HashEmbedder(), now=lambda: NOW)
+    return SearchExplanationService(
+        search=search, store=stores.memories, journal=stores.journal, embedder=HashEmbedder(), now=lambda: NOW
+    )
 
 
 def chatter(count: int, seed: int) -> Sequence[Memory]:
@@ -169,6 +172,65 @@ async def test_what_is_outranked_says_by_how_much(
     assert later.stage is Stage.EARLIER_PAGE
 
 
+@pytest.mark.parametrize("mode", RANKED)
+async def test_places_are_those_of_the_pages_among_equals_too(
+    stores: Stores, why: SearchExplanationService, mode: SearchMode
+) -> None:
+    """Who says the same at the same time is told the place that walking the pages shows, whoever was stored first."""
+    await add(stores, HashEmbedder(), *(memory(f"m{9 - place}", "green tea") for place in range(8)))
+    for offset in (0, 3, 6):
+        query = SearchQuery(text="green tea", mode=mode, limit=2, offset=offset)
+        page = await why.expected(MINE, query, [f"m{place}" for place in range(2, 10)])
+        assert [each.explanation and each.explanation.rank for each in page.expectations] == list(range(1, 9))
+        stages = [each.stage for each in page.expectations]
+        shown = [Stage.ON_THE_PAGE] * 2
+        assert stages == [*[Stage.EARLIER_PAGE] * offset, *shown, *[Stage.OUTRANKED] * (6 - offset)]
+        assert f"the page ends at number {offset + 2} with" in page.expectations[-1].reason or offset == 6
+
+
+async def test_what_a_message_said_already_says_so(stores: Stores, why: SearchExplanationService) -> None:
+    """A memory that gave way to the message it came from is told that, not a signal that it does not lack."""
+    told = replace(memory("told", "green tea at noon"), scope=replace(ANA, session_id="s1"), extracted_from=("m0",))
+    await add(stores, HashEmbedder(), said("m0", "green tea at noon", 0), told, memory("also", "green tea and bread"))
+    query = SearchQuery(text="green tea noon", mode=SearchMode.HYBRID, limit=1)
+    found = await judged(why, "told", query)
+    assert found.stage is Stage.OUTRANKED
+    assert "a quarter of that one's chance" in found.reason
+
+
+async def test_a_text_means_the_likeliest_that_holds_it(stores: Stores, why: SearchExplanationService) -> None:
+    """Of several the one that says just this, then the newest; the others are counted. What expired is found by its text, too."""
+    made = [memory("x", "green tea daily"), memory("b", "green tea", days_ago=3), memory("a", "green tea", days_ago=1)]
+    await add(stores, HashEmbedder(), *made)
+    query = SearchQuery(text="green tea")
+    found = await judged(why, "Green  tea", query)
+    assert found.memory is not None
+    assert found.memory.id == "a"
+    assert "3 memories hold this text" in found.reason
+    assert "hold this text" not in (await judged(why, "tea daily", query)).reason
+    await add(stores, HashEmbedder(), replace(memory("gone", "an old river"), expires_at=NOW - timedelta(days=1)))
+    assert (await judged(why, "old river", query)).stage is Stage.EXPIRED
+
+
+async def test_what_is_no_more_there_says_what_took_it_away(stores: Stores, why: SearchExplanationService) -> None:
+    """Forgotten or deleted is not found; the reason names the operation to whom the memory belonged, and to nobody else."""
+    theirs = memory("theirs", "green river", scope=Scope("default", "home", "bo"))
+    kept = [memory("forgotten", "green tea"), memory("deleted", "green bread"), theirs]
+    await add(stores, HashEmbedder(), *kept)
+    for each, kind in zip(kept, (OperationKind.FORGET, OperationKind.DELETE, OperationKind.FORGET), strict=True):
+        change = Delete(key=each.key, scrub=kind is OperationKind.DELETE)
+        removal = Operation(
+            id=f"end-{each.id}", tenant="default", kind=kind, actor="test", at=NOW, reason="too old", changes=(change,)
+        )
+        await stores.memories.commit(removal)
+    query = SearchQuery(text="green tea")
+    reasons = {each.id: await judged(why, each.id, query) for each in kept}
+    assert {each.stage for each in reasons.values()} == {Stage.NOT_FOUND}
+    assert "operation end-forgotten, forget (too old), took it away" in reasons["forgotten"].reason
+    assert "its text is gone" in reasons["deleted"].reason
+    assert reasons["theirs"].reason == (await judged(why, "nobody's", query)).reason
+
+
 async def test_beyond_the_pool(stores: Stores, why: SearchExplanationService) -> None:
     """Hybrid looks at the neighbours, the speaker and the time of the best of both channels only, and says so of others."""
     await add(stores, HashEmbedder(), *(memory(f"m{n:03}", "green tea" + " tea" * n) for n in range(40)))
@@ -227,6 +289,9 @@ async def test_a_budget_holds_hits_and_what_stands_around_them(
     assert [line[:1] + line[18:] for line in page.context.text.splitlines()] == [f"[ Ana: {each}" for each in talk[:3]]
     found = await judged(why, "long", replace(query, limit=5))
     assert found.stage is Stage.OVER_THE_BUDGET
+    assert "did not fit" in found.reason
+    beside = await judged(why, "m0", query)
+    assert (beside.stage, "beside one" in beside.reason) == (Stage.ON_THE_PAGE, True)
     small = await search.search(MINE, replace(query, tokens_max=3, limit=5))
     assert (small.hits, small.context and small.context.text) == ((), "")
 

@@ -68,7 +68,9 @@ class Engines:
     def explained(self, name: str, query: SearchQuery, criteria: MemoryFilter, *expected: str) -> ExplainedPage:
         stores, embedder = self.by_name[name]
         search = SearchService(store=stores.memories, embedder=embedder, now=lambda: NOW)
-        why = SearchExplanationService(search=search, store=stores.memories, embedder=embedder, now=lambda: NOW)
+        why = SearchExplanationService(
+            search=search, store=stores.memories, journal=stores.journal, embedder=embedder, now=lambda: NOW
+        )
         if expected:
             return self.run.run(why.expected(criteria, query, expected))
         return self.run.run(why.explained(criteria, query))

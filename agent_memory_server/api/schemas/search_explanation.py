@@ -30,6 +30,8 @@ class ExpectationBody(Body):
 
     expected: str
     id: str | None
+    namespace: str | None = Field(description="Whose it is: several owners may have a memory of one id.")
+    user_id: str | None
     stage: Literal[
         "not_found",
         "filtered_out",
@@ -67,9 +69,12 @@ def explain_wire(explained: ExplainedPage) -> dict[str, Any]:
 
 
 def _expectation_wire(found: Expectation) -> dict[str, Any]:
+    scope = None if found.memory is None else found.memory.scope
     return {
         "expected": found.expected,
         "id": None if found.memory is None else found.memory.id,
+        "namespace": None if scope is None else scope.namespace,
+        "user_id": None if scope is None else scope.user_id,
         "stage": found.stage.value,
         "reason": found.reason,
         "filters": found.filters,
