@@ -7,11 +7,11 @@ there only as far as the journal still has it; explicit deletion leaves none.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from agent_memory_server.domain.history import REPLACED_BY, FieldChange, differences
-from agent_memory_server.domain.identity import OutsideReach, Principal, Scope
+from agent_memory_server.domain.identity import OutsideReach, Principal, Scope, ScopeSelector
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.domain.sessions import Message
 from agent_memory_server.errors import AmbiguousScope, NotFound
@@ -113,12 +113,13 @@ class HistoryService:
         position = None if after is None else await self._cursors.position(after)
         revisions = await self._journal.history(key, after=position, limit=limit + 1)
         shown = revisions[:limit]
+        visible = [seen for each in shown if (seen := _within(caller.selector(), each)) is not None]
         events = tuple(
             Event(revision=each, changes=() if each.scrubbed else differences(each.before, each.after))
-            for each in shown
+            for each in visible
         )
         next_cursor = await self._cursors.of(shown[-1].position) if len(revisions) > limit else None
-        known = memory or _last_state(revisions)
+        known = memory or _last_state(visible)
         first = position is None
         return History(
             key=key,
@@ -188,7 +189,8 @@ class HistoryService:
             )
         if not keys:
             raise absent
-        return keys[0], found[0] if found else None
+        there = [each for each in found if each.expires_at is None or each.expires_at > self._now()]
+        return keys[0], there[0] if there else None
 
     async def _origin(self, caller: Principal, memory: Memory) -> Origin:
         selector = caller.selector()
@@ -234,6 +236,19 @@ class HistoryService:
 
     async def _sibling(self, memory: Memory, memory_id: str) -> Memory | None:
         return await self._memories.get(MemoryKey(*memory.key[:3], memory_id))
+
+
+def _within(selector: ScopeSelector, revision: Revision) -> Revision | None:
+    """The revision as the caller may see it: a memory that moved here tells nothing of what it was at another's. None: it is
+    wholly the other's."""
+    states = [state for state in (revision.before, revision.after) if state is not None]
+    seen = [state for state in states if selector.admits(state.scope)]
+    if len(seen) == len(states):
+        return revision
+    if not seen:
+        return None
+    before, after = (state if state in seen else None for state in (revision.before, revision.after))
+    return replace(revision, before=before, after=after)
 
 
 def _last_state(revisions: Sequence[Revision]) -> Memory | None:

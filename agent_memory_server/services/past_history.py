@@ -21,10 +21,10 @@ async def histories_told(journal: Journal, keys: Sequence[MemoryKey]) -> Sequenc
 
 
 def told(key: MemoryKey, revisions: Sequence[Revision]) -> HistoryRecord:
-    """What an export says of a memory's past: nothing of an earlier memory with its id that was deleted for good, and not that
-    it was imported, where it is known what was before."""
+    """What an export says of a memory's past: nothing of an earlier memory with its id that was deleted for good, nor of what it
+    was at another owner's, and not that it was imported, where it is known what was before."""
     past = [each for each in revisions if each.imported]
-    own = _since_deletion([each for each in revisions if not each.imported])
+    own = _since_arrival(key, _since_deletion([each for each in revisions if not each.imported]))
     opening = next((each for each in own if _is_transfer(each)), None)
     if past:
         own = _without_carrying(own)
@@ -38,6 +38,11 @@ def told(key: MemoryKey, revisions: Sequence[Revision]) -> HistoryRecord:
 def _since_deletion(own: Sequence[Revision]) -> list[Revision]:
     lives = [number for number, each in enumerate(own) if each.scrubbed and each.effect is Effect.DELETED]
     return list(own[lives[-1] + 1 :] if lives else own)
+
+
+def _since_arrival(key: MemoryKey, own: Sequence[Revision]) -> list[Revision]:
+    elsewhere = [n for n, each in enumerate(own) if each.before is not None and each.before.key[:3] != key[:3]]
+    return list(own[elsewhere[-1] + 1 :] if elsewhere else own)
 
 
 def _without_carrying(own: Sequence[Revision]) -> list[Revision]:

@@ -92,7 +92,9 @@ class UndoService:
         for key, first in firsts.items():
             since = await self._journal.history(key, after=first._replace(part=first.part - 1))
             found = _step(key, since, ids)
-            if isinstance(found, UndoStep):
+            if isinstance(found, UndoStep) and not _lies_within(selector, found.memory):
+                conflicts.append(UndoConflict(key=key, reason="it belonged to an owner beyond your reach before"))
+            elif isinstance(found, UndoStep):
                 steps.append(found)
             elif isinstance(found, UndoConflict):
                 conflicts.append(found)
@@ -263,6 +265,10 @@ def _step(key: MemoryKey, since: Sequence[Revision], ids: frozenset[str]) -> Und
         is_copy=since[0].before_is_copy,
         if_operation=since[-1].operation.id,
     )
+
+
+def _lies_within(selector: ScopeSelector, state: Memory | None) -> bool:
+    return state is None or selector.admits(state.scope)
 
 
 def _in_force(since: Sequence[Revision]) -> Sequence[Revision]:
