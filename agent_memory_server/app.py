@@ -55,6 +55,7 @@ from agent_memory_server.services.schedules import ScheduleService
 from agent_memory_server.services.search import SearchService
 from agent_memory_server.services.search_explanation import SearchExplanationService
 from agent_memory_server.services.summary_views import SummaryViewService
+from agent_memory_server.services.taking_in import TakingInService
 from agent_memory_server.services.time_travel import TimeTravelService
 from agent_memory_server.services.undo import UndoService
 from agent_memory_server.services.upkeep import UpkeepService
@@ -86,6 +87,8 @@ class MemoryApp:
     refused_content: RefusedContent
     exporting: ExportService
     importing: ImportService
+    taking_in: TakingInService
+    """What people have elsewhere."""
     history: HistoryService
     """Histories of memories, and the operations there were."""
     undo: UndoService
@@ -239,6 +242,7 @@ def _app(services: Services, model_usage: UsageAccount) -> MemoryApp:
         refused_content=services.refused_content,
         exporting=services.exporting,
         importing=services.importing,
+        taking_in=services.taking_in,
         history=services.history,
         undo=services.undo,
         events=services.events,

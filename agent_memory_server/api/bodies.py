@@ -34,6 +34,7 @@ _LINES_TYPES = (
     b"application/json",
     b"application/octet-stream",
     b"text/plain",
+    b"text/markdown",
 )
 _JSON_TYPES = (b"application/json", b"text/json")
 

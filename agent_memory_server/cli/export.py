@@ -5,23 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import click
 
 from agent_memory_server.cli.running import OPERATOR, opened_app
 from agent_memory_server.errors import InvalidInput
 
-if TYPE_CHECKING:
-    from agent_memory_server.app import MemoryApp
-    from agent_memory_server.importers.elsewhere import FileFact
-
 ELSEWHERE = ("mem0", "zep", "langgraph", "mcp-memory", "markdown", "chatgpt", "claude")
-IMPORTED_TRUST = 0.5
-"""Of what another system kept: nobody said it here."""
-_FACTS_AT_ONCE = 200
+KEPT = "Kept: something else is there under the same id. Delete it first if the file's is the right one."
 
 
 @click.command(short_help="Write everything that is held as lines of JSON.")
@@ -124,72 +118,39 @@ async def _import(file: Path, *, dry_run: bool) -> None:
     verb = "would be written" if dry_run else "written"
     click.echo(f"{done.written:,} {verb}, {done.unchanged:,} are there already, {done.kept:,} kept as they are.")
     if done.kept:
-        click.echo("Kept: something else is there under the same id. Delete it first if the file's is the right one.")
+        click.echo(KEPT)
 
 
 async def _import_elsewhere(
     file: Path, form: str, user_id: str | None, namespace: str | None, *, dry_run: bool
 ) -> None:
-    from agent_memory_server.cli.import_conversation import StoreDestination, import_into
-    from agent_memory_server.importers.conversations import Owner
+    from agent_memory_server.api.schemas.elsewhere import checked
     from agent_memory_server.importers.elsewhere import read_elsewhere
 
     found = read_elsewhere(file, form)
-    messages = sum(len(session.messages) for session in found.sessions)
-    click.echo(
-        f"In the file: {len(found.facts):,} facts, {messages:,} messages in {len(found.sessions):,} conversations."
-    )
-    if dry_run:
-        return
     async with opened_app() as app:
-        written = await _remember(app, found.facts, user_id, namespace)
-        report = await import_into(
-            StoreDestination(app), found.sessions, Owner(namespace=namespace, user_id=user_id), quiet=True
+        held = checked(
+            found,
+            tenant=OPERATOR.tenant,
+            at=app.now(),
+            new_id=app.new_id,
+            timestamps_required=app.require_message_timestamps,
         )
-        await app.pending_work.run_due()
-    known = len(found.facts) - written + report.duplicates
-    click.echo(f"Imported {written:,} memories and {report.appended:,} messages; {known:,} were there already.")
-
-
-async def _remember(app: MemoryApp, facts: Sequence[FileFact], user_id: str | None, namespace: str | None) -> int:
-    """How many memories were not there yet. Whoever imports may say whose they are; else the file does."""
-    from agent_memory_server.domain.records import Memory, MemoryType, Source
-    from agent_memory_server.errors import NotFound
-
-    at = app.now()
-    written = 0
-    for start in range(0, len(facts), _FACTS_AT_ONCE):
-        new: list[Memory] = []
-        for fact in facts[start : start + _FACTS_AT_ONCE]:
-            owner = OPERATOR.owner(namespace or fact.namespace, user_id or fact.user_id)
-            try:
-                await app.memories.get(OPERATOR, memory_id=fact.id, namespace=owner.namespace, user_id=owner.user_id)
-                continue
-            except NotFound:
-                pass
-            created = fact.created_at or at
-            new.append(
-                Memory(
-                    id=fact.id,
-                    scope=owner,
-                    text=fact.text,
-                    created_at=created,
-                    updated_at=created,
-                    last_accessed=created,
-                    memory_type=MemoryType.EPISODIC if fact.is_episode else MemoryType.SEMANTIC,
-                    topics=fact.topics,
-                    entities=fact.entities,
-                    name=fact.name,
-                    event_date=fact.event_date,
-                    valid_from=fact.valid_from,
-                    valid_to=fact.valid_to,
-                    metadata=fact.metadata or {},
-                    extraction_strategy="imported",
-                    source=Source.IMPORTED,
-                    trust=IMPORTED_TRUST,
-                )
-            )
-        unique = {memory.key: memory for memory in new}
-        await app.memories.create(OPERATOR, list(unique.values()))
-        written += len(unique)
-    return written
+        done = await app.taking_in.run(
+            OPERATOR, held.memories, held.conversations, namespace=namespace, user_id=user_id, dry_run=dry_run
+        )
+        if not dry_run:
+            await app.pending_work.run_due()
+    click.echo(
+        f"In the file: {len(held.memories):,} memories, {held.messages:,} messages in {len(held.conversations):,} "
+        f"conversations; {held.left_out:,} items were left out, as they hold no text or were never shown."
+    )
+    verb = "Would import" if dry_run else "Imported"
+    click.echo(
+        f"{verb} {done.memories_written:,} memories and {done.messages_written:,} messages; {done.unchanged:,} are there "
+        f"already, {done.kept:,} kept as they are."
+    )
+    if done.kept:
+        click.echo(KEPT)
+    if held.shortened:
+        click.echo(f"{held.shortened:,} texts are longer than one may be, and {'would be' if dry_run else 'were'} cut.")

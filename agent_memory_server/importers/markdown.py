@@ -6,6 +6,7 @@ Front matter is left out but for its ``date``; code blocks, tables and pictures 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,18 +31,23 @@ def notes_in(path: Path) -> Iterator[Note]:
         if not files:
             raise InvalidInput(f"{path} holds no Markdown files (*.md)")
         for each in files:
-            yield from _notes_of(each, str(each.relative_to(path)))
+            yield from notes_of(_text_of(each), str(each.relative_to(path)))
         return
-    yield from _notes_of(path, path.name)
+    yield from notes_of(_text_of(path), path.name)
 
 
-def _notes_of(path: Path, name: str) -> Iterator[Note]:
+def _text_of(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise InvalidInput(f"{path} cannot be read: {reason}") from error
-    body, day = _without_front_matter(text)
+
+
+def notes_of(text: str, name: str) -> Iterator[Note]:
+    """The notes of one text; ``name``: of its file, as a heading for what stands below none, and as its day if it is one."""
+    body, day = _without_front_matter(text.replace("\r\n", "\n").replace("\0", ""))
+    day = day or _day(Path(name).stem.replace("_", "-"))
     headings: list[tuple[int, str]] = []
     for block in _blocks(body):
         heading = _HEADING.fullmatch(block)
@@ -53,7 +59,8 @@ def _notes_of(path: Path, name: str) -> Iterator[Note]:
         said = _plain(block)
         if any(letter.isalnum() for letter in said):
             topics = tuple(title for _, title in headings) or (Path(name).stem,)
-            yield said[:LENGTH_MAX], topics, "/".join((name, *topics)), day
+            for piece in textwrap.wrap(said, LENGTH_MAX) if len(said) > LENGTH_MAX else (said,):
+                yield piece, topics, "/".join((name, *topics)), day
 
 
 def _without_front_matter(text: str) -> tuple[str, datetime | None]:
@@ -63,11 +70,15 @@ def _without_front_matter(text: str) -> tuple[str, datetime | None]:
     if not separator:
         return text, None
     found = _DATE.search(head)
+    return rest, None if found is None else _day(found[1])
+
+
+def _day(said: str) -> datetime | None:
+    """The day that a date says, which a daily note has as its name."""
     try:
-        day = None if found is None else datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
+        return datetime.strptime(said, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        day = None
-    return rest, day
+        return None
 
 
 def _blocks(text: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 from collections.abc import AsyncGenerator, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 from agent_memory_server.api.answers import NO_STORE, Answer, StreamedAnswer, answer, encoded_lines
 from agent_memory_server.api.operations import Call, Operation
+from agent_memory_server.api.schemas.elsewhere import Checked, checked
 from agent_memory_server.api.schemas.transfer import (
     EverythingQuery,
     ExportedLine,
@@ -16,9 +18,11 @@ from agent_memory_server.api.schemas.transfer import (
     ImportQuery,
     ImportResponse,
     imported_wire,
+    taken_in_wire,
 )
 from agent_memory_server.domain.identity import OutsideReach, Permission, ScopeSelector
 from agent_memory_server.errors import InvalidInput
+from agent_memory_server.importers.elsewhere import read_content
 from agent_memory_server.services.exporting import ExportOptions
 
 NDJSON = "application/x-ndjson"
@@ -41,15 +45,46 @@ async def export_everything(call: Call) -> Answer:
 
 
 async def import_lines(call: Call) -> Answer:
-    """Take in an export: checked as a whole first, then written; what is there already is left as it is.
+    """Take in an export, or with ``from`` a file of another system: checked as a whole first, then written; what is there already
+    is left as it is.
 
-    Importing the same export again changes nothing. One that is too large for a request (MAX_BODY_BYTES) is for
+    Importing the same file again changes nothing. One that is too large for a request (MAX_BODY_BYTES) is for
     ``agent-memory import`` on the command line.
     """
     query = call.query(ImportQuery)
     lines = await call.lines()
+    if query.form != "agent-memory":
+        return await _taken_in(call, query, lines)
+    if query.user_id is not None or query.namespace is not None:
+        raise InvalidInput(
+            "an export says itself whose its records are: leave user_id and namespace out", field=("query",)
+        )
     done = await call.app.importing.run(call.caller, io.BytesIO(lines), dry_run=query.dry_run)
     return answer(imported_wire(done))
+
+
+async def _taken_in(call: Call, query: ImportQuery, content: bytes) -> Answer:
+    app = call.app
+
+    def read() -> Checked:
+        return checked(
+            read_content(content, query.form, name=query.name or "the file"),
+            tenant=call.caller.tenant,
+            at=app.now(),
+            new_id=app.new_id,
+            timestamps_required=app.require_message_timestamps,
+        )
+
+    held = await asyncio.to_thread(read)
+    done = await app.taking_in.run(
+        call.caller,
+        held.memories,
+        held.conversations,
+        namespace=query.namespace,
+        user_id=query.user_id,
+        dry_run=query.dry_run,
+    )
+    return answer(taken_in_wire(held, done))
 
 
 def _exported(call: Call, query: ExportQuery, user_id: str | None) -> Answer:

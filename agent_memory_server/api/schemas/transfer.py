@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
+from agent_memory_server.api.schemas.elsewhere import Checked
 from agent_memory_server.api.schemas.values import Body, ScopeName
+from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.services.importing import Imported
+from agent_memory_server.services.taking_in import TakenIn
 
 
 class ExportQuery(Body):
@@ -27,7 +30,17 @@ class ExportedLine(Body):
 
 
 class ImportQuery(Body):
-    dry_run: bool = Field(default=False, description="Check the export and count; change nothing.")
+    dry_run: bool = Field(default=False, description="Check the file and count; change nothing.")
+    form: Literal["agent-memory", "mem0", "zep", "langgraph", "mcp-memory", "markdown", "chatgpt", "claude"] = Field(
+        default="agent-memory", alias="from", description="Where the file is from."
+    )
+    user_id: ScopeName | None = Field(default=None, description="The user whose they become; for files from elsewhere.")
+    namespace: ScopeName | None = Field(
+        default=None, description="The namespace that they go to; for files from elsewhere."
+    )
+    name: str | None = Field(
+        default=None, max_length=LIMITS.id_length_max, description="The file's name; for Markdown notes."
+    )
 
 
 class ImportResponse(Body):
@@ -36,6 +49,8 @@ class ImportResponse(Body):
     unchanged: int = Field(description="Records that are there already with the same content.")
     kept: int = Field(description="Something else is there under the same id: left as it is.")
     histories: int = Field(description="Memories whose past was taken over too, also of such that are gone.")
+    left_out: int = Field(description="Items of a file from elsewhere that hold nothing to keep, or were never shown.")
+    shortened: int = Field(description="Texts of a file from elsewhere that were longer than one may be.")
     dry_run: bool
 
 
@@ -46,5 +61,24 @@ def imported_wire(done: Imported) -> dict[str, Any]:
         "unchanged": done.unchanged,
         "kept": done.kept,
         "histories": done.histories,
+        "left_out": 0,
+        "shortened": 0,
+        "dry_run": done.dry_run,
+    }
+
+
+def taken_in_wire(checked: Checked, done: TakenIn) -> dict[str, Any]:
+    return {
+        "found": {
+            "memory": len(checked.memories),
+            "message": checked.messages,
+            "session": len(checked.conversations),
+        },
+        "written": done.memories_written + done.messages_written,
+        "unchanged": done.unchanged,
+        "kept": done.kept,
+        "histories": 0,
+        "left_out": checked.left_out,
+        "shortened": checked.shortened,
         "dry_run": done.dry_run,
     }
