@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ FIELDS = (*PLAIN_FIELDS, "terms", ARRIVAL)
 """What a row is made of, before its vectors."""
 _MESSAGE = MemoryType.MESSAGE.value
 _FOREVER = 2**62
-_ROW_BYTES = 1_400
+_ROW_BYTES = 1_250
 """What a row takes beside its document, terms and vectors."""
 _DECODED_BYTES = 2_600
 """What a record takes once it is decoded."""
@@ -53,7 +54,8 @@ class Row:
     document: bytes
     times: tuple[bytes | None, bytes | None, bytes | None]
     """Last access, count of accesses and state of the vector, as they are stored."""
-    terms: NDArray[np.int64]
+    terms: bytes
+    """Its index terms as they are stored (``unpack_terms``)."""
     arrival: str
     created: int
     accessed: int
@@ -86,7 +88,7 @@ def row_of(handle: str, values: Values, spaces: Sequence[str]) -> Row | None:
         handle=handle,
         document=document,
         times=(accessed, accesses, embedding),
-        terms=unpack_terms(terms or b""),
+        terms=terms or b"",
         arrival="" if arrival is None else arrival.decode(),
         created=fields["created_at"],
         accessed=int(accessed),
@@ -97,7 +99,7 @@ def row_of(handle: str, values: Values, spaces: Sequence[str]) -> Row | None:
             if value is not None
         },
         is_message=fields["memory_type"] == _MESSAGE and arrival is not None,
-        size_bytes=_ROW_BYTES + sum(len(value) for value in (document, terms, *vectors) if value is not None),
+        size_bytes=_ROW_BYTES + len(document) + len(terms or b"") + sum(map(len, filter(None, vectors))),
     )
 
 
@@ -109,7 +111,7 @@ class Snapshot:
         self.revision = revision
         self.spaces = spaces
         """Vector spaces that were read."""
-        self.rows = sorted(rows, key=lambda row: row.handle)
+        self.rows = sorted(rows, key=attrgetter("handle"))
         self.places = {row.handle: place for place, row in enumerate(self.rows)}
         self._matched: tuple[MemoryFilter, datetime, NDArray[np.bool_]] | None = None
         self._matrices: dict[str, tuple[NDArray[np.intp], NDArray[np.float32]]] = {}
@@ -149,8 +151,8 @@ class Snapshot:
     @cached_property
     def _postings(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.intp]]:
         """(token, count, row) of every index term."""
-        terms = np.concatenate([row.terms for row in self.rows]) if self.rows else np.empty(0, dtype=np.int64)
-        rows = np.repeat(np.arange(len(self.rows)), [len(row.terms) for row in self.rows])
+        terms = unpack_terms(b"".join([row.terms for row in self.rows]))
+        rows = np.repeat(np.arange(len(self.rows)), [len(row.terms) // terms.itemsize for row in self.rows])
         return token_of(terms), count_of(terms).astype(np.int32), rows
 
     @cached_property
@@ -295,7 +297,7 @@ class Snapshot:
 
     def passages(self, criteria: MemoryFilter, handles: Iterable[Handle], *, now: datetime) -> dict[Handle, Passage]:
         """Only the rows that match."""
-        moment = micros(now)
+        moment, all_match = micros(now), criteria.is_scope_only
         found: dict[Handle, Passage] = {}
         for handle in handles:
             row = self.row(handle)
@@ -303,7 +305,7 @@ class Snapshot:
                 continue
             if row.passage is None:
                 row.passage = passage_of(row.decoded())
-            if criteria.is_scope_only or criteria.matches(row.decoded(), now):
+            if all_match or criteria.matches(row.decoded(), now):
                 found[handle] = row.passage
         return found
 
