@@ -197,7 +197,7 @@ class MemoryStore(Protocol):
 class ReadsTogether(Protocol):
     """What an engine may be able to do beside: answer all the reads of one search as of one moment, more cheaply than each."""
 
-    async def as_of_now(self, criteria: MemoryFilter, /) -> MemoryStore:
+    async def as_of_now(self, criteria: MemoryFilter, /) -> MemoryStore | None:
         """A store for the reads of one search by this filter, which sees everything that was acknowledged before the call.
-        Handles of one are handles of the other. It is not to be kept."""
+        Handles of one are handles of the other. It is not to be kept. None: each read is to be asked by itself here."""
         ...

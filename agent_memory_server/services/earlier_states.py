@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from array import array
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -12,20 +14,25 @@ from numpy.typing import NDArray
 
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.instants import micros
+from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.operations import Vector
-from agent_memory_server.domain.records import Memory
-from agent_memory_server.domain.search import KeywordStatistics
+from agent_memory_server.domain.records import Memory, MemoryType
+from agent_memory_server.domain.search import Handle, KeywordStatistics
+from agent_memory_server.domain.second_stage import Passage
 from agent_memory_server.domain.tokens import index_tokens
 from agent_memory_server.ports.embedder import Embedder
 from agent_memory_server.ports.journal import Earlier
 from agent_memory_server.services.embedding import text_to_embed
 
 _REMEMBERED_MAX = 4_096
-"""Earlier states whose vectors and index terms are kept for the next question about them."""
+"""Earlier states whose vectors and index terms are kept for other questions about some of them."""
 _QUESTIONS_MAX = 32
-"""Filters whose earlier states are kept together."""
-_REMEMBERED_S = 60.0
+"""Filters and moments whose earlier states are kept together."""
+_STATES_MAX = 2 * LIMITS.changes_since_max
+"""Of all those questions."""
+REMEMBERED_S = 60.0
 _EMBEDDED_AT_ONCE = 200
+_ENDING_CHARACTERS = 4
 
 
 class EarlierIndex:
@@ -35,17 +42,20 @@ class EarlierIndex:
         self._handles = handles
         self._lengths = np.array([sum(each.values()) for each in terms], dtype=np.int32)
         self._length = int(self._lengths.sum())
-        self._held: dict[str, list[tuple[int, int]]] = {}
+        self._held: dict[str, array[int]] = {}
+        """Places and counts, one after the other."""
         for place, each in enumerate(terms):
             for token, count in each.items():
-                self._held.setdefault(token, []).append((place, count))
+                self._held.setdefault(token, array("i")).extend((place, count))
 
     def holding(self, tokens: Sequence[str]) -> tuple[list[str], NDArray[np.int32], NDArray[np.int32]]:
         """Handles, counts (a column a token) and lengths of the states with any of the tokens, in their own order."""
         table = np.zeros((len(self._handles), len(tokens)), dtype=np.int32)
         for column, token in enumerate(tokens):
-            for place, count in self._held.get(token, ()):
-                table[place, column] = count
+            held = self._held.get(token)
+            if held is not None:
+                places_and_counts = np.frombuffer(held, dtype=np.intc)
+                table[places_and_counts[::2], column] = places_and_counts[1::2]
         places = np.flatnonzero(table.any(axis=1))
         return [self._handles[place] for place in places.tolist()], table[places], self._lengths[places]
 
@@ -57,7 +67,7 @@ class EarlierIndex:
             documents=documents,
             average_length=terms / documents if documents else 0.0,
             document_frequency={
-                token: held + len(self._held.get(token, ())) for token, held in now.document_frequency.items()
+                token: held + len(self._held.get(token, ())) // 2 for token, held in now.document_frequency.items()
             },
         )
 
@@ -65,17 +75,34 @@ class EarlierIndex:
 class EarlierStates:
     """What one filter leaves of the earlier states, under handles of their own. What a search asks of them is made once."""
 
-    def __init__(self, memories: Sequence[Memory], remembered: Remembered) -> None:
+    def __init__(self, memories: Sequence[Memory], hidden: frozenset[Handle], remembered: Remembered) -> None:
         self._remembered = remembered
+        self.hidden = hidden
+        """Records of today that these states, or nothing, stand for."""
         self.by_handle: Mapping[str, Memory] = {f"then:{number}": memory for number, memory in enumerate(memories)}
-        self.times: Mapping[str, tuple[int, int]] = {
-            handle: (micros(memory.created_at), micros(memory.last_accessed))
-            for handle, memory in self.by_handle.items()
-        }
+        """In the order of a listing."""
         self.beside_vectors = 0
         """How many vectors the store held for the filter when it was asked last, if it is worth while to ask for all."""
         self._index: EarlierIndex | None = None
         self._vectors: tuple[list[str], NDArray[np.float32]] | None = None
+        self._places: dict[str, int] = {}
+        self._passages: dict[str, Passage] = {}
+
+    def times(self, handle: str) -> tuple[int, int]:
+        memory = self.by_handle[handle]
+        return micros(memory.created_at), micros(memory.last_accessed)
+
+    def passage(self, handle: str) -> Passage:
+        found = self._passages.get(handle)
+        if found is None:
+            found = self._passages[handle] = _passage(self.by_handle[handle])
+        return found
+
+    def vector(self, handle: str) -> Vector | None:
+        """Once ``vectors`` were made."""
+        assert self._vectors is not None
+        place = self._places.get(handle)
+        return None if place is None else self._vectors[1][place]
 
     def index(self) -> EarlierIndex:
         if self._index is None:
@@ -88,8 +115,17 @@ class EarlierStates:
         if self._vectors is None:
             found = await self._remembered.vectors(self.by_handle)
             rows = np.stack(list(found.values())).astype(np.float32) if found else np.empty((0, 0), dtype=np.float32)
+            self._places = {handle: place for place, handle in enumerate(found)}
             self._vectors = list(found), rows
         return self._vectors
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    changed: Sequence[Earlier]
+    expires: bool
+    """Some of these states may be over at another time."""
+    states: EarlierStates
 
 
 class Remembered:
@@ -103,33 +139,53 @@ class Remembered:
         self._begun_at = float("-inf")
         self._tokens: dict[tuple[object, ...], Mapping[str, int]] = {}
         self._vectors: dict[str, Vector | None] = {}
-        self._states: dict[tuple[MemoryFilter, datetime | None], tuple[list[Memory | None], EarlierStates]] = {}
+        self._answered: dict[tuple[MemoryFilter, datetime], _Answered] = {}
 
-    def renew(self) -> None:
-        """To be called before each question."""
+    def renew(self) -> bool:
+        """To be called before each question: whether a new minute begins, at the end of which to ``let_go``."""
         now = time.monotonic()
-        if now - self._begun_at > _REMEMBERED_S:
-            self._begun_at = now
-            self._tokens.clear()
-            self._vectors.clear()
-            self._states.clear()
+        if now - self._begun_at <= REMEMBERED_S:
+            return False
+        self._begun_at = now
+        self.let_go()
+        return True
+
+    def let_go(self) -> None:
+        self._tokens.clear()
+        self._vectors.clear()
+        self._answered.clear()
+
+    def known(self, criteria: MemoryFilter, changed: Sequence[Earlier], as_of: datetime) -> EarlierStates | None:
+        """Those that match, if they are at hand. The journal is asked for each question: what is kept counts only where it says
+        the same."""
+        asked = criteria, as_of
+        found = self._answered.get(asked)
+        if found is not None:
+            return found.states if found.changed is changed or found.changed == changed else None
+        for (other, _), answered in list(self._answered.items()):
+            if other == criteria and not answered.expires and answered.changed == changed:
+                self._keep(asked, answered)
+                return answered.states
+        return None
 
     def states(self, criteria: MemoryFilter, changed: Sequence[Earlier], as_of: datetime) -> EarlierStates:
-        """Those that match. The journal is read for each question: what is kept counts only where it says the same."""
-        memories = [each.memory for each in changed]
-        expiring = any(memory is not None and memory.expires_at is not None for memory in memories)
-        asked = criteria, as_of if expiring else None
-        known = self._states.get(asked)
-        if known is not None and known[0] == memories:
-            return known[1]
-        matching = [memory for memory in memories if memory is not None and criteria.matches(memory, as_of)]
-        states = EarlierStates(sorted(matching, key=in_listing), self)
-        held = sum(len(kept) for kept, _ in list(self._states.values()))
-        if len(self._states) >= _QUESTIONS_MAX or held + len(memories) > _REMEMBERED_MAX:
-            self._states.clear()
-        if len(memories) <= _REMEMBERED_MAX:
-            self._states[asked] = memories, states
+        """The same, made when they are not at hand."""
+        found = self.known(criteria, changed, as_of)
+        if found is not None:
+            return found
+        memories = [each.memory for each in changed if each.memory is not None]
+        matching = [memory for memory in memories if criteria.matches(memory, as_of)]
+        hidden = frozenset(each.handle for each in changed if each.handle is not None)
+        states = EarlierStates(sorted(matching, key=in_listing), hidden, self)
+        expires = any(memory.expires_at is not None for memory in memories)
+        self._keep((criteria, as_of), _Answered(changed, expires, states))
         return states
+
+    def _keep(self, asked: tuple[MemoryFilter, datetime], answered: _Answered) -> None:
+        held = sum(len(each.changed) for each in list(self._answered.values()))
+        if len(self._answered) >= _QUESTIONS_MAX or held + len(answered.changed) > _STATES_MAX:
+            self._answered.clear()
+        self._answered[asked] = answered
 
     def tokens(self, memory: Memory) -> Mapping[str, int]:
         parts = (memory.text, memory.name, memory.topics, memory.entities)
@@ -159,6 +215,21 @@ class Remembered:
                 self._vectors |= made
         found = {handle: known[text] for handle, text in texts.items()}
         return {handle: vector for handle, vector in found.items() if vector is not None}
+
+
+def _passage(memory: Memory) -> Passage:
+    is_message = memory.memory_type is MemoryType.MESSAGE
+    return Passage(
+        id=memory.id,
+        session=None if memory.scope.session_id is None else memory.scope,
+        is_message=is_message,
+        name=memory.name,
+        created_us=micros(memory.created_at),
+        accessed_us=micros(memory.last_accessed),
+        event_us=None if memory.event_date is None else micros(memory.event_date),
+        ending=memory.text[-_ENDING_CHARACTERS:],
+        sources=() if is_message else memory.extracted_from or (),
+    )
 
 
 def in_listing(memory: Memory) -> tuple[float, str, str, str]:

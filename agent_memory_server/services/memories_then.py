@@ -6,26 +6,26 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 
 import numpy as np
 
 from agent_memory_server.domain.filters import MemoryFilter
-from agent_memory_server.domain.instants import micros
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.operations import Vector
-from agent_memory_server.domain.records import Memory, MemoryKey, MemoryType
+from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.domain.search import Handle, KeywordCandidates, VectorCandidates
 from agent_memory_server.domain.second_stage import Passage, Pool
-from agent_memory_server.ports.journal import Earlier
 from agent_memory_server.ports.memories import Listing, MemoryStore, Order
-from agent_memory_server.services.earlier_states import Remembered, in_listing
+from agent_memory_server.services.earlier_states import EarlierStates, in_listing
 
 CURSOR_PREFIX = "then-"
 _COUNTED_MAX = 2_000
 """Of selections up to this size all vectors are asked for: that says at once how many belong to what changed since."""
+_COUNTED_TIMES = 50
+"""Of larger ones too, up to so many times what changed: looking at each of those takes longer."""
 FEW = 1_000
 """Records that changed since: so many are taken out of what a read finds, more are left out by the engine."""
-_ENDING_CHARACTERS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,21 +43,23 @@ class MemoriesThen:
     def __init__(
         self,
         store: MemoryStore,
-        remembered: Remembered,
         criteria: MemoryFilter,
         point: int,
-        changed: Sequence[Earlier],
-        as_of: datetime,
+        earlier: EarlierStates,
+        *,
+        together: MemoryStore | None = None,
     ) -> None:
+        """``together``: all that matches the filter, read at once already."""
         self._store = store
+        self._together = together or store
         self.criteria = replace(criteria, unchanged_since=point)
         """The filter with which these memories are to be asked for."""
-        self._hidden = frozenset(each.handle for each in changed if each.handle is not None)
-        self._plain = criteria if len(self._hidden) <= FEW else None
-        """The filter without the point, when what changed is few enough to be taken out of what a read finds: engines answer
-        that in their fastest way."""
-        self._earlier = remembered.states(criteria, changed, as_of)
-        self._states = self._earlier.by_handle
+        self._plain = criteria if together is not None or len(earlier.hidden) <= FEW else None
+        """The filter without the point, where what changed can be taken out of what a read finds: engines answer that in their
+        fastest way."""
+        self._earlier = earlier
+        self._hidden = earlier.hidden
+        self._states = earlier.by_handle
 
     async def list(
         self,
@@ -73,7 +75,8 @@ class MemoriesThen:
         del cursor, order
         wanted = min(offset + limit, LIMITS.search_window_max)
         unchanged = await self._store.list(criteria, now=now, limit=wanted)
-        together = sorted([*unchanged.memories, *self._states.values()], key=in_listing)
+        # The states are in order already.
+        together = sorted([*unchanged.memories, *islice(self._states.values(), wanted)], key=in_listing)
         total = unchanged.total + len(self._states)
         is_last = wanted >= total
         return ThenListing(
@@ -81,14 +84,17 @@ class MemoriesThen:
         )
 
     async def get_many(self, handles: Sequence[Handle], /) -> Mapping[Handle, Memory]:
-        found = dict(await self._store.get_many(self._living(handles)))
+        found = dict(await self._together.get_many(self._living(handles)))
         found.update((handle, memory) for handle in handles if (memory := self._state(handle)) is not None)
         return found
 
     async def times(self, handles: Sequence[Handle], /) -> Mapping[Handle, tuple[int, int]]:
-        found = dict(await self._store.times(self._living(handles)))
-        times = self._earlier.times
-        found.update((handle, times[handle]) for handle in handles if isinstance(handle, str) and handle in times)
+        found = dict(await self._together.times(self._living(handles)))
+        found.update(
+            (handle, self._earlier.times(handle))
+            for handle in handles
+            if isinstance(handle, str) and handle in self._states
+        )
         return found
 
     async def nearest(
@@ -114,8 +120,12 @@ class MemoriesThen:
             handles, distances = [handles[place] for place in within.tolist()], distances[within]
         together = [*near.handles, *handles]
         measured = np.concatenate([near.distances, distances])
-        order: list[int] = np.argsort(measured, kind="stable").tolist()
-        if len(measured) > 1 and not np.diff(measured[order]).all():
+        places = np.arange(len(measured))
+        if len(measured) > limit > 0:
+            # All that tie with the last one stay in, so that the handle decides between them.
+            places = np.flatnonzero(measured <= np.partition(measured, limit - 1)[limit - 1])
+        order: list[int] = places[np.argsort(measured[places], kind="stable")].tolist()
+        if len(order) > 1 and not np.diff(measured[order]).all():
             order.sort(key=lambda place: (measured[place], str(together[place])))
         del order[limit:]
         return VectorCandidates(
@@ -140,20 +150,21 @@ class MemoriesThen:
                 criteria, vector=vector, model=model, now=now, limit=limit, distance_max=distance_max
             )
         most = min(max(limit + len(self._hidden), self._earlier.beside_vectors), LIMITS.search_window_max)
-        found = await self._store.nearest(
+        found = await self._together.nearest(
             self._plain, vector=vector, model=model, now=now, limit=most, distance_max=distance_max
         )
-        self._earlier.beside_vectors = found.total if found.total <= _COUNTED_MAX else 0
+        worth_while = max(_COUNTED_MAX, _COUNTED_TIMES * len(self._hidden))
+        self._earlier.beside_vectors = found.total if found.total <= worth_while else 0
         kept = [place for place, handle in enumerate(found.handles) if handle not in self._hidden]
-        if len(kept) < limit and len(found.handles) == most:
+        if len(kept) < limit and len(found.handles) == most < found.total:
             return await self._store.nearest(
                 criteria, vector=vector, model=model, now=now, limit=limit, distance_max=distance_max
             )
         if len(found.handles) == found.total:
             counted = found.total - len(kept)
         else:
-            today = await self._store.vectors(list(self._hidden), model=model)
-            records = await self._store.get_many(list(today))
+            today = await self._together.vectors(list(self._hidden), model=model)
+            records = await self._together.get_many(list(today))
             counted = sum(self._plain.matches(each, now) for each in records.values())
         del kept[limit:]
         return VectorCandidates(
@@ -169,7 +180,7 @@ class MemoriesThen:
         if self._plain is None:
             return await self._store.holding(criteria, tokens=tokens, now=now, limit=limit)
         most = min(limit + len(self._hidden), LIMITS.search_window_max)
-        found = await self._store.holding(self._plain, tokens=tokens, now=now, limit=most)
+        found = await self._together.holding(self._plain, tokens=tokens, now=now, limit=most)
         kept = [place for place, handle in enumerate(found.handles) if handle not in self._hidden][:limit]
         if len(kept) < limit and len(found.handles) == most:
             return await self._store.holding(criteria, tokens=tokens, now=now, limit=limit)
@@ -197,31 +208,35 @@ class MemoriesThen:
         )
 
     async def vectors(self, handles: Sequence[Handle], /, *, model: str) -> Mapping[Handle, Vector]:
-        found = dict(await self._store.vectors(self._living(handles), model=model))
-        wanted = {handle for handle in handles if self._state(handle) is not None}
-        if wanted:
-            beside = zip(*await self._earlier.vectors(), strict=True)
-            found.update((handle, vector) for handle, vector in beside if handle in wanted)
+        found = dict(await self._together.vectors(self._living(handles), model=model))
+        states = [handle for handle in handles if isinstance(handle, str) and handle in self._states]
+        if states:
+            await self._earlier.vectors()
+            vectors = ((handle, self._earlier.vector(handle)) for handle in states)
+            found.update((handle, vector) for handle, vector in vectors if vector is not None)
         return found
 
     async def token_vectors(self, handles: Sequence[Handle], /, *, model: str) -> Mapping[Handle, bytes]:
         """Of those that did not change; the others are judged without."""
-        return await self._store.token_vectors(self._living(handles), model=model)
+        return await self._together.token_vectors(self._living(handles), model=model)
 
     async def neighbours(self, handles: Sequence[Handle], /, *, span: int) -> Mapping[Handle, Sequence[Handle]]:
         """Of those that did not change; what changed among the neighbours is left out."""
-        around = await self._store.neighbours(self._living(handles), span=span)
+        around = await self._together.neighbours(self._living(handles), span=span)
         return {handle: [each for each in window if each not in self._hidden] for handle, window in around.items()}
 
     async def pool(self, criteria: MemoryFilter, handles: Sequence[Handle], /, *, span: int, now: datetime) -> Pool:
         """As the store's. What changed stands alone: who was beside it then is not known."""
         living = [handle for handle in self._living(handles) if handle not in self._hidden]
-        found = await self._store.pool(self._plain or criteria, living, span=span, now=now)
-        states = {handle: memory for handle in handles if (memory := self._state(handle)) is not None}
+        found = await self._together.pool(self._plain or criteria, living, span=span, now=now)
         passages: dict[Handle, Passage] = {
             handle: passage for handle, passage in found.passages.items() if handle not in self._hidden
         }
-        passages.update((handle, _passage(memory)) for handle, memory in states.items())
+        passages.update(
+            (handle, self._earlier.passage(handle))
+            for handle in handles
+            if isinstance(handle, str) and handle in self._states
+        )
         return Pool.of(passages, found.around)
 
     async def touch(self, handles_or_keys: Sequence[MemoryKey], /, *, at: datetime, interval_min_s: float) -> int:
@@ -234,18 +249,3 @@ class MemoriesThen:
 
     def _living(self, handles: Sequence[Handle]) -> list[Handle]:
         return [handle for handle in handles if self._state(handle) is None]
-
-
-def _passage(memory: Memory) -> Passage:
-    is_message = memory.memory_type is MemoryType.MESSAGE
-    return Passage(
-        id=memory.id,
-        session=None if memory.scope.session_id is None else memory.scope,
-        is_message=is_message,
-        name=memory.name,
-        created_us=micros(memory.created_at),
-        accessed_us=micros(memory.last_accessed),
-        event_us=None if memory.event_date is None else micros(memory.event_date),
-        ending=memory.text[-_ENDING_CHARACTERS:],
-        sources=() if is_message else memory.extracted_from or (),
-    )

@@ -25,7 +25,7 @@ from agent_memory_server.ports.journal import Journal
 from agent_memory_server.ports.memories import Listing, MemoryStore, ReadsTogether
 from agent_memory_server.ports.tokenizer import Tokenizer
 from agent_memory_server.services.context_filling import ContextFilling
-from agent_memory_server.services.earlier_states import Remembered
+from agent_memory_server.services.earlier_states import REMEMBERED_S, Remembered
 from agent_memory_server.services.memories_then import CURSOR_PREFIX, FEW, MemoriesThen
 from agent_memory_server.services.search import SearchService
 
@@ -112,21 +112,28 @@ class TimeTravelService:
     async def _then(self, criteria: MemoryFilter, as_of: datetime) -> MemoriesThen:
         point = await self._journal.point(criteria.selector.tenant, self._checked(as_of))
         reading = self._journal.earlier(criteria.selector, point, limit=LIMITS.changes_since_max + 1)
-        store = self._store
+        together: MemoryStore | None = None
         if self._together is None:
             changed = await reading
         else:
-            changed, together = await asyncio.gather(reading, self._together.as_of_now(criteria))
-            store = together if len(changed) <= FEW else store
+            # In this order: what changes in between is told by the journal, and so is seen as it was.
+            together, changed = await asyncio.gather(self._together.as_of_now(criteria), reading)
         if len(changed) > LIMITS.changes_since_max:
             raise InvalidInput(
                 f"more than {LIMITS.changes_since_max} memories changed since then: name a user or a namespace"
             )
-        self._remembered.renew()
-        if len(changed) <= FEW:
-            return MemoriesThen(store, self._remembered, criteria, point, changed, as_of)
-        # Not on the event loop, where requests wait.
-        return await asyncio.to_thread(MemoriesThen, store, self._remembered, criteria, point, changed, as_of)
+        if self._remembered.renew():
+            # Also when nobody asks again.
+            asyncio.get_running_loop().call_later(REMEMBERED_S, self._remembered.let_go)
+        earlier = self._remembered.known(criteria, changed, as_of)
+        if earlier is None:
+            states = self._remembered.states
+            # Many are not looked at on the event loop, where requests wait.
+            many = len(changed) > FEW
+            earlier = (
+                await asyncio.to_thread(states, criteria, changed, as_of) if many else states(criteria, changed, as_of)
+            )
+        return MemoriesThen(self._store, criteria, point, earlier, together=together)
 
 
 def _offset(cursor: str | None) -> int:

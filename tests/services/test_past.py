@@ -4,7 +4,7 @@ and every answer as of a time is what an oracle remembers of it."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,16 +14,17 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agent_memory_server.domain.filters import MemoryFilter, TextFilter, is_valid
-from agent_memory_server.domain.identity import Scope
+from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.records import Memory
-from agent_memory_server.domain.search import SearchMode, SearchQuery
+from agent_memory_server.domain.search import Handle, SearchMode, SearchQuery
 from agent_memory_server.errors import InvalidInput, NotFound
+from agent_memory_server.ports.journal import Earlier
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.services.memories_then import FEW
 from agent_memory_server.stores.redis import open_redis
 from tests.redis_server import running_redis
-from tests.services.compacting import Clock
+from tests.services.compacting import Clock, later
 from tests.services.past import STEPS, TEXTS, Past, State, Step, content, open_past
 
 quickly = settings(
@@ -171,6 +172,52 @@ def test_the_same_past_is_asked_for_again(engine: Engine) -> None:
         await check(past, left, at, "alice", None)
 
     engine.run(scenario)
+
+
+ERASING = st.tuples(st.sampled_from(["delete", "thin"]), st.integers(0, 5), st.just(0))
+
+
+@quickly
+@given(steps=st.lists(st.one_of(STEPS, STEPS, ERASING), min_size=1, max_size=10))
+@example(steps=[("create", 0, 1), ("edit", 0, 2), ("move", 0, 1), ("delete", 0, 0), ("create", 0, 3), ("move", 0, 0)])
+@example(steps=[("create", 0, 1), ("edit", 0, 2), ("forget", 0, 0), ("thin", 0, 0), ("create", 0, 3)])
+@example(steps=[("create", 0, 1), ("create", 2, 0), ("edit", 0, 2), ("delete", 2, 0)])
+def test_what_is_kept_of_a_past_is_what_the_journal_says(engine: Engine, steps: list[Step]) -> None:
+    """After every step, for everybody and for one user: what was read before and what is read now are the same. Nobody tells the
+    reader of a step but the store, which other processes write to as well."""
+
+    async def scenario(past: Past) -> None:
+        journal, tenant = past.world.stores.journal, past.caller.tenant
+        points: list[int] = []
+        for step in steps:
+            points.append(await journal.point(tenant, past.clock()))
+            later(past.clock, minutes=1)
+            if step[0] == "delete":
+                await past.world.memories.delete(past.caller, memory_ids=[f"m{step[1]}"])
+            elif step[0] == "thin":
+                await journal.thin(tenant, gone_before=past.clock(), limit=10)
+            else:
+                await past.take(step)
+            for user in (None, "alice", "bob"):
+                selector = past.caller.selector(None, user)
+                for point in points:
+                    kept = await journal.earlier(selector, point, limit=100)
+                    names = {each.key.id for each in kept} | {f"m{number}" for number in range(6)}
+                    read = [
+                        each
+                        for name in names
+                        for each in await journal.earlier(selector, point, memory_id=name, limit=100)
+                    ]
+                    assert told(selector, kept) == told(selector, read)
+
+    engine.run(scenario)
+
+
+def told(selector: ScopeSelector, states: Sequence[Earlier]) -> tuple[list[Memory], set[Handle]]:
+    """What of these concerns the selector: states within it, and records of today to be left out."""
+    memories = [each.memory for each in states if each.memory is not None and selector.admits(each.memory.scope)]
+    hidden = {each.handle for each in states if each.handle is not None and selector.admits(Scope(*each.key[:3]))}
+    return sorted(memories, key=repr), hidden
 
 
 def test_a_past_is_searched_through_any_filter_and_to_the_end(engine: Engine) -> None:

@@ -50,7 +50,7 @@ async def plain(server: RedisServer) -> AsyncIterator[Stores]:
 
 async def as_of_now(stores: Stores, criteria: MemoryFilter) -> MemoryStore:
     assert isinstance(stores.memories, ReadsTogether)
-    return await stores.memories.as_of_now(criteria)
+    return await stores.memories.as_of_now(criteria) or stores.memories
 
 
 class ReadingTogether:

@@ -35,6 +35,7 @@ from agent_memory_server.stores.redis.rows import (
 )
 from agent_memory_server.stores.redis.scopes import pairs_of, scored
 from agent_memory_server.stores.redis.thinning import thin
+from agent_memory_server.stores.timelines import Timelines
 from agent_memory_server.stores.values import instant, micros
 
 _MARK_BYTES = 4
@@ -47,7 +48,7 @@ class RedisJournal:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._index = Index(link)
-        self._states = time_travel.states_read()
+        self._timelines: Timelines[bytes] = Timelines()
 
     async def operations(
         self, selector: ScopeSelector, /, *, after: int = 0, limit: int = 100, newest_first: bool = False
@@ -161,7 +162,9 @@ class RedisJournal:
     async def earlier(
         self, selector: ScopeSelector, point: int, /, *, memory_id: str | None = None, limit: int
     ) -> Sequence[Earlier]:
-        return await time_travel.earlier(self._index, self._states, selector, point, memory_id=memory_id, limit=limit)
+        return await time_travel.earlier(
+            self._index, self._timelines, selector, point, memory_id=memory_id, limit=limit
+        )
 
     async def identity(self) -> str:
         key = await self._link.read("HGET", naming.FACTS, "token_key")

@@ -14,7 +14,9 @@ from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.clock import note_time
 from agent_memory_server.stores.redis.encoding import document_of, from_json
 from agent_memory_server.stores.redis.memory_keys import (
+    SCRUBBED,
     history_key,
+    statistics_beside,
 )
 from agent_memory_server.stores.redis.rows import (
     Stored,
@@ -201,3 +203,5 @@ async def scrub_history(transaction: Transaction, handle: str) -> None:
         elif not from_json(value)["scrubbed"]:
             transaction.command("HSET", key, name, _scrubbed(value))
     transaction.rewrite("HSET", key, _scrubbed)
+    # Whoever keeps earlier states in memory lets them go.
+    transaction.command("HINCRBY", statistics_beside(handle), SCRUBBED, 1)

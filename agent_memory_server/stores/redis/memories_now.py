@@ -59,13 +59,13 @@ class SearchedMemories(RedisMemories):
         super().__init__(link, index, token_key=token_key)
         self._scopes = ScopeCache(link, index)
 
-    async def as_of_now(self, criteria: MemoryFilter, /) -> MemoryStore:
+    async def as_of_now(self, criteria: MemoryFilter, /) -> MemoryStore | None:
         selector, rest = naming.narrowed(criteria.selector, criteria.namespace, criteria.user_id)
         if rest or not is_answerable(criteria):
-            return self
+            return None
         snapshot = await self._scopes.snapshot(selector)
         if snapshot is None or (not criteria.is_scope_only and len(snapshot.rows) > FILTERED_ROWS_MAX):
-            return self
+            return None
         return _MemoriesNow(self._link, self._index, self._token_key, snapshot, self._scopes, selector)
 
 

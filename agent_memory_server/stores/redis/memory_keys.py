@@ -35,8 +35,17 @@ def session_key(scope: Scope) -> str:
 
 def statistics_key(tenant: str) -> str:
     """Hash: for each tag of a selection its documents (``:d``), their terms (``:t``), its revision (``:r``) and the life of
-    that counter (``:k``)."""
+    that counter (``:k``); and ``SCRUBBED``."""
     return naming.in_tenant(tenant, "statistics")
+
+
+SCRUBBED = "scrubbed"
+"""Field of the statistics: how often text left the history of some memory of the tenant."""
+
+
+def statistics_beside(handle: str) -> str:
+    """The same key as ``statistics_key``, of the tenant of a memory."""
+    return f"{naming.PREFIX}{handle.partition('.')[0]}:statistics"
 
 
 def changes_key(tenant: str, tag: str) -> str:

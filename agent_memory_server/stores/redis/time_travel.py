@@ -1,70 +1,149 @@
-"""What memories were that changed since some moment: the state before the first revision after it."""
+"""What memories were that changed since some moment: the state before the first revision after it.
+
+Timelines are marked by connection, life and revision of the selection, and how often text left a history of the tenant.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from agent_memory_server.domain.identity import Scope, ScopeSelector
-from agent_memory_server.domain.records import MemoryKey
+from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.ports.journal import Earlier
-from agent_memory_server.stores.decoded_states import DecodedStates
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.connections import Link, Script
 from agent_memory_server.stores.redis.encoding import from_json, memory_of
 from agent_memory_server.stores.redis.index import Index
 from agent_memory_server.stores.redis.journalling import gone_key, is_past, moved_key, owners_key
 from agent_memory_server.stores.redis.memory_keys import (
+    changes_key,
     history_key,
+    statistics_key,
 )
 from agent_memory_server.stores.redis.queries import scope_clause
 from agent_memory_server.stores.redis.scopes import pairs_of
 from agent_memory_server.stores.redis.walking import walk
+from agent_memory_server.stores.redis.written import CHANGES_KEPT
+from agent_memory_server.stores.timelines import Past, Timeline, Timelines
 
 _READ_AT_ONCE = 200
+_READ_TOGETHER = 1_000
 _EARLIER = Script("earlier", writes=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """What Redis says of one memory, and the moment that is asked about."""
-
-    handle: str
-    moment_us: int
-    document: bytes | None
-    history: tuple[tuple[bytes, bytes], ...]
-
-
-StatesRead = DecodedStates[_Read, Earlier | None]
-
-
-def states_read() -> StatesRead:
-    """To be kept from one question to the next."""
-    return DecodedStates(_state)
+_SCOPE = Script("scope", writes=False)
+_Mark = tuple[tuple[int], bytes, int, int]
 
 
 async def earlier(
-    index: Index, states: StatesRead, selector: ScopeSelector, moment_us: int, *, memory_id: str | None, limit: int
-) -> list[Earlier]:
+    index: Index,
+    timelines: Timelines[bytes],
+    selector: ScopeSelector,
+    moment_us: int,
+    *,
+    memory_id: str | None,
+    limit: int,
+) -> Sequence[Earlier]:
     """The port's ``earlier``."""
-    states.renew()
+    if memory_id is not None:
+        timeline = await _read(index, selector, moment_us, (), memory_id=memory_id, limit=limit)
+    else:
+        timeline = await _up_to_date(index, timelines, selector, moment_us, limit=limit)
+    return (await timeline.at(moment_us))[:limit]
+
+
+async def _up_to_date(
+    index: Index, timelines: Timelines[bytes], selector: ScopeSelector, moment_us: int, *, limit: int
+) -> Timeline[bytes]:
+    """What is kept, when nothing changed meanwhile; or with what changed read anew, or everything."""
+    held = timelines.held(selector)
+    mark, _ = await _asked(index.link, selector, held)
+    if held is not None and held.mark == mark and held.reaches(moment_us):
+        return held
+    async with index.link.alone(f"past:{selector.tenant}:{naming.tag_of(selector)}"):
+        # Another question may have read it meanwhile.
+        held = timelines.held(selector)
+        mark, changes = await _asked(index.link, selector, held)
+        if held is None or changes is None or not held.reaches(moment_us):
+            fresh = await _read(index, selector, moment_us, mark, memory_id=None, limit=limit)
+        elif changes:
+            fresh = await _amended(index.link, held, changes, mark)
+        else:
+            return held
+        timelines.keep(selector, fresh)
+        return fresh
+
+
+async def _asked(
+    link: Link, selector: ScopeSelector, held: Timeline[bytes] | None
+) -> tuple[_Mark, dict[str, bytes | None] | None]:
+    """The mark as it is now, and the handles that changed since the timeline was read, each with its time (None: gone). None
+    instead of them when nobody can tell, or when there are too many."""
+    tenant, tag = selector.tenant, naming.tag_of(selector)
+    tenant_digest = naming.tenant_digest(tenant)
+    known: tuple[Any, ...] = ((), b"", -1, 0) if held is None else held.mark
+    connected = (link.connected,)
+    life, revision, _, changes, scrubbed = await link.script(
+        _SCOPE,
+        (
+            statistics_key(tenant), changes_key(tenant, tag), naming.memory_key(f"{tenant_digest}."), tag,
+            known[1], known[2], CHANGES_KEPT, "chg",
+        ),
+    )  # fmt: skip
+    # A Redis that comes back may have lost its last writes and number others the same.
+    mark = (connected, life, revision, scrubbed)
+    if changes is None or connected != known[0] or scrubbed != known[3] or link.connected != connected[0]:
+        return mark, None
+    return mark, {f"{tenant_digest}.{digest.decode()}": changed for digest, changed in changes}
+
+
+async def _read(
+    index: Index,
+    selector: ScopeSelector,
+    moment_us: int,
+    mark: tuple[object, ...],
+    *,
+    memory_id: str | None,
+    limit: int,
+) -> Timeline[bytes]:
+    """Everything that changed since."""
     changed, left = await asyncio.gather(
         _changed(index, selector, moment_us, memory_id=memory_id, limit=limit),
         _left(index.link, selector, moment_us, memory_id=memory_id, limit=limit),
     )
-    documents: dict[str, Any] = {**dict.fromkeys(left), **changed}
-    handles = list(documents)[:limit]
-    found: list[Earlier] = []
-    for first in range(0, len(handles), _READ_AT_ONCE):
-        some = handles[first : first + _READ_AT_ONCE]
-        keys = [key for handle in some for key in (naming.memory_key(handle), history_key(handle))]
-        for handle, (document, held) in zip(some, await index.link.script(_EARLIER, keys), strict=True):
-            state = states.decoded(_Read(handle, moment_us, document, tuple(pairs_of(held).items())))
-            if state is not None:
-                found.append(state)
+    handles = list(dict.fromkeys([*changed, *left]))
+    pasts = await _pasts(index.link, handles[:limit], moment_us)
+    return Timeline(pasts, since=moment_us, mark=mark, decode=_decoded, is_whole=len(handles) < limit)
+
+
+async def _amended(link: Link, held: Timeline[bytes], changes: dict[str, bytes | None], mark: _Mark) -> Timeline[bytes]:
+    """With the pasts of those that changed as they are now. Most were only looked at."""
+    touched = [handle for handle, changed in changes.items() if changed is None or int(changed) > held.since]
+    read = await _pasts(link, await _followed(link, touched), held.since)
+    kept = {handle: past for handle, past in held.pasts.items() if handle not in changes or handle not in touched}
+    return Timeline(kept | read, since=held.since, mark=mark, decode=_decoded)
+
+
+async def _pasts(link: Link, handles: Sequence[str], since_us: int) -> dict[Hashable, Past[bytes]]:
+    """By handle, of those that have one."""
+    found: dict[Hashable, Past[bytes]] = {}
+    for first in range(0, len(handles), _READ_TOGETHER):
+        together = handles[first : first + _READ_TOGETHER]
+        portions = [together[place : place + _READ_AT_ONCE] for place in range(0, len(together), _READ_AT_ONCE)]
+        answers = await asyncio.gather(*(link.script(_EARLIER, _keys_of(portion)) for portion in portions))
+        for portion, answer in zip(portions, answers, strict=True):
+            for handle, (document, history) in zip(portion, answer, strict=True):
+                past = _past(handle, document, pairs_of(history), since_us)
+                if past is not None:
+                    found[handle] = past
+        # Others get their turn between decoding so many.
+        await asyncio.sleep(0)
     return found
+
+
+def _keys_of(handles: Sequence[str]) -> list[str]:
+    return [key for handle in handles for key in (naming.memory_key(handle), history_key(handle))]
 
 
 async def key_of(link: Link, handle: str, known: MemoryKey) -> MemoryKey:
@@ -105,19 +184,26 @@ def _key(document: dict[str, Any]) -> MemoryKey:
     return MemoryKey(tenant, namespace, user_id, document["id"])
 
 
-def _state(read: _Read) -> Earlier | None:
-    """None when nothing is known of it: it is gone, and its text with it."""
-    handle, document = read.handle, read.document
-    own = [(name, value) for name, value in read.history if not is_past(name)]
-    entries = sorted((tuple(int(part) for part in name.split(b":")), value) for name, value in own)
-    later = (from_json(value) for _, value in entries)
-    first = next((entry for entry in later if entry["operation"][3] > read.moment_us), None)
+def _past(handle: str, document: bytes | None, history: Mapping[bytes, bytes], since_us: int) -> Past[bytes] | None:
+    """What Redis says of one memory; None when it did not change since."""
+    own = [
+        (tuple(int(part) for part in name.split(b":")), value) for name, value in history.items() if not is_past(name)
+    ]
+    own.sort(key=itemgetter(0))
+    entries = [(from_json(value), value) for _, value in own]
+    changes: list[tuple[int, bytes | None]] = [
+        (entry["operation"][3], None if entry["before"] is None else value) for entry, value in entries
+    ]
+    first = next((place for place, (at_us, _) in enumerate(changes) if at_us > since_us), None)
     if first is None:
         return None
-    memory = None if first["before"] is None else memory_of(first["before"])
-    if document is not None:
-        return Earlier(key=_key(from_json(document)), memory=memory, handle=handle)
-    return None if memory is None else Earlier(key=memory.key, memory=memory, handle=None)
+    if document is None:
+        return Past(None, None, changes[first:])
+    return Past(_key(from_json(document)), handle, changes[first:])
+
+
+def _decoded(entry: bytes) -> Memory:
+    return memory_of(from_json(entry)["before"])
 
 
 async def _changed(

@@ -13,6 +13,7 @@ from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.ports.journal import Earlier, JournalledOperation, Position, Revision
 from agent_memory_server.stores.sqlite import time_travel
 from agent_memory_server.stores.sqlite.connections import Connected, Row
+from agent_memory_server.stores.sqlite.deleting import NOTE_SCRUBBED
 from agent_memory_server.stores.sqlite.encoding import from_json, memory_of_document
 from agent_memory_server.stores.sqlite.lookups import rows_of_each
 from agent_memory_server.stores.sqlite.past import (
@@ -27,6 +28,7 @@ from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.rows import Stored, stored_memory
 from agent_memory_server.stores.sqlite.scoping import Selection, known_scope, known_tenant, selected
 from agent_memory_server.stores.sqlite.writing import Writer
+from agent_memory_server.stores.timelines import Timelines
 from agent_memory_server.stores.values import instant, micros
 
 _NO_REVISION = "('unchanged', 'absent', 'spared')"
@@ -43,7 +45,7 @@ class SqliteJournal:
     def __init__(self, readers: Readers, writer: Writer) -> None:
         self._readers = readers
         self._writer = writer
-        self._states = time_travel.decoded_states()
+        self._timelines: Timelines[str] = Timelines()
 
     async def operations(
         self, selector: ScopeSelector, /, *, after: int = 0, limit: int = 100, newest_first: bool = False
@@ -188,11 +190,12 @@ class SqliteJournal:
     async def earlier(
         self, selector: ScopeSelector, point: int, /, *, memory_id: str | None = None, limit: int
     ) -> Sequence[Earlier]:
-        return await self._readers.run(
-            lambda connected: time_travel.earlier(
-                connected, self._states, selector, point, memory_id=memory_id, limit=limit
-            )
-        )
+        question = time_travel.Question(selector, point, limit, memory_id)
+        held = self._timelines.held(selector) if memory_id is None else None
+        timeline = await self._readers.run(lambda connected: question.answered(connected, held))
+        if memory_id is None and timeline is not held:
+            self._timelines.keep(selector, timeline)
+        return (await timeline.at(point))[:limit]
 
     async def identity(self) -> str:
         def work(connected: Connected) -> str:
@@ -224,6 +227,7 @@ class SqliteJournal:
                 f"AND effect NOT IN {_NO_REVISION}",
                 rows,
             )
+            connected.many(NOTE_SCRUBBED, [(scope_id,) for scope_id in {row[0] for row in rows}])
             connected.many("DELETE FROM imported_revisions WHERE scope_id = ? AND memory_id = ?", rows)
             tenant_id = known_tenant(connected, tenant)
             return len(rows) + thin_past(
