@@ -9,8 +9,8 @@ from typing import Any
 
 from agent_memory_server.stores.sqlite.connections import Connected
 
-_VALUES_AT_ONCE = 1_200
-"""Bound by one statement. Longer ones are no faster, and are not kept compiled."""
+_VALUES_AT_ONCE = 6_000
+"""Bound by one statement. Of longer ones the text is too long to be kept compiled."""
 
 
 def insert_many(
@@ -20,10 +20,19 @@ def insert_many(
 
     ``columns`` are names of ours; ``computed`` is SQL for the last of them, which the rows leave out.
     """
-    at_once = max(1, _VALUES_AT_ONCE // len(columns))
-    for first in range(0, len(rows), at_once):
-        some = rows[first : first + at_once]
-        connected.execute(_statement(table, tuple(columns), computed, len(some)), tuple(chain.from_iterable(some)))
+    values = list(chain.from_iterable(rows))
+    insert_values(connected, table, columns, values, computed=computed)
+
+
+def insert_values(
+    connected: Connected, table: str, columns: Sequence[str], values: Sequence[Any], *, computed: str = ""
+) -> None:
+    """The same of rows whose values stand one behind the other."""
+    width = len(columns) - bool(computed)
+    at_once = max(1, _VALUES_AT_ONCE // len(columns)) * width
+    for first in range(0, len(values), at_once):
+        some = values[first : first + at_once]
+        connected.execute(_statement(table, tuple(columns), computed, len(some) // width), tuple(some))
 
 
 @lru_cache(maxsize=256)
