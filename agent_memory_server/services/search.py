@@ -209,7 +209,8 @@ class SearchService:
             trace.matches, trace.vector = matches, vector
         if vector is None:
             return within_distance(ranked_by_words(matches), query.distance_max)
-        bounded = query.distance_max is not None
+        # What is cut somewhere is looked at as a whole, to say how many pass.
+        bounded = not (query.distance_max is query.score_min is query.relative_cut is None)
         near = await self._store.nearest(
             criteria,
             vector=vector,
@@ -223,7 +224,8 @@ class SearchService:
         if _all_have_vectors(criteria, near, matches):
             matches = None
         others = words_beside(near, matches, outside_max=VECTORLESS_CHECKED_MAX)
-        vectors = await self._vectors_of(others, complete=not bounded and len(near.handles) >= near.total)
+        complete = query.distance_max is None and len(near.handles) >= near.total
+        vectors = await self._vectors_of(others, complete=complete)
         vectorless = [place for place, handle in enumerate(others.handles) if handle not in vectors]
         words = within_distance(
             Ranking(

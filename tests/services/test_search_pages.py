@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +19,7 @@ from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.search import SearchMode, SearchQuery
 from agent_memory_server.domain.tokens import index_tokens
 from agent_memory_server.ports.stores import Stores
-from agent_memory_server.services.search import SearchService
+from agent_memory_server.services.search import RERANKED_MAX, SearchService
 from agent_memory_server.stores.sqlite import open_sqlite
 from agent_memory_server.testing.embedder import HashEmbedder
 from tests.recency_formula import blended
@@ -36,10 +37,10 @@ async def stores(tmp_path: Path) -> AsyncIterator[Stores]:
     await opened.engine.close()
 
 
-async def filled(stores: Stores, embedder: HashEmbedder) -> None:
+async def filled(stores: Stores, embedder: HashEmbedder, count: int = COUNT) -> None:
     """Memories of every age that share some words; some were written at one moment."""
     random = Random(7)
-    texts = [" ".join(random.choices(WORDS.split(), k=6)) for _ in range(COUNT)]
+    texts = [" ".join(random.choices(WORDS.split(), k=6)) for _ in range(count)]
     vectors = await embedder.embed(texts)
     puts: list[Put] = []
     for number, text in enumerate(texts):
@@ -102,3 +103,25 @@ async def test_a_short_page_is_the_beginning_of_the_longest(
         in_proportion = mode is SearchMode.HYBRID
         scores = [blended(1.0 - hit.distance, hit.memory, weights, NOW, in_proportion=in_proportion) for hit in hits]
         assert all(before >= after - 1e-5 for before, after in pairwise(scores))
+
+
+@pytest.mark.parametrize("mode", list(SearchMode))
+async def test_every_page_says_how_many_pass_a_cut(stores: Stores, mode: SearchMode) -> None:
+    """With a least score or a share of the best one's, the first page counts what walking them all finds."""
+    embedder = HashEmbedder()
+    await filled(stores, embedder, RERANKED_MAX + 60)
+    service = SearchService(store=stores.memories, embedder=embedder, now=lambda: NOW)
+    whole = SearchQuery(text="tea in the winter garden", mode=mode, limit=100)
+    scores = [hit.score or 0.0 for hit in (await service.search(MINE, replace(whole, offset=150))).hits]
+    best = (await service.search(MINE, whole)).hits[0].score or 1.0
+    for cutting in (replace(whole, score_min=scores[-5]), replace(whole, relative_cut=scores[-5] / best)):
+        offset: int | None = 0
+        found: list[str] = []
+        totals: set[int] = set()
+        while offset is not None:
+            page = await service.search(MINE, replace(cutting, offset=offset))
+            found += [hit.memory.id for hit in page.hits]
+            totals.add(page.total)
+            offset = page.next_offset
+        assert totals == {len(found)}
+        assert len(set(found)) == len(found) > 100
