@@ -71,6 +71,7 @@ class FileSource:
         self._places: dict[Kind, array[int]] = {kind: array("q") for kind in self.kinds}
         self._revisions: dict[Kind, array[int]] = {kind: array("q") for kind in self.kinds}
         """How many revisions follow each record."""
+        self._seen: set[int] = set()
         self._sessions: dict[Key, int] = {}
         """Where each session's line is."""
         self._read_on: dict[Key, tuple[int, int]] = {}
@@ -151,15 +152,16 @@ class FileSource:
             try:
                 self._checked(self._line(raw), place, counts, state)
             except BadLine as error:
-                raise InvalidInput(f"line {number}: {error}", field=("body", number), kind="import_line") from error
+                raise _refusal(error, raw, number, state) from error
         if not state.has_begun:
-            raise InvalidInput("there is no export in it: the first line says so", field=("body",), kind="import_empty")
+            raise InvalidInput("it is empty: there is no export in it", field=("body",), kind="import_empty")
         if not state.has_ended:
             raise InvalidInput(
                 f"it was cut after line {number}: the line that ends an export is missing; nothing was imported",
                 field=("body", number),
                 kind="import_cut",
             )
+        self._seen.clear()
         self.found = dict(counts)
         self.name = derived_id("import", self._tenant, digest.hexdigest())
 
@@ -193,17 +195,31 @@ class FileSource:
 
     def _noted(self, record: Record, kind: Kind, place: int, state: _Order) -> None:
         self._note(kind, place)
+        self._once(kind, record.key)
         if isinstance(record, MemoryRecord):
             state.memory(record.memory.key, kind, place)
-        if isinstance(record, ViewRecord):
+        elif isinstance(record, ViewRecord):
             self.views[record.view.id] = record.view.owner
-        if isinstance(record, PartitionRecord) and record.partition.view_id not in self.views:
-            raise BadLine("this summary stands before its view, or without it")
-        if isinstance(record, SessionRecord):
+        elif isinstance(record, PartitionRecord):
+            self._check_sources(record)
+        elif isinstance(record, SessionRecord):
             state.session()
-            if record.key in self._sessions:
-                raise BadLine("this session is in it twice")
             self._sessions[record.key] = place
+
+    def _once(self, kind: Kind, key: Key) -> None:
+        """Known by a number alone, as there may be millions: that two of a file share one does not happen in practice."""
+        number = hash((kind, key))
+        if number in self._seen:
+            raise BadLine("it is in the file twice")
+        self._seen.add(number)
+
+    def _check_sources(self, record: PartitionRecord) -> None:
+        """Within the view's reach: the store is asked whether they are there, which must tell nobody of memories of others."""
+        owner = self.views.get(record.partition.view_id)
+        if owner is None:
+            raise BadLine("this summary stands before its view, or without it")
+        if not all(owner.admits(Scope(key.tenant, key.namespace, key.user_id)) for key in record.sources or ()):
+            raise BadLine("its sources lie beyond the reach of its view")
 
     def _note(self, kind: Kind, place: int) -> None:
         self._places[kind].append(place)
@@ -221,6 +237,7 @@ class FileSource:
     def _gone(self, line: Reading) -> MemoryKey:
         key = read_gone(line, self._tenant)
         self._within(Scope(key.tenant, key.namespace, key.user_id))
+        self._once(Kind.MEMORIES, key)
         return key
 
     def _record(self, kind: Kind, line: Reading) -> Record:
@@ -336,9 +353,7 @@ class _Order:
     def check(self, kind: object) -> None:
         if not self.has_begun:
             if kind != "export":
-                raise BadLine(
-                    f"this is no export of this server: its first line has the kind export and the format {FORMAT}"
-                )
+                raise BadLine("it is another kind of line")
             self.has_begun = True
         elif kind == "export":
             raise BadLine("a second export begins here: import one at a time")
@@ -377,10 +392,33 @@ def _check_header(line: Mapping[str, Any]) -> None:
     if line.get("format") != FORMAT:
         raise BadLine(f"the format is not {FORMAT}")
     version = line.get("version")
-    if version != VERSION:
+    if type(version) is not int or version != VERSION:
+        is_newer = isinstance(version, int) and version > VERSION
         raise BadLine(
-            f"the export has version {version!r:.20}; this server reads version {VERSION}: use a newer server"
+            f"the export has version {version!r:.20}; this server reads version {VERSION}"
+            f"{': use a newer server' if is_newer else ''}"
         )
+
+
+def _refusal(error: BadLine, raw: bytes, number: int, state: _Order) -> InvalidInput:
+    """What is wrong with the file, for a person."""
+    field, kind, said = ("body", number), "import_line", f"line {number}: {error}"
+    if not state.has_begun:
+        is_packed = raw.startswith((b"\x1f\x8b", b"PK\3\4"))
+        said = "it is compressed: unpack it first" if is_packed else f"line {number}: {_NOT_OURS}"
+    elif isinstance(error, _NoJson) and not raw.endswith(b"\n"):
+        kind, said = "import_cut", f"it was cut in line {number}, which is no whole JSON; nothing was imported"
+    return InvalidInput(said, field=field, kind=kind)
+
+
+_NOT_OURS = (
+    f"this is no export of this server, whose first line has the kind export and the format {FORMAT}; a file of another system "
+    "is read with its name (--from, or from= of a request): mem0, zep, langgraph, mcp-memory, markdown, chatgpt or claude"
+)
+
+
+class _NoJson(BadLine):
+    pass
 
 
 def _exactly(raw: bytes) -> Any:
@@ -388,7 +426,7 @@ def _exactly(raw: bytes) -> Any:
     try:
         return _JSON.decode(raw.decode("utf-8-sig"))
     except (ValueError, RecursionError):
-        raise BadLine("it is no JSON") from None
+        raise _NoJson("it is no JSON") from None
 
 
 def _no_number(said: str) -> float:

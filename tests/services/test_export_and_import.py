@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import json
 from collections.abc import AsyncGenerator, Generator
@@ -231,12 +232,24 @@ async def test_a_file_that_is_not_whole_is_refused_whole(exports: Exports, targe
     export = exports.alice
     lines = export.splitlines(keepends=True)
     assert "cut" in await _refused(target, b"".join(lines[:-1]))
-    assert "no JSON" in await _refused(target, b"".join(lines[:3]) + lines[3][:20])
+    assert "cut in line 4" in await _refused(target, b"".join(lines[:3]) + lines[3][:20])
+    assert "line 4: it is no JSON" in await _refused(target, b"".join(lines[:3]) + lines[3][:20] + b"\n")
     assert "missing" in await _refused(target, b"".join([*lines[:2], *lines[3:]]))
     newer = lines[0].replace(b'"version":1', b'"version":99')
     assert "version 1" in await _refused(target, newer + b"".join(lines[1:]))
     assert "no export" in await _refused(target, b'{"kind":"memory"}\n')
+    assert 'version 1"' in await _refused(target, lines[0].replace(b'"version":1', b'"version":true'))
     assert "no export" in await _refused(target, b"\n\n")
+    assert "read with its name" in await _refused(target, b'[{"mapping": {}}]')
+    assert "unpack it" in await _refused(target, gzip.compress(export))
+    assert "line 3: this kind of line is not known" in await _refused(target, b"".join([*lines[:2], b'{"kind":"x"}\n']))
+    memories = [line for line in lines if b'"kind":"memory"' in line]
+    assert "twice" in await _refused(target, b"".join([lines[0], *memories, memories[0], lines[-1]]))
+    summary = json.loads(next(line for line in lines if b'"kind":"summary"' in line))
+    view = {**json.loads(next(line for line in lines if b'"kind":"summary_view"' in line)), "user_id": "alice"}
+    summary["sources"] = [[None, "bob", "b1"]]
+    asked = [json.dumps(each).encode() + b"\n" for each in (view, summary)]
+    assert "beyond the reach of its view" in await _refused(target, b"".join([lines[0], *asked]))
     broken = {**json.loads(lines[1]), "trust": 7}
     said = await _refused(target, lines[0] + json.dumps(broken).encode() + b"\n" + b"".join(lines[2:]))
     assert "line 2: trust" in said
