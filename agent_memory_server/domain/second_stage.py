@@ -1,6 +1,6 @@
 """The second stage of hybrid search: from what is known of each candidate to the chance that it answers the query.
 
-Six signals, each on a scale of its own that queries share:
+Seven signals, each on a scale of its own that queries share:
 
     words         the share of the query's information (BM25, ``keyword_ranking``) that a message holds together with its
                   neighbours: each query word counts where it stands best, a little less the further away. Names of the
@@ -10,8 +10,9 @@ Six signals, each on a scale of its own that queries share:
     person        1 when the query names who said it (or, where nobody is named, a person whom the text names)
     date          1 when it falls into a time that the query names (``query_dates``)
     question      1 for a question: who asks does not tell
+    time          1 when the query asks for a time and the text tells one (``times_told``), or it has a date of its own
 
-and with an embedder that gives every word a vector in its context a seventh (late interaction):
+and with an embedder that gives every word a vector in its context an eighth (late interaction):
 
     senses        how near a message and its neighbours come to each query word in its sense, the rarer words counting more;
                   ``conversation`` is then what the best two of a session reach
@@ -54,9 +55,11 @@ class Scale:
 
 
 PLAIN = Scale(
-    ("words", "meaning", "conversation", "person", "date", "question"), np.array([9.0, 5.0, 3.0, 1.5, 3.5, -0.7]), -9.0
+    ("words", "meaning", "conversation", "person", "date", "question", "time"),
+    np.array([9.0, 5.0, 3.0, 1.5, 3.5, -0.7, 1.0]),
+    -9.0,
 )
-WITH_SENSES = Scale((*PLAIN.signals, "senses"), np.array([4.0, 4.0, 4.0, 1.5, 3.5, -0.7, 6.0]), -11.5)
+WITH_SENSES = Scale((*PLAIN.signals, "senses"), np.array([4.0, 4.0, 4.0, 1.5, 3.5, -0.7, 1.0, 6.0]), -11.5)
 DOUBT = 3.0
 """By how much the log-odds fall for each by which somebody else's words come nearer than those of whom the query names."""
 ALPHA_DEFAULT = 0.7
@@ -74,8 +77,11 @@ _BEST_OF_CONVERSATION = 3
 _BEST_SENSES_OF_CONVERSATION = 2
 _UNKNOWN_QUANTILE = 0.25
 """Of the pool's senses: what stands for those of a candidate whose words were not compared."""
+_NEVER_WRITTEN = 0.5
+"""What a query word weighs that stands in no memory of the caller's scope: more likely said otherwise than not at all."""
 _TOLD_AGAIN = 0.25
 """How likely a memory is needed besides the message that it came from."""
+OPENING_CHARACTERS = 300
 SOURCES_MAX = 4
 """Messages that a memory came from which are looked at beside it: the first ones."""
 
@@ -91,6 +97,8 @@ class Passage(NamedTuple):
     created_us: int
     accessed_us: int
     event_us: int | None
+    opening: str
+    """The text's first ``OPENING_CHARACTERS``: enough for what a short message says, little of a long one."""
     ending: str
     """The text's last few characters."""
     sources: tuple[str, ...]
@@ -132,6 +140,7 @@ class Candidates:
     parts: Numbers
     """Shape (candidates, query words): how much of each word's weight the text earns, 0..1 (``keyword_parts``)."""
     word_weights: Numbers
+    """``inverse_document_frequency``; of words that are in no memory a part of it (``in_question``)."""
     is_name: NDArray[np.bool_]
     """Shape (query words,): whether the word is part of a speaker's name."""
     meaning: Numbers
@@ -146,6 +155,7 @@ class Candidates:
     """Whether somebody said it whom the query, which names a speaker, does not name; never for what mentions the named."""
     date: Numbers
     question: Numbers
+    time: Numbers
     told: tuple[Places, Places]
     """Pairs: a memory, and a message among the candidates that it came from."""
     senses: Senses | None = None
@@ -162,6 +172,11 @@ class Senses:
     weights: Numbers
     is_name: NDArray[np.bool_]
     """Shape (query tokens,): whether the token belongs to a speaker's name."""
+
+
+def in_question(weights: Numbers, is_written: NDArray[np.bool_]) -> Numbers:
+    """The words' weights for the share that a message holds; ``is_written`` where some memory of the scope has the word."""
+    return np.where(is_written, weights, _NEVER_WRITTEN * weights)
 
 
 def scale_of(candidates: Candidates) -> Scale:
@@ -183,12 +198,13 @@ def signals(candidates: Candidates, *, context: float = 1.0) -> Numbers:
     if candidates.senses is None:
         conversation = _best_of_conversation(meaning, candidates.conversation, _BEST_OF_CONVERSATION)
     else:
-        values[:, 6] = senses = _senses_in_window(candidates.senses, len(meaning), links)
+        values[:, 7] = senses = _senses_in_window(candidates.senses, len(meaning), links)
         conversation = _best_of_conversation(senses, candidates.conversation, _BEST_SENSES_OF_CONVERSATION)
     values[:, 2] = _faded(conversation, meaning, context)
     values[:, 3] = context * candidates.person
     values[:, 4] = context * candidates.date
     values[:, 5] = context * candidates.question
+    values[:, 6] = context * candidates.time
     return values
 
 
@@ -219,7 +235,7 @@ def weighed(candidates: Candidates, alpha: float = ALPHA_DEFAULT) -> Weighed:
     by_words = min(1.0, (1.0 - alpha) / (1.0 - ALPHA_DEFAULT))
     context = min(by_meaning, by_words)
     scale = scale_of(candidates)
-    tilt = np.array([by_words, by_meaning, by_meaning, 1.0, 1.0, 1.0, context])[: len(scale.signals)]
+    tilt = np.array([by_words, by_meaning, by_meaning, 1.0, 1.0, 1.0, 1.0, context])[: len(scale.signals)]
     values, weights = signals(candidates, context=context), scale.weights * tilt
     return Weighed(values, weights, context, scale, context * _shortfall(candidates, values, weights))
 

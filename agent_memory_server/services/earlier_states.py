@@ -18,7 +18,7 @@ from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.operations import Vector
 from agent_memory_server.domain.records import Memory, MemoryType
 from agent_memory_server.domain.search import Handle, KeywordStatistics
-from agent_memory_server.domain.second_stage import Passage
+from agent_memory_server.domain.second_stage import OPENING_CHARACTERS, Passage
 from agent_memory_server.domain.tokens import index_tokens
 from agent_memory_server.ports.embedder import Embedder
 from agent_memory_server.ports.journal import Earlier
@@ -81,8 +81,8 @@ class EarlierStates:
         """Records of today that these states, or nothing, stand for."""
         self.by_handle: Mapping[str, Memory] = {f"then:{number}": memory for number, memory in enumerate(memories)}
         """In the order of a listing."""
-        self.beside_vectors = 0
-        """How many vectors the store held for the filter when it was asked last, if it is worth while to ask for all."""
+        self.counted: tuple[int, int] | None = None
+        """How many vectors the store held for the filter when they were counted, and how many of those were of hidden records."""
         self._index: EarlierIndex | None = None
         self._vectors: tuple[list[str], NDArray[np.float32]] | None = None
         self._places: dict[str, int] = {}
@@ -227,6 +227,7 @@ def _passage(memory: Memory) -> Passage:
         created_us=micros(memory.created_at),
         accessed_us=micros(memory.last_accessed),
         event_us=None if memory.event_date is None else micros(memory.event_date),
+        opening=memory.text[:OPENING_CHARACTERS],
         ending=memory.text[-_ENDING_CHARACTERS:],
         sources=() if is_message else memory.extracted_from or (),
     )

@@ -35,8 +35,10 @@ from agent_memory_server.domain.second_stage import (
     Passage,
     Senses,
     chained,
+    in_question,
     relevances,
 )
+from agent_memory_server.domain.times_told import asks_when, tells_when
 from agent_memory_server.domain.token_vectors import nearest_tokens
 from agent_memory_server.domain.tokens import index_tokens, query_tokens, telling_spans
 from agent_memory_server.ports.embedder import Embedder, EmbedsTokens, QueryTokens, WeighsWords, WeightedSpan
@@ -147,6 +149,7 @@ class HybridSearch:
             of_another=of_another,
             date=about.date,
             question=about.question,
+            time=about.time,
             told=_told(place_of, passages),
             senses=await self._senses(asked, place_of, passages, about.name_terms),
         )
@@ -269,6 +272,7 @@ class _About:
     is_unnamed: NDArray[np.bool_]
     date: NDArray[np.float64]
     question: NDArray[np.float64]
+    time: NDArray[np.float64]
     name_terms: frozenset[str]
     """The words of all speakers' names."""
 
@@ -290,7 +294,9 @@ def _scattered(
     parts = np.zeros((len(place_of), len(matches.tokens)))
     if len(matches.handles):
         parts[[place_of[handle] for handle in matches.handles]] = words.parts
-    return parts, words.weights
+    frequency = matches.statistics.document_frequency
+    is_written = np.array([frequency.get(token, 0) > 0 for token in matches.tokens])
+    return parts, in_question(words.weights, is_written)
 
 
 def _about_passages(
@@ -310,6 +316,7 @@ def _about_passages(
         np.zeros(size, dtype=np.bool_),
         np.zeros(size),
         np.zeros(size),
+        np.zeros(size),
         frozenset(term for terms in terms_of.values() for term in terms),
     )
     if not passages:
@@ -317,6 +324,8 @@ def _about_passages(
     places = [place_of[handle] for handle in passages]
     about.is_unnamed[places] = [each.name is None for each in found]
     about.question[places] = [each.is_question for each in found]
+    if asks_when(text):
+        about.time[places] = [each.event_us is not None or tells_when(each.opening) for each in found]
     if terms_of:
         named = {name for name, terms in terms_of.items() if not wanted.isdisjoint(terms)}
         about.person[places] = [each.name in named for each in found]

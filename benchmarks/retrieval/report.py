@@ -53,6 +53,7 @@ def run(
     return {
         "rankings_without_recency_sha256": digests[0] if digests else None,
         "identical_when_asked_again": len(set(digests)) == 1 if digests else None,
+        "rankings_without_recency": without_recency[0].scored if without_recency else None,
         "way": way,
         "index_s": index_s,
         "systems": {system: _system(each) for system, each in answers.items()},

@@ -14,6 +14,7 @@ from agent_memory_server.domain.second_stage import (
     Candidates,
     Passage,
     chained,
+    in_question,
     relevances,
     signals,
 )
@@ -36,6 +37,7 @@ def candidates(size: int = 5) -> Candidates:
         of_another=np.zeros(size, dtype=np.bool_),
         date=np.zeros(size),
         question=np.zeros(size),
+        time=np.zeros(size),
         told=(none, none),
     )
 
@@ -87,11 +89,16 @@ def test_a_conversation_is_as_near_as_its_best_three() -> None:
     assert of("conversation", given) == pytest.approx([0.6] * 5)
 
 
+def test_words_that_nobody_wrote_weigh_half() -> None:
+    """They were more likely said in other words than not at all; what was written weighs as before."""
+    assert in_question(np.array([3.0, 1.0]), np.array([False, True])).tolist() == [1.5, 1.0]
+
+
 def test_each_signal_moves_relevance_its_own_way() -> None:
-    """Person, date, words and meaning raise the chance, being a question lowers it, and all stay within 0..1."""
+    """Person, date, time, words and meaning raise the chance, being a question lowers it, and all stay within 0..1."""
     plain = relevances(candidates())
     ones = np.ones(5)
-    raised = [replace(candidates(), person=ones), replace(candidates(), date=ones), replace(candidates(), meaning=ones)]
+    raised = [replace(candidates(), **{name: ones}) for name in ("person", "date", "time", "meaning")]
     assert all((relevances(each) > plain).all() for each in raised)
     assert (relevances(replace(candidates(), question=ones)) < plain).all()
     sure = relevances(replace(candidates(), parts=np.ones((5, 2)), meaning=ones, person=ones, date=ones))
@@ -166,6 +173,15 @@ def test_parts_saturate() -> None:
 def test_questions_end_in_a_question_mark(ending: str, asks: bool) -> None:
     """In other scripts too, and with white space behind."""
     passage = Passage(
-        "m", None, is_message=True, name=None, created_us=0, accessed_us=0, event_us=None, ending=ending, sources=()
+        "m",
+        None,
+        is_message=True,
+        name=None,
+        created_us=0,
+        accessed_us=0,
+        event_us=None,
+        opening="",
+        ending=ending,
+        sources=(),
     )
     assert passage.is_question is asks

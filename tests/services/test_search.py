@@ -439,6 +439,24 @@ async def test_an_answer_is_found_by_the_question_before_it(
     assert set(ids(page)) == {"ask", "reply"}
 
 
+async def test_who_asks_when_is_told_a_time(stores: Stores, embedder: HashEmbedder, service: SearchService) -> None:
+    """Of two memories that say the same, the one that tells a time comes first when a time is asked for, and only then."""
+    await add(
+        stores,
+        embedder,
+        memory("place", "Ana moved to the house in Porto"),
+        memory("time", "Ana moved to the house last May"),
+        replace(memory("dated", "Ana moved to the house by herself"), event_date=NOW - timedelta(days=90)),
+    )
+    order = {
+        text: ids(await service.search(MINE, SearchQuery(text=text, mode=SearchMode.HYBRID)))
+        for text in ("When did Ana move to the house?", "Did Ana move to the house?")
+    }
+    asked, unasked = order.values()
+    assert asked[2] == "place"
+    assert set(unasked) == {"place", "time", "dated"}
+
+
 async def test_neighbours_that_the_filter_leaves_out_stay_out(
     stores: Stores, embedder: HashEmbedder, service: SearchService
 ) -> None:

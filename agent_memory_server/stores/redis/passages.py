@@ -10,7 +10,7 @@ from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.records import Memory, MemoryType
 from agent_memory_server.domain.search import Handle
-from agent_memory_server.domain.second_stage import Passage, Pool
+from agent_memory_server.domain.second_stage import OPENING_CHARACTERS, Passage, Pool
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.channel import Command
 from agent_memory_server.stores.redis.connections import Link
@@ -107,6 +107,7 @@ def passage_of(memory: Memory) -> Passage:
         created_us=micros(memory.created_at),
         accessed_us=micros(memory.last_accessed),
         event_us=micros_or_none(memory.event_date),
+        opening=memory.text[:OPENING_CHARACTERS],
         ending=memory.text[-_ENDING_CHARACTERS:],
         sources=() if is_message else memory.extracted_from or (),
     )

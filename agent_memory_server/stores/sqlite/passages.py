@@ -10,7 +10,7 @@ import orjson
 
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.search import Handle
-from agent_memory_server.domain.second_stage import Passage, Pool
+from agent_memory_server.domain.second_stage import OPENING_CHARACTERS, Passage, Pool
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.filtering import Condition
 from agent_memory_server.stores.sqlite.listing import matching
@@ -87,7 +87,8 @@ def _passages(connected: Connected, condition: Condition, handles: Sequence[Hand
     text = connected.value(
         "SELECT json_group_array(json_array(m.handle, m.id, m.scope_id, m.session_id, m.memory_type = 'message', "
         "json_extract(m.extra, '$.name'), m.created_at, m.last_accessed, m.event_date, "
-        f"substr(m.text, -{_ENDING_CHARACTERS}), json_extract(m.extra, '$.extracted_from'))) "
+        f"substr(m.text, 1, {OPENING_CHARACTERS}), substr(m.text, -{_ENDING_CHARACTERS}), "
+        "json_extract(m.extra, '$.extracted_from'))) "
         f"FROM json_each(?) AS h CROSS JOIN memories AS m WHERE m.handle = h.value AND {condition.sql}",
         (orjson.dumps(handles).decode(), *condition.values),
     )
@@ -101,11 +102,12 @@ def _passages(connected: Connected, condition: Condition, handles: Sequence[Hand
             created,
             accessed,
             event,
+            opening,
             ending,
             () if is_message or sources is None else tuple(_list(sources)),
         )
         for (
-            handle, memory_id, scope_id, session_id, is_message, name, created, accessed, event, ending, sources,
+            handle, memory_id, scope_id, session_id, is_message, name, created, accessed, event, opening, ending, sources,
         ) in orjson.loads(text)
     }  # fmt: skip
 

@@ -23,6 +23,7 @@ SIGNAL_WORDS = {
     "person": "whose words they are",
     "date": "the date asked about",
     "question": "it is a question itself",
+    "time": "it tells a time, as asked",
     "short": "it is short",
     "bm25": "words of the query",
     "cosine": "meaning",

@@ -471,6 +471,7 @@ class MemoryStoreContract:
         assert await stores.memories.neighbours([], span=2) == {}
         pool = await stores.memories.pool(everything(), [handle_of["m4"], handle_of["fact"]], span=1, now=T0)
         assert [each.id for each in pool.passages.values()] == ["m4", "fact", "m5", "m3", "m6"]
+        assert pool.passages[handle_of["fact"]].opening == "m5 said so"
         assert pool.around == {
             handle_of[middle]: [handle_of[each] for each in window]
             for middle, window in (("m4", ("m3", "m4", "m5")), ("m5", ("m4", "m5", "m6")))
