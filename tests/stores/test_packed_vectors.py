@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 
-from agent_memory_server.domain.identity import Scope
+from agent_memory_server.domain.filters import MemoryFilter
+from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Delete, Supersede
 from agent_memory_server.errors import StoreTimeout
 from agent_memory_server.stores.sqlite import open_sqlite
 from agent_memory_server.stores.sqlite.connections import Connected
+from agent_memory_server.stores.sqlite.nearest import EXACT_TENANT_MAX
 from agent_memory_server.stores.sqlite.packed_vectors import PackedCopy, PackedVectors, taking_part
 from agent_memory_server.stores.sqlite.reading import Readers
 from tests.contract.stores.making import T0, memory, operation, put, unit_vectors
@@ -93,6 +96,50 @@ async def test_a_copy_is_built_through_reads_that_have_no_time_for_all_of_it(tmp
         lambda connected: PackedVectors().current(connected, space_id=1, tenant_id=1, dimensions=64)
     )
     assert_is(built, fresh)
+    await readers.close()
+    await stores.engine.close()
+
+
+async def test_a_large_tenant_is_searched_through_its_copy_by_many_at_once(tmp_path: Path) -> None:
+    """The first searches after a start need it at the same time: one of them builds it, all find the same true nearest."""
+    stores = await open_sqlite(tmp_path / "memory.db", now=lambda: T0)
+    vectors = unit_vectors(EXACT_TENANT_MAX + 50, dimensions=16)
+    made = [memory(f"m{n}", f"{n}", scope=Scope("acme", None, f"u{n % 7}")) for n in range(len(vectors))]
+    await stores.memories.commit(
+        operation(*(put(each, tokens={}, vector=vector) for each, vector in zip(made, vectors, strict=True)))
+    )
+    everything = MemoryFilter(selector=ScopeSelector("acme"))
+    found = await asyncio.gather(
+        *(
+            stores.memories.nearest(everything, vector=vectors[150], model="test-model", now=T0, limit=5)
+            for _ in range(6)
+        )
+    )
+    exact = np.sort(1.0 - vectors @ vectors[150])[:5]
+    for each in found:
+        assert each.total == len(vectors)
+        assert each.handles == found[0].handles
+        np.testing.assert_allclose(each.distances, exact, atol=1e-5)
+    await stores.engine.close()
+
+
+async def test_each_portion_of_a_copy_earns_time_for_the_next(tmp_path: Path) -> None:
+    """A slow disk makes the first search of a large tenant wait, and does not make it fail as long as there is progress."""
+    path = tmp_path / "memory.db"
+    stores = await open_sqlite(path, now=lambda: T0)
+    vectors = unit_vectors(95)
+    await stores.memories.commit(operation(*(put(memory(f"m{n}"), vector=each) for n, each in enumerate(vectors))))
+    readers = Readers(path, threads=1)
+    readers.start()
+    portions: list[None] = []
+
+    def work(connected: Connected) -> PackedCopy:
+        connected.leave_event_loop()
+        connected.go_on = lambda: portions.append(None)
+        return PackedVectors(chunk=10).current(connected, space_id=1, tenant_id=1, dimensions=64)
+
+    assert len((await readers.run(work)).handles) == 95
+    assert len(portions) == 10
     await readers.close()
     await stores.engine.close()
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import apsw
 import pytest
 
 from agent_memory_server.errors import StoreTimeout
@@ -151,3 +152,32 @@ async def test_a_read_interrupted_as_it_begins_is_not_in_the_way_of_the_next(tmp
         assert not connection.in_transaction
     link.drop()
     await stores.engine.close()
+
+
+def test_a_read_that_keeps_what_it_has_gets_time_anew_but_not_without_end() -> None:
+    """Each step forward counts from then on, up to six times the limit in all; who makes no step is stopped at the limit."""
+    seconds = [100.0]
+    deadline = Deadline(5.0, steps_between_looks=1, clock=lambda: seconds[0])
+    connection = apsw.Connection(":memory:")
+    deadline.attach(connection)
+
+    def read() -> None:
+        run(
+            connection,
+            "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 9) SELECT count(*) FROM n",
+        )
+
+    deadline.start()
+    for _ in range(7):
+        seconds[0] += 4.0
+        read()
+        deadline.go_on()
+    seconds[0] = 130.5
+    deadline.go_on()
+    with pytest.raises(apsw.InterruptError):
+        read()
+    deadline.start()
+    seconds[0] += 5.5
+    with pytest.raises(apsw.InterruptError):
+        read()
+    connection.close()

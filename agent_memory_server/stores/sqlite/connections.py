@@ -55,6 +55,9 @@ class Connected:
     selections: dict[Hashable, Any] | None = None
     """Selections of scopes that this snapshot was asked for already; None where they may change (while writing)."""
 
+    go_on: Callable[[], None] | None = None
+    """Called by a read that has come further and keeps what it has if it is stopped: it gets time anew."""
+
     def leave_event_loop(self) -> None:
         """Called by a read before work that takes long, and that no deadline interrupts. Raises LeaveEventLoop there."""
         if self.on_event_loop:
@@ -168,9 +171,16 @@ class FileWatch:
 class Link:
     """One thread's connection, opened when first needed and again after a failure that may have harmed it."""
 
-    def __init__(self, path: Path, *, prepare: Callable[[apsw.Connection], None] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        prepare: Callable[[apsw.Connection], None] | None = None,
+        go_on: Callable[[], None] | None = None,
+    ) -> None:
         self._path = path
         self._prepare = prepare
+        self._go_on = go_on
         self._watch = FileWatch(path)
         self._connected: Connected | None = None
 
@@ -210,7 +220,7 @@ class Link:
             if self._prepare is not None:
                 self._prepare(connection)
             row = run(connection, "SELECT value FROM facts WHERE name = 'token_key'").fetchone()
-            return Connected(connection, _found(row)[0])
+            return Connected(connection, _found(row)[0], go_on=self._go_on)
         except BaseException:
             connection.close(True)
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -17,7 +18,7 @@ from agent_memory_server.stores.sqlite.comparison_marks import mark_due
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.encoding import MEMORY_COLUMNS, MEMORY_TABLES, memory_of
 from agent_memory_server.stores.sqlite.held_vectors import HeldVectors
-from agent_memory_server.stores.sqlite.packed_vectors import PackedVectors
+from agent_memory_server.stores.sqlite.packed_vectors import PackedKey, PackedVectors
 from agent_memory_server.stores.sqlite.reading import Readers
 from agent_memory_server.stores.sqlite.scoping import known_scope, known_tenant, selected
 from agent_memory_server.stores.sqlite.writing import Writer
@@ -40,6 +41,7 @@ class SqliteMemories:
         self._writer = writer
         self._packed = packed
         self._held = HeldVectors()
+        self._packing = asyncio.Lock()
 
     async def commit(self, operation: Operation, /) -> Committed:
         return await self._writer.run(lambda connected: committing.commit(connected, operation))
@@ -117,8 +119,9 @@ class SqliteMemories:
         distance_max: float | None = None,
     ) -> VectorCandidates:
         """Exact up to ``nearest.EXACT_MAX`` vectors (of a whole tenant: ``EXACT_TENANT_MAX``); beyond, by a packed copy first."""
-        return await self._readers.run(
-            lambda connected: nearest.nearest(
+
+        def work(connected: Connected) -> VectorCandidates | PackedKey:
+            return nearest.nearest(
                 connected,
                 self._packed,
                 self._held,
@@ -129,7 +132,19 @@ class SqliteMemories:
                 limit=limit,
                 distance_max=distance_max,
             )
-        )
+
+        while isinstance(found := await self._readers.run(work), PackedKey):
+            await self._pack(found)
+        return found
+
+    async def _pack(self, key: PackedKey) -> None:
+        """Build a packed copy. Who needs one meanwhile waits here, and not on the threads that answer other reads."""
+        async with self._packing:
+            await self._readers.run(
+                lambda connected: self._packed.current(
+                    connected, space_id=key.space_id, tenant_id=key.tenant_id, dimensions=key.dimensions
+                )
+            )
 
     async def holding(
         self, criteria: MemoryFilter, /, *, tokens: Sequence[str], now: datetime, limit: int

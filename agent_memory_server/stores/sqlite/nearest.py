@@ -19,7 +19,7 @@ from agent_memory_server.domain.search import VectorCandidates
 from agent_memory_server.stores.sqlite.connections import Connected, Row
 from agent_memory_server.stores.sqlite.filtering import Condition, narrowing
 from agent_memory_server.stores.sqlite.held_vectors import HeldVectors, Owned
-from agent_memory_server.stores.sqlite.packed_vectors import PackedCopy, PackedVectors, taking_part
+from agent_memory_server.stores.sqlite.packed_vectors import PackedCopy, PackedKey, PackedVectors, taking_part
 from agent_memory_server.stores.sqlite.scoping import Selection, selected
 from agent_memory_server.stores.sqlite.vectors import known_space
 from agent_memory_server.stores.values import micros
@@ -54,8 +54,8 @@ def nearest(
     now: datetime,
     limit: int,
     distance_max: float | None,
-) -> VectorCandidates:
-    """The port's ``nearest`` within one read."""
+) -> VectorCandidates | PackedKey:
+    """The port's ``nearest`` within one read; or which packed copy has to be built first (``PackedVectors.current``)."""
     space_id = known_space(connected, model)
     selection = selected(connected, criteria.selector, namespace=criteria.namespace, user_id=criteria.user_id)
     if space_id is None or selection is None:
@@ -63,9 +63,14 @@ def nearest(
     query = _unit(vector)
     documents = _documents(connected, selection)
     if documents > (EXACT_TENANT_MAX if selection.scope_ids is None else EXACT_MAX):
+        connected.leave_event_loop()
+        key = PackedKey(space_id, selection.tenant_id, query.size)
+        copy = packed.at_hand(connected, key)
+        if copy is None:
+            return key
         return _nearest_of_many(
             connected,
-            packed,
+            copy,
             criteria,
             selection,
             query,
@@ -220,7 +225,7 @@ def _allowed(connected: Connected, criteria: MemoryFilter, selection: Selection,
 
 def _nearest_of_many(
     connected: Connected,
-    packed: PackedVectors,
+    copy: PackedCopy,
     criteria: MemoryFilter,
     selection: Selection,
     query: Vector,
@@ -231,8 +236,6 @@ def _nearest_of_many(
     distance_max: float | None,
 ) -> VectorCandidates:
     """Choose by the tenant's packed copy, then compare the stored vectors of what was chosen."""
-    connected.leave_event_loop()
-    copy = packed.current(connected, space_id=space_id, tenant_id=selection.tenant_id, dimensions=query.size)
     if criteria.is_scope_only and selection.scope_ids is None:
         allowed, without = None, _expired(connected, selection, now)
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -22,6 +23,8 @@ RESCORED_MORE = 100
 BYTES_MAX = 512 * 1024 * 1024
 """All copies together; the least recently used go first. A million vectors of 256 dimensions take 270 MB."""
 CHUNK = 20_000
+_BRIEFLY_S = 0.05
+"""What bringing a copy up to date may take another read; longer, and one is being built."""
 _SPARE_MIN = 1_024
 """Rows of room behind a copy that has grown; with an eighth of it, growing row by row copies it a few times, not each time."""
 _ROWS_AT_ONCE = 2_048
@@ -30,6 +33,14 @@ _JOINED = (
     "json_group_array(handle), json_group_array(scope_id), json_group_array(live), "
     "CAST(group_concat(CAST(vector AS TEXT), '') AS BLOB)"
 )
+
+
+class PackedKey(NamedTuple):
+    """Which vectors a copy is of."""
+
+    space_id: int
+    tenant_id: int
+    dimensions: int
 
 
 class PackedCopy:
@@ -167,7 +178,7 @@ class _Building:
     """A copy that is being built, through several reads if one has no time for all of it. Rows are read in the order of their
     key; what changes meanwhile is in the log, from ``sequence`` on, which the finished copy is brought up to date with."""
 
-    def __init__(self, connected: Connected, key: tuple[int, int, int], *, chunk: int) -> None:
+    def __init__(self, connected: Connected, key: PackedKey, *, chunk: int) -> None:
         self._key = key
         self._chunk = chunk
         self._place = (-1, -1)
@@ -197,6 +208,8 @@ class _Building:
                 return self._copy.as_of(self.sequence)
             self._copy = self._copy.extended(chunk)
             self._place = (int(chunk.scopes[-1]), int(chunk.handles[-1]))
+            if connected.go_on is not None:
+                connected.go_on()
 
 
 class PackedVectors:
@@ -206,12 +219,12 @@ class PackedVectors:
         """``chunk``: rows that are read at a time while a copy is built: what a read that runs out of time loses."""
         self._chunk = chunk
         self._lock = threading.Lock()
-        self._copies: OrderedDict[tuple[int, int, int], PackedCopy] = OrderedDict()
-        self._building: dict[tuple[int, int, int], _Building] = {}
+        self._copies: OrderedDict[PackedKey, PackedCopy] = OrderedDict()
+        self._building: dict[PackedKey, _Building] = {}
 
     def current(self, connected: Connected, *, space_id: int, tenant_id: int, dimensions: int) -> PackedCopy:
-        """The copy as this read sees the file (or newer, when another read was first)."""
-        key = (space_id, tenant_id, dimensions)
+        """The copy as this read sees the file (or newer, when another read was first); built when it is not there."""
+        key = PackedKey(space_id, tenant_id, dimensions)
         with self._lock:
             copy = self._copies.get(key)
             copy = None if copy is None else _updated(connected, copy, key)
@@ -223,7 +236,21 @@ class PackedVectors:
             self._keep_within_bounds(key)
             return copy
 
-    def _built(self, connected: Connected, key: tuple[int, int, int]) -> PackedCopy:
+    def at_hand(self, connected: Connected, key: PackedKey) -> PackedCopy | None:
+        """The copy as this read sees the file; None when it has to be built first, or another read is building one."""
+        if not self._lock.acquire(timeout=_BRIEFLY_S):
+            return None
+        try:
+            copy = self._copies.get(key)
+            copy = None if copy is None else _updated(connected, copy, key)
+            if copy is not None:
+                self._copies[key] = copy
+                self._copies.move_to_end(key)
+            return copy
+        finally:
+            self._lock.release()
+
+    def _built(self, connected: Connected, key: PackedKey) -> PackedCopy:
         building = self._building.get(key)
         if building is None or not reaches_back(connected, building.sequence):
             building = self._building[key] = _Building(connected, key, chunk=self._chunk)
@@ -232,7 +259,7 @@ class PackedVectors:
         del self._building[key]
         return copy if up_to_date is None else up_to_date
 
-    def _keep_within_bounds(self, key: tuple[int, int, int]) -> None:
+    def _keep_within_bounds(self, key: PackedKey) -> None:
         """Give up what was not asked for longest, then what is being built of others; never the copy of this key."""
         while sum(held.size_bytes for held in (*self._copies.values(), *self._building.values())) > BYTES_MAX:
             if next(iter(self._copies)) != key:
@@ -272,7 +299,7 @@ def reaches_back(connected: Connected, sequence: int) -> bool:
     return oldest is None or oldest <= sequence + 1
 
 
-def _updated(connected: Connected, copy: PackedCopy, key: tuple[int, int, int]) -> PackedCopy | None:
+def _updated(connected: Connected, copy: PackedCopy, key: PackedKey) -> PackedCopy | None:
     """The copy with the logged changes since; None when the log does not reach back to it."""
     space_id, tenant_id, dimensions = key
     newest = newest_change(connected)

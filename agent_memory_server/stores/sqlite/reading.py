@@ -29,6 +29,8 @@ _STEPS_BETWEEN_LOOKS_AT_ONCE = 500
 """Some fifty microseconds apart, or a few pages that come from a slow disk."""
 
 
+_TIMES_ANEW_MAX = 5
+"""How many times its limit a read that keeps what it has done may take beyond the first."""
 _CACHE_AT_ONCE_KIB = 64 * 1024
 """Most reads take place here; what they find cached costs no system call."""
 
@@ -45,23 +47,35 @@ class _Job:
 class Deadline:
     """Interrupts the statements of one connection when their time is over."""
 
-    def __init__(self, limit_s: float, *, steps_between_looks: int = _STEPS_BETWEEN_LOOKS) -> None:
+    def __init__(
+        self,
+        limit_s: float,
+        *,
+        steps_between_looks: int = _STEPS_BETWEEN_LOOKS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._limit_s = limit_s
         self._steps_between_looks = steps_between_looks
-        self._until = float("inf")
+        self._begun = self._until = float("inf")
 
     def attach(self, connection: apsw.Connection) -> None:
         connection.set_progress_handler(self._is_over, self._steps_between_looks)
 
     def start(self) -> None:
-        self._until = time.monotonic() + self._limit_s
+        self._begun = self._clock()
+        self._until = self._begun + self._limit_s
+
+    def go_on(self) -> None:
+        """Time anew for what has come further, and what it has will not be lost; not without end, as somebody waits for it."""
+        self._until = min(self._clock(), self._begun + _TIMES_ANEW_MAX * self._limit_s) + self._limit_s
 
     def lift(self) -> None:
         """The end of a transaction is never interrupted: it would stay open."""
         self._until = float("inf")
 
     def _is_over(self) -> bool:
-        return time.monotonic() > self._until
+        return self._clock() > self._until
 
 
 class _AtOnce:
@@ -198,7 +212,7 @@ class Readers:
 
     def _serve(self) -> None:
         deadline = Deadline(self._limit_s)
-        link = Link(self._path, prepare=deadline.attach)
+        link = Link(self._path, prepare=deadline.attach, go_on=deadline.go_on)
         while (job := self._jobs.get()) is not None:
             if job.future.cancelled():
                 continue
