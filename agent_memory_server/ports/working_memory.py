@@ -106,11 +106,19 @@ class WorkingMemoryStore(Protocol):
         ...
 
     async def delete(
-        self, scope: Scope, /, *, cascade: bool = False, operation_id: str, actor: str, at: datetime
+        self,
+        scope: Scope,
+        /,
+        *,
+        cascade: bool = False,
+        operation_id: str,
+        actor: str,
+        at: datetime,
+        if_match: Sequence[str] | None = None,
     ) -> bool:
         """Remove the session, its messages (archived too), its message memories (``extraction_strategy`` "message") and its
         pending work, scrubbing them from the journal. ``cascade`` also removes the memories extracted from it. False when
-        there was none."""
+        there was none. Raises StaleRevision when there is one that ``if_match`` does not mean; nothing is removed then."""
         ...
 
     async def list(self, selector: ScopeSelector, /, *, now: datetime, limit: int, offset: int = 0) -> SessionListing:

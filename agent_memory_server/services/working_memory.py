@@ -290,20 +290,18 @@ class WorkingMemoryService:
         namespace: str | None = None,
         user_id: str | None = None,
         cascade: bool = False,
+        precondition: Precondition = UNCONDITIONAL,
     ) -> None:
         """Remove the session with its messages, message memories and pending work; nothing happens when there is none.
-
-        Raises AmbiguousScope when the parts that were named leave several.
-        """
+        Raises AmbiguousScope when the parts that were named leave several, StaleRevision."""
         try:
             exact = self._exact(caller, session_id, namespace, user_id)
         except NotFound:
             return
-        if await self._delete_exact(caller, exact, cascade):
-            return
-        scope = await self._by_parts(caller, session_id, namespace, user_id)
-        if scope is not None:
-            await self._delete_exact(caller, scope, cascade)
+        if not await self._delete_exact(caller, exact, cascade, precondition.if_match):
+            scope = await self._by_parts(caller, session_id, namespace, user_id)
+            if scope is not None:
+                await self._delete_exact(caller, scope, cascade, precondition.if_match)
 
     async def list_sessions(
         self,
@@ -321,9 +319,12 @@ class WorkingMemoryService:
             return SessionListing(session_ids=(), total=0)
         return await self._store.list(selector, now=self._now(), limit=limit, offset=offset)
 
-    async def _delete_exact(self, caller: Principal, scope: Scope, cascade: bool) -> bool:
+    async def _delete_exact(
+        self, caller: Principal, scope: Scope, cascade: bool, if_match: Sequence[str] | None
+    ) -> bool:
+        actor, at = caller.subject, self._now()
         deleted = await self._store.delete(
-            scope, cascade=cascade, operation_id=self._new_id(), actor=caller.subject, at=self._now()
+            scope, cascade=cascade, operation_id=self._new_id(), actor=actor, at=at, if_match=if_match
         )
         audit.erased(subject=caller.subject, tenant=caller.tenant, what="sessions", count=int(deleted))
         return deleted

@@ -230,7 +230,7 @@ async def test_patch_merges_data_and_clears_with_null(client: httpx.AsyncClient,
 
 
 async def test_a_stale_etag_is_412_and_changes_nothing(client: httpx.AsyncClient, new_id: str) -> None:
-    """PUT, PATCH and append honour If-Match; two writers with one ETag: the first wins."""
+    """PUT, PATCH, append and DELETE honour If-Match; two writers with one ETag: the first wins."""
     path = f"/v1/working-memory/{new_id}"
     body = {"messages": [said("one", id="1")]}
     created = await client.put(path, json=body, headers={"If-None-Match": "*"})
@@ -245,6 +245,7 @@ async def test_a_stale_etag_is_412_and_changes_nothing(client: httpx.AsyncClient
         client.patch(path, json={"context": "x"}, headers={"If-Match": etag}),
         client.post(f"{path}/messages", json=body, headers={"If-Match": etag}),
         client.put(path, json=body, headers={"If-Match": f"W/{won.headers['ETag']}"}),
+        client.delete(path, headers={"If-Match": etag}),
     ):
         lost = await request
         assert (lost.status_code, lost.headers["content-type"]) == (412, "application/problem+json")

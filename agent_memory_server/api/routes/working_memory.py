@@ -114,7 +114,7 @@ async def patch_session(call: Call) -> Answer:
 
 
 async def delete_session(call: Call) -> Answer:
-    """Remove the session with its messages; ``cascade`` also removes the memories extracted from it. Always 200."""
+    """Remove the session with its messages; ``cascade`` also removes the memories extracted from it. 200 if there is none."""
     query = call.query(DeleteSessionQuery)
     await call.app.working_memory.delete(
         call.caller,
@@ -122,6 +122,7 @@ async def delete_session(call: Call) -> Answer:
         namespace=query.namespace,
         user_id=query.user_id,
         cascade=query.cascade,
+        precondition=precondition_of(call),
     )
     return answer({"status": "ok"})
 
@@ -244,7 +245,7 @@ OPERATIONS = (
     Operation(
         method="DELETE", path=_SESSION, handler=delete_session, permission=Permission.WRITE,
         query=DeleteSessionQuery, answers=AckResponse,
-        fails=(409,),
+        fails=(409, 412), reads_headers=("If-Match",),
     ),
     Operation(
         method="GET", path=_SESSION_MESSAGES, handler=page_messages, permission=Permission.READ, query=MessagesQuery,

@@ -236,11 +236,20 @@ async def patch_session(
 
 
 async def delete_session(
-    transaction: Transaction, scope: Scope, *, cascade: bool, operation_id: str, actor: str, at: datetime
+    transaction: Transaction,
+    scope: Scope,
+    *,
+    cascade: bool,
+    operation_id: str,
+    actor: str,
+    at: datetime,
+    if_match: Sequence[str] | None,
 ) -> bool:
     transaction.releases = True
-    if await _live_or_cleared(transaction, scope, at=at) is None:
+    before = await _live_or_cleared(transaction, scope, at=at)
+    if before is None:
         return False
+    check_match(before, if_match)
     await remove_session(transaction, scope)
     handles = sorted(await transaction.members(session_key(scope)))
     going = [

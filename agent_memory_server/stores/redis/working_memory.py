@@ -187,12 +187,20 @@ class RedisWorkingMemory:
         )
 
     async def delete(
-        self, scope: Scope, /, *, cascade: bool = False, operation_id: str, actor: str, at: datetime
+        self,
+        scope: Scope,
+        /,
+        *,
+        cascade: bool = False,
+        operation_id: str,
+        actor: str,
+        at: datetime,
+        if_match: Sequence[str] | None = None,
     ) -> bool:
         return await self._changed(
             scope,
             lambda transaction: session_writes.delete_session(
-                transaction, scope, cascade=cascade, operation_id=operation_id, actor=actor, at=at
+                transaction, scope, cascade=cascade, operation_id=operation_id, actor=actor, at=at, if_match=if_match
             ),
         )
 

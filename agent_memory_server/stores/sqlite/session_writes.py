@@ -257,11 +257,19 @@ def patch_session(
 
 
 def delete_session(
-    connected: Connected, scope: Scope, *, cascade: bool, operation_id: str, actor: str, at: datetime
+    connected: Connected,
+    scope: Scope,
+    *,
+    cascade: bool,
+    operation_id: str,
+    actor: str,
+    at: datetime,
+    if_match: Sequence[str] | None,
 ) -> bool:
     row = _live_or_cleared(connected, scope, at=at)
     if row is None:
         return False
+    check_match(row, if_match)
     remove_session(connected, row, scope)
     tenant_id = interned_tenant(connected, scope.tenant)
     scope_id = interned_scope(connected, scope.tenant, scope.namespace, scope.user_id)

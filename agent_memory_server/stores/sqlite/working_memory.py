@@ -190,11 +190,19 @@ class SqliteWorkingMemory:
         return await self._readers.run(work)
 
     async def delete(
-        self, scope: Scope, /, *, cascade: bool = False, operation_id: str, actor: str, at: datetime
+        self,
+        scope: Scope,
+        /,
+        *,
+        cascade: bool = False,
+        operation_id: str,
+        actor: str,
+        at: datetime,
+        if_match: Sequence[str] | None = None,
     ) -> bool:
         return await self._writer.run(
             lambda connected: session_writes.delete_session(
-                connected, scope, cascade=cascade, operation_id=operation_id, actor=actor, at=at
+                connected, scope, cascade=cascade, operation_id=operation_id, actor=actor, at=at, if_match=if_match
             )
         )
 

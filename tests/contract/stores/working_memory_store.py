@@ -269,4 +269,12 @@ class WorkingMemoryStoreContract:
             assert found == left
             assert all(each.scrubbed for each in await stores.journal.history(made.key))
             assert (await stores.outbox.pending(selector(), now=T0)).pending == 0
-        assert not await stores.working_memory.delete(SCOPE, operation_id="again", actor="t", at=T0)
+        assert not await stores.working_memory.delete(SCOPE, operation_id="again", actor="t", at=T0, if_match=['"x"'])
+
+    async def test_a_session_that_changed_is_not_deleted(self, stores: Stores) -> None:
+        """Unless its ETag is the one that was named, everything stays."""
+        session = await stores.working_memory.replace(draft("m"), at=T0, epoch="e")
+        with pytest.raises(StaleRevision):
+            await stores.working_memory.delete(SCOPE, operation_id="d", actor="t", at=T0, if_match=['"older"'])
+        assert await stores.working_memory.load(SCOPE, now=T0) == session
+        assert await stores.working_memory.delete(SCOPE, operation_id="d", actor="t", at=T0, if_match=[session.etag])
