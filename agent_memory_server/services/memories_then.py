@@ -20,10 +20,6 @@ from agent_memory_server.ports.memories import Listing, MemoryStore, Order
 from agent_memory_server.services.earlier_states import EarlierStates, in_listing
 
 CURSOR_PREFIX = "then-"
-_COUNTED_MAX = 2_000
-"""Of selections up to this size all vectors are asked for: that says at once how many belong to what changed since."""
-_COUNTED_TIMES = 50
-"""Of larger ones too, up to so many times what changed: looking at each of those takes longer."""
 FEW = 1_000
 """Records that changed since: so many are taken out of what a read finds, more are left out by the engine."""
 
@@ -113,7 +109,8 @@ class MemoriesThen:
         if not handles:
             return near
         norm = float(np.linalg.norm(vector)) or 1.0
-        distances = np.clip(1.0 - rows @ (vector / np.float32(norm)), 0.0, 2.0)
+        # Not by a matrix product: the threads that some builds of it start take longer than it does.
+        distances = np.clip(1.0 - np.einsum("ij,j->i", rows, vector / np.float32(norm)), 0.0, 2.0)
         total = near.total + len(handles)
         if distance_max is not None:
             within = np.flatnonzero(distances <= distance_max)
@@ -149,29 +146,36 @@ class MemoriesThen:
             return await self._store.nearest(
                 criteria, vector=vector, model=model, now=now, limit=limit, distance_max=distance_max
             )
-        most = min(max(limit + len(self._hidden), self._earlier.beside_vectors), LIMITS.search_window_max)
-        found = await self._together.nearest(
-            self._plain, vector=vector, model=model, now=now, limit=most, distance_max=distance_max
-        )
-        worth_while = max(_COUNTED_MAX, _COUNTED_TIMES * len(self._hidden))
-        self._earlier.beside_vectors = found.total if found.total <= worth_while else 0
-        kept = [place for place, handle in enumerate(found.handles) if handle not in self._hidden]
-        if len(kept) < limit and len(found.handles) == most < found.total:
-            return await self._store.nearest(
-                criteria, vector=vector, model=model, now=now, limit=limit, distance_max=distance_max
+        enough = min(limit + len(self._hidden), LIMITS.search_window_max)
+        # Mostly a few more than are wanted will do.
+        for most in dict.fromkeys((min(2 * limit, enough), enough)):
+            found = await self._together.nearest(
+                self._plain, vector=vector, model=model, now=now, limit=most, distance_max=distance_max
             )
-        if len(found.handles) == found.total:
-            counted = found.total - len(kept)
-        else:
-            today = await self._together.vectors(list(self._hidden), model=model)
-            records = await self._together.get_many(list(today))
-            counted = sum(self._plain.matches(each, now) for each in records.values())
-        del kept[limit:]
-        return VectorCandidates(
-            handles=[found.handles[place] for place in kept],
-            distances=found.distances[kept],
-            total=found.total - counted,
+            total = found.total - await self._counted(found, model, now)
+            wanted = min(limit, total)
+            places = (place for place, handle in enumerate(found.handles) if handle not in self._hidden)
+            kept = list(islice(places, wanted)) if wanted else []
+            if len(kept) == wanted or len(found.handles) < most:
+                return VectorCandidates(
+                    handles=[found.handles[place] for place in kept], distances=found.distances[kept], total=total
+                )
+        return await self._store.nearest(
+            criteria, vector=vector, model=model, now=now, limit=limit, distance_max=distance_max
         )
+
+    async def _counted(self, found: VectorCandidates, model: str, now: datetime) -> int:
+        """How many of all matches with a vector changed since. As many as the last time, where as many matched."""
+        assert self._plain is not None
+        if self._earlier.counted is None or self._earlier.counted[0] != found.total:
+            if len(found.handles) == found.total:
+                counted = sum(handle in self._hidden for handle in found.handles)
+            else:
+                today = await self._together.vectors(list(self._hidden), model=model)
+                records = await self._together.get_many(list(today))
+                counted = sum(self._plain.matches(each, now) for each in records.values())
+            self._earlier.counted = found.total, counted
+        return self._earlier.counted[1]
 
     async def _held(
         self, criteria: MemoryFilter, *, tokens: Sequence[str], now: datetime, limit: int
