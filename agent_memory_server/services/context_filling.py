@@ -12,6 +12,7 @@ from graphlib import TopologicalSorter
 from itertools import pairwise
 
 from agent_memory_server.domain.filters import MemoryFilter
+from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.prompt_safety import on_one_line
 from agent_memory_server.domain.records import Memory, MemoryKey, MemoryType
 from agent_memory_server.domain.search import Context, Handle, Page
@@ -23,6 +24,8 @@ AROUND_SHARE = 0.15
 1,000 tokens on it makes no difference."""
 AROUND_SPAN = 1
 """Messages on each side of a hit."""
+ONE_MOMENT_SPAN = 64
+"""Messages of one moment are in order if no more than so many lie between one and the next that is shown."""
 _LINE_END_TOKENS = 1
 
 
@@ -46,7 +49,11 @@ class ContextFilling:
                 budget.take(memory, self._cost(memory))
         for hit, cost in zip(page.hits, costs, strict=True):
             budget.take(hit.memory, cost)
-        memories = _in_order(budget.held, windows, beside)
+        handle_of = {memory.key: handle for handle, memory in beside.items()}
+        handle_of |= {hit.memory.key: hit.handle for hit in page.hits if hit.handle is not None}
+        # Time alone does not say which of two messages of one moment came first, nor do windows that only touch.
+        between = await self._store.neighbours(_of_one_moment(budget.held, handle_of), span=ONE_MOMENT_SPAN)
+        memories = _in_order(budget.held, between, handle_of)
         context = Context(
             text="\n".join(map(line, memories)), tokens=budget.spent, memory_ids=tuple(each.id for each in memories)
         )
@@ -76,18 +83,34 @@ def line(memory: Memory) -> str:
     return f"[{_moment(memory):%Y-%m-%d %H:%M}] {name}{on_one_line(memory.text)}"
 
 
+def _of_one_moment(held: Mapping[MemoryKey, Memory], handle_of: Mapping[MemoryKey, Handle]) -> list[Handle]:
+    """The messages that share time and session with another one."""
+    together: dict[tuple[datetime, Scope], list[Handle]] = {}
+    for key, memory in held.items():
+        if memory.memory_type is MemoryType.MESSAGE and key in handle_of:
+            together.setdefault((memory.created_at, memory.scope), []).append(handle_of[key])
+    return [handle for handles in together.values() if len(handles) > 1 for handle in handles]
+
+
 def _in_order(
-    held: Mapping[MemoryKey, Memory], windows: Mapping[Handle, Sequence[Handle]], beside: Mapping[Handle, Memory]
+    held: Mapping[MemoryKey, Memory],
+    windows: Mapping[Handle, Sequence[Handle]],
+    handle_of: Mapping[MemoryKey, Handle],
 ) -> list[Memory]:
     """By time; messages of one moment in the order of their session."""
     order: TopologicalSorter[Handle] = TopologicalSorter()
     for window in windows.values():
         for earlier, later in pairwise(window):
             order.add(later, earlier)
-    place_of = {beside[each].key: place for place, each in enumerate(order.static_order()) if each in beside}
+    place_of = {handle: place for place, handle in enumerate(order.static_order())}
     return sorted(
         held.values(),
-        key=lambda each: (_moment(each), each.scope.session_id or "", place_of.get(each.key, -1), each.id),
+        key=lambda each: (
+            _moment(each),
+            each.scope.session_id or "",
+            place_of.get(handle_of.get(each.key, ""), -1),
+            each.id,
+        ),
     )
 
 

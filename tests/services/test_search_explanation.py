@@ -310,17 +310,18 @@ async def test_messages_of_one_moment_keep_their_order(stores: Stores, search: S
     at = NOW - timedelta(days=1)
     talk = [
         Memory(
-            id=f"x{9 - place}",
+            id=f"x{31 - place}",
             scope=replace(ANA, session_id="s"),
-            text=f"garden part {place}",
+            text=f"{'river' if place % 3 else 'garden'} part {place}",
             created_at=at,
             updated_at=at,
             last_accessed=at,
             memory_type=MemoryType.MESSAGE,
         )
-        for place in range(4)
+        for place in range(11)
     ]
     await add(stores, HashEmbedder(), *talk)
-    page = await search.search(MINE, SearchQuery(text="garden", mode=SearchMode.HYBRID, tokens_max=500))
+    page = await search.search(MINE, SearchQuery(text="garden", mode=SearchMode.KEYWORD, tokens_max=500))
+    assert len(page.hits) == 4
     assert page.context is not None
-    assert page.context.memory_ids == ("x9", "x8", "x7", "x6")
+    assert page.context.memory_ids == tuple(f"x{31 - place}" for place in range(11))
