@@ -59,13 +59,19 @@ def by_relevance(
 
 
 def best(handles: Sequence[Handle], relevance: NDArray[np.float64], most: int) -> list[Handle]:
-    """The first so many of ``by_relevance``."""
+    """About the first ``most`` of ``by_relevance``: those that equal the last one are in or out together.
+
+    They are in while that makes a quarter more at most. Which ones are taken so never goes by their handles, which each
+    engine makes its own way; only where more than that equal the very best do handles decide.
+    """
     rounded = np.round(relevance, DECIMALS)
     if len(rounded) > most > 0:
-        # All that equal the last one stay in, so that the handle decides between them.
-        places: list[int] = np.flatnonzero(rounded >= np.partition(rounded, -most)[-most]).tolist()
+        last = np.partition(rounded, -most)[-most]
+        places: list[int] = np.flatnonzero(rounded >= last).tolist()
+        if len(places) > most + most // 4:
+            places = np.flatnonzero(rounded > last).tolist() or places
         rounded, handles = rounded[places], [handles[place] for place in places]
-    return [handles[place] for place in _falling(rounded, handles)[:most]]
+    return [handles[place] for place in _falling(rounded, handles)[: most + most // 4]]
 
 
 def ranked_by_words(matches: KeywordCandidates | None) -> Ranking:

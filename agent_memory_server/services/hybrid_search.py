@@ -278,8 +278,8 @@ class _About:
 
 
 def _seeds(near: VectorCandidates, matches: KeywordCandidates | None, words: _Words | None, most: int) -> list[Handle]:
-    """The best of each channel, each once; ties by handle, so that the same store gives the same seeds."""
-    seeds: dict[Handle, None] = dict.fromkeys(near.handles[:most])
+    """The best of each channel, each once: the same on every engine, given the same candidates."""
+    seeds: dict[Handle, None] = dict.fromkeys(best(near.handles, similarities(near), most))
     if matches is not None and words is not None and len(matches.handles):
         seeds.update(dict.fromkeys(best(matches.handles, words.scores, most)))
     return list(seeds)
