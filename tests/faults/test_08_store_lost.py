@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from agent_memory_server.api.routes import OPERATIONS
 from tests.faults.traffic import memory, message
 from tests.problem_details import assert_problem
 from tests.server_process import START_TIMEOUT_S, ServerProcess, wait_for_no_pending_work
@@ -44,8 +46,23 @@ AN_EXPORT = "\n".join(
 )
 
 
+DATA_ROUTES = {
+    (operation.method, operation.path): re.compile(re.sub(r"\{\w+\}", "[^/]+", operation.path.rstrip("/")))
+    for operation in OPERATIONS
+    if operation.name not in ("health", "ready")
+}
+"""All that the server offers, by method and path; how a request's path is known as one of them."""
+
+
+def route_of(request: httpx.Request) -> tuple[str, str] | None:
+    """Which of the data routes a request asks for; the one with most words of its own where several fit."""
+    path = request.url.path.rstrip("/")
+    fitting = [each for each, form in DATA_ROUTES.items() if each[0] == request.method and form.fullmatch(path)]
+    return min(fitting, key=lambda each: each[1].count("{"), default=None)
+
+
 def operations(client: httpx.Client) -> dict[str, Callable[[], httpx.Response]]:
-    """Every data route: what exists, what does not exist, and what is empty must all answer alike when the store is gone."""
+    """Every data route, some in several ways: what exists, what does not, and what is empty answer alike without a store."""
     scope = {"namespace": NAMESPACE}
     body: dict[str, Any] = {"messages": [message("new", "new words")], **scope}
     search: dict[str, Any] = {"text": "tea", "namespace": {"eq": NAMESPACE}}
@@ -95,6 +112,11 @@ def operations(client: httpx.Client) -> dict[str, Callable[[], httpx.Response]]:
             "/v1/summary-views", json={"source": "long_term", "group_by": ["user_id"]}
         ),
         "delete a view": lambda: client.delete("/v1/summary-views/absent"),
+        "run a view": lambda: client.post("/v1/summary-views/absent/run", json={}),
+        "partitions of a view": lambda: client.get("/v1/summary-views/absent/partitions"),
+        "run a partition": lambda: client.post(
+            "/v1/summary-views/absent/partitions/run", json={"group": {"user_id": "nobody"}}
+        ),
         "tasks": lambda: client.get("/v1/tasks"),
         "a task": lambda: client.get("/v1/tasks/absent"),
         "replay": lambda: client.post("/v1/tasks/absent/replay"),
@@ -108,6 +130,8 @@ def operations(client: httpx.Client) -> dict[str, Callable[[], httpx.Response]]:
         "erase a user": lambda: client.post("/v1/users/nobody/erase"),
         "what an erasure would do": lambda: client.post("/v1/users/nobody/erase", params={"dry_run": True}),
         "erase a namespace": lambda: client.post("/v1/namespaces/nobody/erase"),
+        "whether content is refused": lambda: client.post("/v1/refused-content/check", json={"text": "tea"}),
+        "allow content again": lambda: client.post("/v1/refused-content/allow", json={"text": "tea"}),
         "check a receipt": lambda: client.post("/v1/erasure-receipts/check", json={"id": "made up"}),
     }
 
@@ -124,16 +148,19 @@ def fill(client: httpx.Client) -> None:
 def failures_to_say_so(client: httpx.Client) -> list[str]:
     """The operations that did not answer as a store outage has to be answered, each with its answer."""
     wrong: list[str] = []
+    forgotten = set(DATA_ROUTES)
     for name, operation in operations(client).items():
         started = time.monotonic()
         response = operation()
         took_s = time.monotonic() - started
+        forgotten -= {route_of(response.request)}
         if response.status_code not in (503, 504):
             wrong.append(f"{name}: {response.status_code} {response.text[:120]}")
             continue
         assert_problem(response, 503, 504)
         if took_s > ANSWER_TIME_MAX_S:
             wrong.append(f"{name}: answered after {took_s:.1f} s")
+    wrong += [f"nothing here asks {method} {path}" for method, path in sorted(forgotten)]
     health = client.get("/v1/health")
     if health.status_code != 200:
         wrong.append(f"health: {health.status_code}")
