@@ -30,6 +30,8 @@ _QUESTIONS_MAX = 32
 """Filters and moments whose earlier states are kept together."""
 _STATES_MAX = 2 * LIMITS.changes_since_max
 """Of all those questions."""
+FEW = 1_000
+"""States that are looked at on the event loop; more of them are not, where requests wait."""
 REMEMBERED_S = 60.0
 _EMBEDDED_AT_ONCE = 200
 _ENDING_CHARACTERS = 4
@@ -104,11 +106,15 @@ class EarlierStates:
         place = self._places.get(handle)
         return None if place is None else self._vectors[1][place]
 
-    def index(self) -> EarlierIndex:
+    async def index(self) -> EarlierIndex:
         if self._index is None:
-            terms = [self._remembered.tokens(memory) for memory in self.by_handle.values()]
-            self._index = EarlierIndex(list(self.by_handle), terms)
+            many = len(self.by_handle) > FEW
+            self._index = await asyncio.to_thread(self._indexed) if many else self._indexed()
         return self._index
+
+    def _indexed(self) -> EarlierIndex:
+        terms = [self._remembered.tokens(memory) for memory in self.by_handle.values()]
+        return EarlierIndex(list(self.by_handle), terms)
 
     async def vectors(self) -> tuple[list[str], NDArray[np.float32]]:
         """Handles and a row for each; those in which there is nothing to embed are missing. Raises EmbedderUnavailable."""

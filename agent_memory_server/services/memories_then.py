@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
@@ -17,11 +17,9 @@ from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.domain.search import Handle, KeywordCandidates, VectorCandidates
 from agent_memory_server.domain.second_stage import Passage, Pool
 from agent_memory_server.ports.memories import Listing, MemoryStore, Order
-from agent_memory_server.services.earlier_states import EarlierStates, in_listing
+from agent_memory_server.services.earlier_states import FEW, EarlierStates, in_listing
 
 CURSOR_PREFIX = "then-"
-FEW = 1_000
-"""Records that changed since: so many are taken out of what a read finds, more are left out by the engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +48,8 @@ class MemoriesThen:
         self._together = together or store
         self.criteria = replace(criteria, unchanged_since=point)
         """The filter with which these memories are to be asked for."""
-        self._plain = criteria if together is not None or len(earlier.hidden) <= FEW else None
-        """The filter without the point, where what changed can be taken out of what a read finds: engines answer that in their
-        fastest way."""
+        self._plain = criteria
+        """Without the point: engines answer that in their fastest way, and what changed is taken out of what they find."""
         self._earlier = earlier
         self._hidden = earlier.hidden
         self._states = earlier.by_handle
@@ -142,13 +139,10 @@ class MemoriesThen:
         distance_max: float | None,
     ) -> VectorCandidates:
         """Of what did not change; the engine leaves out the rest where one answer cannot hold enough beside it."""
-        if self._plain is None:
-            return await self._store.nearest(
-                criteria, vector=vector, model=model, now=now, limit=limit, distance_max=distance_max
-            )
         enough = min(limit + len(self._hidden), LIMITS.search_window_max)
-        # Mostly a few more than are wanted will do.
-        for most in dict.fromkeys((min(2 * limit, enough), enough)):
+        # Mostly a few more than are wanted will do; counting those that changed is easier where all are there.
+        few = enough if self._earlier.counted is None and len(self._hidden) > FEW else min(2 * limit, enough)
+        for most in dict.fromkeys((few, enough)):
             found = await self._together.nearest(
                 self._plain, vector=vector, model=model, now=now, limit=most, distance_max=distance_max
             )
@@ -166,23 +160,23 @@ class MemoriesThen:
 
     async def _counted(self, found: VectorCandidates, model: str, now: datetime) -> int:
         """How many of all matches with a vector changed since. As many as the last time, where as many matched."""
-        assert self._plain is not None
         if self._earlier.counted is None or self._earlier.counted[0] != found.total:
             if len(found.handles) == found.total:
                 counted = sum(handle in self._hidden for handle in found.handles)
             else:
                 today = await self._together.vectors(list(self._hidden), model=model)
                 records = await self._together.get_many(list(today))
-                counted = sum(self._plain.matches(each, now) for each in records.values())
+                counted = await asyncio.to_thread(self._matching, records.values(), now)
             self._earlier.counted = found.total, counted
         return self._earlier.counted[1]
+
+    def _matching(self, records: Iterable[Memory], now: datetime) -> int:
+        return sum(self._plain.matches(each, now) for each in records)
 
     async def _held(
         self, criteria: MemoryFilter, *, tokens: Sequence[str], now: datetime, limit: int
     ) -> KeywordCandidates:
         """Of what did not change, as ``_near``."""
-        if self._plain is None:
-            return await self._store.holding(criteria, tokens=tokens, now=now, limit=limit)
         most = min(limit + len(self._hidden), LIMITS.search_window_max)
         found = await self._together.holding(self._plain, tokens=tokens, now=now, limit=most)
         kept = [place for place, handle in enumerate(found.handles) if handle not in self._hidden][:limit]
@@ -201,7 +195,7 @@ class MemoriesThen:
         held = await self._held(criteria, tokens=tokens, now=now, limit=limit)
         if not self._states:
             return held
-        index = self._earlier.index() if len(self._states) <= FEW else await asyncio.to_thread(self._earlier.index)
+        index = await self._earlier.index()
         handles, counts, lengths = index.holding(held.tokens)
         return KeywordCandidates(
             tokens=held.tokens,
@@ -231,8 +225,9 @@ class MemoriesThen:
 
     async def pool(self, criteria: MemoryFilter, handles: Sequence[Handle], /, *, span: int, now: datetime) -> Pool:
         """As the store's. What changed stands alone: who was beside it then is not known."""
+        del criteria
         living = [handle for handle in self._living(handles) if handle not in self._hidden]
-        found = await self._together.pool(self._plain or criteria, living, span=span, now=now)
+        found = await self._together.pool(self._plain, living, span=span, now=now)
         passages: dict[Handle, Passage] = {
             handle: passage for handle, passage in found.passages.items() if handle not in self._hidden
         }

@@ -25,8 +25,8 @@ from agent_memory_server.ports.journal import Journal
 from agent_memory_server.ports.memories import Listing, MemoryStore, ReadsTogether
 from agent_memory_server.ports.tokenizer import Tokenizer
 from agent_memory_server.services.context_filling import ContextFilling
-from agent_memory_server.services.earlier_states import REMEMBERED_S, Remembered
-from agent_memory_server.services.memories_then import CURSOR_PREFIX, FEW, MemoriesThen
+from agent_memory_server.services.earlier_states import FEW, REMEMBERED_S, Remembered
+from agent_memory_server.services.memories_then import CURSOR_PREFIX, MemoriesThen
 from agent_memory_server.services.search import SearchService
 
 

@@ -56,7 +56,7 @@ def test_what_the_journal_does_not_say_any_more_is_not_answered() -> None:
 def test_words_of_earlier_states() -> None:
     """Those that hold a word stand with counts and lengths; statistics count all of them in."""
     states = Remembered(HashEmbedder()).states(MINE, changed(TEA, CAT), NOW)
-    index = states.index()
+    index = asyncio.run(states.index())
     handles, counts, lengths = index.holding(("tea", "nothing"))
     assert [states.by_handle[handle].id for handle in handles] == ["tea"]
     assert counts.tolist() == [[2, 0]]

@@ -21,7 +21,7 @@ from agent_memory_server.domain.search import Handle, SearchMode, SearchQuery
 from agent_memory_server.errors import InvalidInput, NotFound
 from agent_memory_server.ports.journal import Earlier
 from agent_memory_server.ports.stores import Stores
-from agent_memory_server.services.memories_then import FEW
+from agent_memory_server.services.earlier_states import FEW
 from agent_memory_server.stores.redis import open_redis
 from tests.redis_server import running_redis
 from tests.services.compacting import Clock, later
@@ -128,7 +128,7 @@ def test_what_the_store_knew_is_what_it_was(engine: Engine, steps: list[Step]) -
 
 
 def test_a_past_since_which_much_changed(engine: Engine) -> None:
-    """More than a read takes out by itself: the engine leaves them out, and the answers are the same."""
+    """More than is looked at on the event loop: the answers are the same."""
 
     async def scenario(past: Past) -> None:
         for number in range(4):
