@@ -28,7 +28,7 @@ class Erased:
     memories: int = 0
     """Superseded ones too."""
     histories: int = 0
-    """Memories that were gone before, whose text was still kept for undo."""
+    """Memories that were gone before, or had moved to another owner, whose text of then was still kept for undo."""
     summary_views: int = 0
     summaries: int = 0
     """Of other views: those of a group that is the scope itself, or that were made of nothing else."""

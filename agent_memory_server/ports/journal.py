@@ -119,6 +119,15 @@ class Journal(Protocol):
         removed since): what an erasure has to scrub as well. Asked again until there is none."""
         ...
 
+    async def moved_away(self, selector: ScopeSelector, /, *, limit: int) -> Sequence[MemoryKey]:
+        """Memories that belong to another owner by now, of which the journal still has what they said within the selector."""
+        ...
+
+    async def scrub_stay(self, selector: ScopeSelector, key: MemoryKey, /) -> None:
+        """Take out what the journal has of a memory from its time within the selector; who, when and which stays, and so does the
+        memory itself with what it was since."""
+        ...
+
     async def point(self, tenant: str, moment: datetime, /) -> int:
         """The engine's own number for "everything that was committed by then": for ``earlier`` and
         ``MemoryFilter.unchanged_since``."""

@@ -192,7 +192,8 @@ class ErasureService:
         everything = MemoryFilter(selector=selector, include_superseded=True)
         erased = Erased(
             memories=await self._stores.memories.count(everything, now=_NEVER_EXPIRED),
-            histories=len(await self._stores.journal.remembered(selector, limit=1_000_000)),
+            histories=len(await self._stores.journal.remembered(selector, limit=1_000_000))
+            + len(await self._stores.journal.moved_away(selector, limit=1_000_000)),
             summary_views=len(await self._stores.summary_views.list(selector)),
             summaries=sum(
                 [len(groups) async for _, groups in self._summaries.in_wider_views(selector, nameless=False)]
@@ -231,6 +232,9 @@ class ErasureService:
             run.erased = run.erased.plus(sessions=1, messages=doing["messages"])
         if "histories" in doing and operation is not None:
             run.erased = run.erased.plus(histories=doing["histories"])
+        if "moved" in doing:
+            await self._stores.journal.scrub_stay(run.selector, MemoryKey(run.selector.tenant, *doing["moved"]))
+            run.erased = run.erased.plus(histories=1)
         run.doing = None
 
     async def _is_there(self, run: _Run, session: Sequence[str | None]) -> bool:
@@ -268,6 +272,7 @@ class ErasureService:
             await self._note(run, None)
         await self._memories(run)
         await self._histories(run)
+        await self._stays(run)
         for view in await self._stores.summary_views.list(run.selector):
             owner = ScopeSelector(view.owner.tenant, view.owner.namespace, view.owner.user_id)
             if await self._stores.summary_views.delete(owner, view_id=view.id, at=self._now()):
@@ -313,6 +318,12 @@ class ErasureService:
             begun = await self._begin(run, histories=len(keys))
             await self._delete(run, begun["operation"], keys)
             await self._settle(run, begun)
+
+    async def _stays(self, run: _Run) -> None:
+        """What belongs to another owner by now stays his, without what it said here."""
+        while keys := await self._stores.journal.moved_away(run.selector, limit=_AT_ONCE):
+            for key in keys:
+                await self._settle(run, await self._begin(run, moved=list(key[1:])))
 
     async def _delete(self, run: _Run, operation_id: str, keys: Sequence[MemoryKey]) -> None:
         await self._stores.memories.commit(

@@ -10,44 +10,20 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.cli.commands import Outcome, commands_beside
-from tests.redis_server import RedisServer, running_redis
+from tests.faults.erasing import Store, opened_store, receipt_of
 from tests.server_process import ServerProcess, wait_for_no_pending_work
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.long
 
 MEMORIES = 200
 SESSIONS = 20
 CANARY = "xylophonecanary"
-_HOOKS = {"WEBHOOK_ALLOW_PRIVATE_ADDRESSES": "true"}
-
-
-class Store:
-    """A server on one engine, and where that engine keeps its files."""
-
-    def __init__(self, server: ServerProcess, files: Path, redis: RedisServer | None) -> None:
-        self.server = server
-        self.files = files
-        self.redis = redis
-
-    def run(self, *arguments: str) -> Outcome:
-        """An ``agent-memory`` command on the same store."""
-        return commands_beside(self.server).run(*arguments)
 
 
 @pytest.fixture(params=["sqlite", "redis"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Store]:
-    if request.param == "sqlite":
-        with ServerProcess(tmp_path / "data", environment=_HOOKS) as server:
-            yield Store(server, tmp_path / "data", None)
-        return
-    folder = tmp_path / "redis"
-    folder.mkdir()
-    with running_redis(folder, "--appendonly", "yes") as redis:
-        environment = {"REDIS_URL": redis.url, "USE_DOCKET": "false", **_HOOKS}
-        with ServerProcess(tmp_path / "data", environment=environment) as server:
-            yield Store(server, folder, redis)
+    with opened_store(request.param, tmp_path) as opened:
+        yield opened
 
 
 def _fill(client: httpx.Client, user_id: str, *, memories: int = MEMORIES, sessions: int = SESSIONS) -> None:
@@ -90,16 +66,6 @@ def _all_of(client: httpx.Client, user_id: str) -> int:
     )
 
 
-def _receipt(client: httpx.Client, task_id: str) -> dict[str, Any]:
-    def done() -> bool:
-        task = client.get(f"/v1/tasks/{task_id}").json()
-        assert task["status"] in ("pending", "running", "success"), task
-        return task["status"] == "success"
-
-    wait_until(done, "the erasure did not end", 60)
-    return client.get(f"/v1/tasks/{task_id}").json()["result"]
-
-
 def test_an_erasure_that_is_killed_goes_on_and_its_receipt_is_right(store: Store) -> None:
     """kill -9 in the middle, restart: nothing is left of the user, others are untouched, and the counts are what there was."""
     with store.server.client() as client:
@@ -115,7 +81,7 @@ def test_an_erasure_that_is_killed_goes_on_and_its_receipt_is_right(store: Store
         before = _all_of(client, "stays")
         planned = client.post("/v1/users/gone/erase").json()
         assert planned["result"]["dry_run"] is True
-        assert _receipt(client, planned["id"]) == planned["result"]
+        assert receipt_of(client, planned["id"]) == planned["result"]
         there = planned["result"]["counts"]
         assert there["histories"] == forgotten["deleted"]
         assert (there["sessions"], there["messages"]) == (SESSIONS, 3 * SESSIONS)
@@ -123,7 +89,7 @@ def test_an_erasure_that_is_killed_goes_on_and_its_receipt_is_right(store: Store
     store.server.kill()
     store.server.start()
     with store.server.client() as client:
-        receipt = _receipt(client, begun["id"])
+        receipt = receipt_of(client, begun["id"])
         assert {name: receipt["counts"][name] for name in ("sessions", "messages", "memories", "histories")} == {
             name: there[name] for name in ("sessions", "messages", "memories", "histories")
         }
@@ -143,7 +109,7 @@ def test_nothing_is_left_in_the_files(store: Store, tmp_path: Path) -> None:
         client.delete("/v1/long-term-memory", params={"memory_ids": ["gone-1"], "user_id": "gone"})
         client.patch("/v1/long-term-memory/gone-2", json={"text": f"{CANARY} again"})
         _leave_traces_elsewhere(client)
-    assert _holds(store.files, CANARY.encode())
+    assert store.files_with([CANARY])
     receipt = tmp_path / "receipt.json"
     erased = store.run("erase", "user", "gone", "--force", "--receipt", str(receipt))
     assert erased.code == 0, erased.err
@@ -157,9 +123,7 @@ def test_nothing_is_left_in_the_files(store: Store, tmp_path: Path) -> None:
     assert store.run("verify-receipt", str(receipt)).code == 1
     purged = store.run("purge")
     assert purged.code == 0, purged.err
-    assert not _holds(store.files, CANARY.encode()), [
-        path.name for path in store.files.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()
-    ]
+    assert store.files_with([CANARY]) == []
 
 
 def _leave_traces_elsewhere(client: httpx.Client) -> None:
@@ -195,7 +159,7 @@ def test_what_is_made_of_a_user_while_it_is_erased_does_not_come_back(store: Sto
             }
             assert client.post(f"/v1/working-memory/gone-{number}/messages", json=body).status_code == 200
         begun = client.post("/v1/users/gone/erase", params={"dry_run": "false"}).json()
-        _receipt(client, begun["id"])
+        receipt_of(client, begun["id"])
         wait_for_no_pending_work(client)
         assert _all_of(client, "gone") == 0
 
@@ -205,7 +169,3 @@ def test_a_blank_name_is_refused(shared_server: ServerProcess, path: str) -> Non
     """It would look like everybody's."""
     with shared_server.client() as client:
         assert client.post(path, params={"dry_run": "false"}).status_code == 422
-
-
-def _holds(folder: Path, needle: bytes) -> bool:
-    return any(needle in path.read_bytes() for path in folder.rglob("*") if path.is_file())

@@ -12,7 +12,7 @@ from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Effect, OperationKind
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.ports.journal import Earlier, JournalledOperation, Position, Revision
-from agent_memory_server.stores.redis import naming, time_travel
+from agent_memory_server.stores.redis import leaving, naming, time_travel
 from agent_memory_server.stores.redis.connections import Link
 from agent_memory_server.stores.redis.encoding import from_json, memory_of
 from agent_memory_server.stores.redis.index import Index
@@ -153,6 +153,12 @@ class RedisJournal:
 
     async def remembered(self, selector: ScopeSelector, /, *, limit: int) -> Sequence[MemoryKey]:
         return await time_travel.remembered(self._link, selector, limit=limit)
+
+    async def moved_away(self, selector: ScopeSelector, /, *, limit: int) -> Sequence[MemoryKey]:
+        return await leaving.moved_away(self._link, selector, limit=limit)
+
+    async def scrub_stay(self, selector: ScopeSelector, key: MemoryKey, /) -> None:
+        await leaving.scrub_stay(self._link, selector, key)
 
     async def point(self, tenant: str, moment: datetime, /) -> int:
         """The moment itself: every memory notes when it was last changed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -204,4 +204,13 @@ async def scrub_history(transaction: Transaction, handle: str) -> None:
             transaction.command("HSET", key, name, _scrubbed(value))
     transaction.rewrite("HSET", key, _scrubbed)
     # Whoever keeps earlier states in memory lets them go.
+    transaction.command("HINCRBY", statistics_beside(handle), SCRUBBED, 1)
+
+
+async def scrub_entries(transaction: Transaction, handle: str, is_meant: Callable[[bytes], bool]) -> None:
+    """The same for those entries of this store that are meant."""
+    key = history_key(handle)
+    for name, value in pairs_of(await transaction.link.read("HGETALL", key)).items():
+        if not is_past(name) and is_meant(value):
+            transaction.command("HSET", key, name, _scrubbed(value))
     transaction.command("HINCRBY", statistics_beside(handle), SCRUBBED, 1)

@@ -158,10 +158,15 @@ async def key_of(link: Link, handle: str, known: MemoryKey) -> MemoryKey:
     return next((key for key in keys if naming.handle_of(*key) == handle), known)
 
 
+async def that_left(link: Link, selector: ScopeSelector) -> list[str]:
+    """Handles of all memories that ever left the selection, then and now."""
+    members = await link.read("ZRANGE", gone_key(selector.tenant, naming.tag_of(selector)), 0, -1)
+    return await _followed(link, [member.decode() for member in members])
+
+
 async def remembered(link: Link, selector: ScopeSelector, *, limit: int) -> list[MemoryKey]:
     """The port's ``remembered``: of those that left the selection, the ones that are gone and whose history has text."""
-    members = await link.read("ZRANGE", gone_key(selector.tenant, naming.tag_of(selector)), 0, -1)
-    handles = await _followed(link, [member.decode() for member in members])
+    handles = await that_left(link, selector)
     found: list[MemoryKey] = []
     for first in range(0, len(handles), _READ_AT_ONCE):
         some = handles[first : first + _READ_AT_ONCE]

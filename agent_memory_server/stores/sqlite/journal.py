@@ -11,7 +11,7 @@ from agent_memory_server.domain.identity import ScopeSelector
 from agent_memory_server.domain.operations import Effect, OperationKind
 from agent_memory_server.domain.records import Memory, MemoryKey
 from agent_memory_server.ports.journal import Earlier, JournalledOperation, Position, Revision
-from agent_memory_server.stores.sqlite import time_travel
+from agent_memory_server.stores.sqlite import leaving, time_travel
 from agent_memory_server.stores.sqlite.connections import Connected, Row
 from agent_memory_server.stores.sqlite.deleting import NOTE_SCRUBBED
 from agent_memory_server.stores.sqlite.encoding import from_json, memory_of_document
@@ -182,6 +182,12 @@ class SqliteJournal:
             return keys[:limit]
 
         return await self._readers.run(work)
+
+    async def moved_away(self, selector: ScopeSelector, /, *, limit: int) -> Sequence[MemoryKey]:
+        return await self._readers.run(lambda connected: leaving.moved_away(connected, selector, limit=limit))
+
+    async def scrub_stay(self, selector: ScopeSelector, key: MemoryKey, /) -> None:
+        await self._writer.run(lambda connected: leaving.scrub_stay(connected, selector, key))
 
     async def point(self, tenant: str, moment: datetime, /) -> int:
         """The newest sequence whose time is not after that moment."""

@@ -113,6 +113,25 @@ class HistoryContract:
         assert await stores.journal.gone(selector(), memory_id="a") == []
         assert await stores.journal.gone(ACME, memory_id="never") == []
 
+    async def test_what_a_memory_said_at_a_former_owners_can_be_taken_out(self, stores: Stores) -> None:
+        """It stays the new owner's, with what it was since; nothing of before is told, nor brought back."""
+        await stores.memories.commit(operation(put(memory("a", "one")), put(memory("other", "two"))))
+        await stores.memories.commit(operation(put(memory("a", "one more"))))
+        there = memory("a", "three", scope=BOB)
+        await stores.memories.commit(operation(put(there, previous_key=memory("a").key), operation_id="move"))
+        await stores.memories.commit(operation(put(replace(there, text="four"))))
+        assert await stores.journal.moved_away(selector(), limit=9) == [there.key]
+        assert await stores.journal.moved_away(selector(BOB), limit=9) == []
+        assert await stores.journal.moved_away(ACME, limit=9) == []
+        await stores.journal.scrub_stay(selector(), there.key)
+        told = await stores.journal.history(there.key)
+        assert [each.before and each.before.text for each in told] == [None, None, None, "three"]
+        assert await stores.journal.moved_away(selector(), limit=9) == []
+        found = await stores.memories.get(there.key)
+        assert found is not None
+        assert found.text == "four"
+        assert await stores.memories.get(memory("other").key) is not None
+
     async def test_a_store_knows_itself(self, stores: Stores) -> None:
         """The same each time, and nothing secret."""
         assert await stores.journal.identity() == await stores.journal.identity()
