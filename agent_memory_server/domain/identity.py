@@ -7,7 +7,7 @@ it. ``None`` means "none" on a record and "not named" in a selector; the empty s
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 DEFAULT_TENANT = "default"
@@ -25,7 +25,7 @@ class Scope:
     @property
     def owner(self) -> Scope:
         """The same scope without its session: what identities are unique within."""
-        return self if self.session_id is None else replace(self, session_id=None)
+        return self if self.session_id is None else Scope(self.tenant, self.namespace, self.user_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,9 @@ class Target:
         self._reader = StoreSource(stores, holdings, now=now)
         self._transfer = transfer
         self._now = now
+        self._committing = asyncio.Lock()
+        """What is written is prepared beside a commit, and committed after it: two at once would ask for the same work to be done
+        later, and an engine would have to decide one of them anew."""
 
     async def read(self, kind: Kind, keys: Sequence[Key], /, *, vectors: bool = True) -> Sequence[Record | None]:
         return await self._reader.read(kind, keys, vectors=vectors)
@@ -132,19 +135,20 @@ class Target:
                 await asyncio.sleep(0)
             changes.append(_put(item, before))
         pending = any(each.memory.embedding is EmbeddingStatus.PENDING for each in changes)
-        committed = await self._stores.memories.commit(
-            Operation(
-                id=self._new_operation_id(),
-                tenant=tenant,
-                kind=OperationKind.IMPORT,
-                actor=TRANSFER_ACTOR,
-                at=self._now(),
-                changes=tuple(changes),
-                reason=f"carried from {self._source.describe()}",
-                run=self._transfer,
-                intents=(embedding_intent(Scope(tenant)),) if pending else (),
+        async with self._committing:
+            committed = await self._stores.memories.commit(
+                Operation(
+                    id=self._new_operation_id(),
+                    tenant=tenant,
+                    kind=OperationKind.IMPORT,
+                    actor=TRANSFER_ACTOR,
+                    at=self._now(),
+                    changes=tuple(changes),
+                    reason=f"carried from {self._source.describe()}",
+                    run=self._transfer,
+                    intents=(embedding_intent(Scope(tenant)),) if pending else (),
+                )
             )
-        )
         return [
             before is not None or outcome.effect is not Effect.UNCHANGED
             for (_, before), outcome in zip(portion, committed.outcomes, strict=True)

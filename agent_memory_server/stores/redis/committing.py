@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from agent_memory_server.domain.operations import (
@@ -49,9 +50,11 @@ from agent_memory_server.stores.redis.session_rows import (
     guard_holds,
 )
 from agent_memory_server.stores.redis.transactions import Transaction
-from agent_memory_server.stores.values import micros, pack_terms
+from agent_memory_server.stores.values import micros, packed, sorted_terms
 
 _MAKING = frozenset({OperationKind.CREATE, OperationKind.PROMOTE, OperationKind.EXTRACT, OperationKind.IMPORT})
+_CHANGES_A_TURN = 32
+"""So many changes are decided before the requests of others have their turn: some ten milliseconds."""
 _CHAIN_MAX = 64
 """How far a chain of superseded memories is followed to the one that stands for the first."""
 
@@ -87,10 +90,11 @@ async def commit(transaction: Transaction, operation: Operation, *, token_key: b
     if keys:
         await transaction.rows([naming.memory_key(naming.handle_of(*key)) for key in keys], FIELDS)
         await transaction.all_members(_hash_keys(operation))
-    outcomes = [
-        await _apply(journalling, number, change, operation, token_key=token_key)
-        for number, change in enumerate(operation.changes)
-    ]
+    outcomes: list[Outcome] = []
+    for number, change in enumerate(operation.changes):
+        if number and number % _CHANGES_A_TURN == 0:
+            await asyncio.sleep(0)
+        outcomes.append(await _apply(journalling, number, change, operation, token_key=token_key))
     await put_past(transaction, pasts_of(operation, outcomes))
     if operation.guard is not None and operation.extracted:
         await mark_extracted(transaction, operation.guard, message_ids=operation.extracted)
@@ -164,7 +168,7 @@ async def _put(journalling: Journalling, number: int, change: Put, *, token_key:
         return Effect.UNCHANGED, survivor
     duplicate_of = await _duplicate_of(journalling, change.memory) if change.deduplicate else None
     memory = _as_stored(journalling, change.memory, stored, duplicate_of=duplicate_of)
-    terms = pack_terms(token_key, change.tokens)
+    terms = packed(sorted_terms(token_key, change.tokens, transaction.digests))
     survivor = key.id if memory.superseded_by is None else memory.superseded_by
     is_copy = duplicate_of is not None or (change.carried is not None and change.carried.is_copy)
     if stored is None:

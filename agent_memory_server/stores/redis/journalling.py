@@ -184,9 +184,13 @@ async def begin_operation(
     return Journalling(transaction, tenant, operation_id, kind, actor, at, reason, dict(details or {}), run)
 
 
+PAST = "0:"
+"""How the field of a revision begins that an import brought: no operation of this store has the sequence 0."""
+
+
 def is_past(name: bytes) -> bool:
-    """Whether a field of a history is a revision that an import brought: no operation of this store has the sequence 0."""
-    return name.startswith(b"0:")
+    """Whether a field of a history is a revision that an import brought."""
+    return name.startswith(PAST.encode())
 
 
 def _scrubbed(text: str | bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from agent_memory_server.domain.identity import Scope
 from agent_memory_server.domain.records import MemoryKey
@@ -11,7 +12,7 @@ from agent_memory_server.ports.journal import Position, Revision
 from agent_memory_server.stores.past_documents import past_documents, past_revisions
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.encoding import document_of, from_json, memory_of
-from agent_memory_server.stores.redis.journalling import gone_key, is_past, owners_key, to_thin_key
+from agent_memory_server.stores.redis.journalling import PAST, gone_key, is_past, owners_key, to_thin_key
 from agent_memory_server.stores.redis.memory_keys import history_key
 from agent_memory_server.stores.redis.transactions import Transaction
 from agent_memory_server.stores.values import micros, to_json
@@ -22,15 +23,14 @@ async def put_past(transaction: Transaction, records: Sequence[HistoryRecord]) -
     deletion meanwhile: it goes too."""
     handles = [naming.handle_of(*record.memory_key) for record in records]
     rows = await transaction.rows([naming.memory_key(handle) for handle in handles], ())
-    there = await transaction.link.reads(*(("HKEYS", history_key(handle)) for handle in handles)) if handles else []
-    for record, handle, row, names in zip(records, handles, rows, there, strict=True):
+    for record, handle, row in zip(records, handles, rows, strict=True):
         if record.is_of_gone is (row is not None):
             continue
-        key = history_key(handle)
-        for name in filter(is_past, names):
-            transaction.command("HDEL", key, name)
-        for number, document in enumerate(past_documents(record.revisions, document_of)):
-            transaction.command("HSET", key, f"0:{number}:0", to_json(document))
+        transaction.command("HFORGET", history_key(handle), PAST)
+        documents = past_documents(record.revisions, document_of)
+        fields = [(f"{PAST}{number}:0", to_json(document)) for number, document in enumerate(documents)]
+        if fields:
+            transaction.command("HSET", history_key(handle), *chain.from_iterable(fields))
         if row is None:
             _note_gone(transaction, record, handle)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -203,9 +204,8 @@ def marked_due(stored: Stored, transaction: Transaction, stage: Stage = Stage.CH
 
 def insert_memory(transaction: Transaction, stored: Stored) -> Stored:
     """A new record."""
-    if is_compared(stored.memory):
-        stored = marked_due(stored, transaction)
-    stored = replace(stored, arrival=transaction.arrival())
+    due = due_of(Stage.CHANGED, 0, transaction.token) if is_compared(stored.memory) else ""
+    stored = replace(stored, due=due, arrival=transaction.arrival())
     register(transaction, stored.owner)
     _write(transaction, stored)
     _link(transaction, stored)
@@ -394,14 +394,18 @@ def _write(transaction: Transaction, stored: Stored, *, without: tuple[str, ...]
     transaction.put_row(naming.memory_key(stored.handle), fields, known=known, without=sorted(gone))
 
 
+@lru_cache(maxsize=1_024)
+def _selections(owner: Scope, *, live: bool) -> str:
+    """The index tokens of every selection that a memory of this owner is in."""
+    tags = naming.tags_of(owner)
+    both = (False, True) if live else (False,)
+    return ",".join([naming.index_token(owner.tenant, tag, live=each) for each in both for tag in tags])
+
+
 def _indexed(stored: Stored) -> dict[str, Argument]:
     memory, owner = stored.memory, stored.owner
-    tags = naming.tags_of(owner)
-    tokens = [naming.index_token(owner.tenant, tag, live=False) for tag in tags]
-    if stored.live:
-        tokens += [naming.index_token(owner.tenant, tag, live=True) for tag in tags]
     fields: dict[str, Argument] = {
-        "s": ",".join(tokens),
+        "s": _selections(owner, live=stored.live),
         "mid": naming.digest(memory.id),
         "idx": memory.id.encode().hex() or "0",
         "own": naming.owner_digest(owner.namespace, owner.user_id),

@@ -20,6 +20,8 @@ def scopes_key(tenant: str) -> str:
 def register(transaction: Transaction, scope: Scope) -> None:
     """Remember the owner scope and its tenant."""
     owner = naming.owner_digest(scope.namespace, scope.user_id)
+    if not transaction.is_first_of(f"{scopes_key(scope.tenant)} {owner}"):
+        return
     transaction.command("HSETNX", scopes_key(scope.tenant), owner, to_json([scope.namespace, scope.user_id]))
     transaction.command("HSETNX", naming.TENANTS, naming.tenant_digest(scope.tenant), scope.tenant)
 

@@ -75,6 +75,9 @@ class Transaction:
         self._changed: dict[tuple[str, str], dict[str, SelectionChange]] = {}
         """By (key of the statistics, prefix of the changes), then by tag."""
         self._arrivals = 0
+        self.digests: dict[str, int] = {}
+        """Of index terms that this attempt came upon: what it writes shares most of them."""
+        self._noted: set[str] = set()
 
     # -- documents: one JSON value a key
 
@@ -290,6 +293,12 @@ class Transaction:
         """A write without a decision of its own. ``sequenced``: the token in its arguments becomes the sequence."""
         self.uses_sequence = self.uses_sequence or sequenced
         self._commands.append(("s" if sequenced else "-", arguments))
+
+    def is_first_of(self, name: str) -> bool:
+        """Whether this is named for the first time: what many writes of a transaction have in common is written once."""
+        is_first = name not in self._noted
+        self._noted.add(name)
+        return is_first
 
     def arrival(self) -> str:
         """The next place in the order of arrival, as it stands until the sequence is given."""

@@ -8,6 +8,7 @@
 --   (20 digits: the sequence, then the number); "-" otherwise
 -- Beside Redis's own commands:
 --   RENAME leaves an absent key alone; HMERGE moves all fields of one hash into another
+--   HFORGET drops the fields of a hash that begin with a text
 --   COUNT statistics, changes, token, kept, then for each selection: tag, documents, terms, count of memories, memories
 --     adds to the counts of a selection, gives it a new revision and notes which memories changed with it (the latest "kept")
 -- Answers {"ok", sequence} or {"changed", number of the check that failed}.
@@ -86,6 +87,10 @@ for _ = 1, commands do
         local held = redis.call("HGETALL", arguments[2])
         for place = 1, #held, 2 do redis.call("HSET", arguments[3], held[place], held[place + 1]) end
         redis.call("DEL", arguments[2])
+    elseif arguments[1] == "HFORGET" then
+        for _, name in ipairs(redis.call("HKEYS", arguments[2])) do
+            if string.sub(name, 1, #arguments[3]) == arguments[3] then redis.call("HDEL", arguments[2], name) end
+        end
     elseif arguments[1] == "COUNT" then
         count(arguments, count_of)
     else
