@@ -237,7 +237,8 @@ class FileSource:
     def _gone(self, line: Reading) -> MemoryKey:
         key = read_gone(line, self._tenant)
         self._within(Scope(key.tenant, key.namespace, key.user_id))
-        self._once(Kind.MEMORIES, key)
+        # It may stand there as a memory too: one that was forgotten while it was exported. Then that is what it is.
+        self._once(Kind.HISTORY, key)
         return key
 
     def _record(self, kind: Kind, line: Reading) -> Record:

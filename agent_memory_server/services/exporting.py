@@ -7,7 +7,7 @@ own, so that the same content is the same text, on every engine.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
@@ -24,6 +24,7 @@ from agent_memory_server.domain.export_lines import (
 )
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.past_lines import gone_line, revision_line
+from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.summary_views import Group, Partition, SummaryView
 from agent_memory_server.domain.transfer import HistoryRecord, MemoryRecord, PartitionRecord, ViewRecord
 from agent_memory_server.errors import BadRequest
@@ -109,7 +110,8 @@ class ExportService:
         if not options.history:
             return lines
         pasts = await histories_told(self._stores.journal, [record.memory.key for record in records])
-        return [each for line, past in zip(lines, pasts, strict=True) for each in (line, *_revisions(past))]
+        told = [_until(record.memory, past) for record, past in zip(records, pasts, strict=True)]
+        return [each for line, past in zip(lines, told, strict=True) for each in (line, *_revisions(past))]
 
     async def _gone(self, selector: ScopeSelector) -> AsyncGenerator[Sequence[dict[str, Any]]]:
         """Memories that are gone, and what they said: an undo can bring it back."""
@@ -131,11 +133,17 @@ class ExportService:
             record = await holdings.session(line.scope, now=self._now())
             if record is None:
                 continue
-            yield [session_line(record)]
-            after = 0
-            while messages := await holdings.messages(line.scope, after=after, limit=_MESSAGES_AT_ONCE):
-                yield [message_line(each) for each in messages]
+            messages = await holdings.messages(line.scope, after=0, limit=_MESSAGES_AT_ONCE)
+            if len(messages) < _MESSAGES_AT_ONCE:
+                # These are all, and more than when the session was read if somebody is writing to it.
+                archived = sum(each.archived for each in messages)
+                counts = {"message_count": len(messages) - archived, "archived_count": archived}
+                record = replace(record, session=replace(record.session, **counts))
+            yield [session_line(record), *map(message_line, messages)]
+            while len(messages) == _MESSAGES_AT_ONCE:
                 after = messages[-1].sequence
+                messages = await holdings.messages(line.scope, after=after, limit=_MESSAGES_AT_ONCE)
+                yield [*map(message_line, messages)]
 
     async def _views(
         self, holdings: Holdings, selector: ScopeSelector, reach: ScopeSelector
@@ -192,6 +200,17 @@ def _time_and_id(record: MemoryRecord) -> tuple[datetime, str]:
 
 def _owner_first(scope: Scope) -> tuple[str, str, str]:
     return scope.namespace or "", scope.user_id or "", scope.session_id or ""
+
+
+def _until(memory: Memory, past: HistoryRecord) -> HistoryRecord:
+    """What happened to the memory until it was as it was read: it may have been changed or removed since."""
+    revisions = list(past.revisions)
+    while revisions and revisions[-1].operation_id != memory.operation_id:
+        revisions.pop()
+    if revisions:
+        return replace(past, revisions=tuple(revisions))
+    # Its last change is not told, as it came by an import; but what is there was not removed.
+    return replace(past, revisions=past.revisions[:-1]) if past.is_of_gone else past
 
 
 def _revisions(past: HistoryRecord) -> Sequence[dict[str, Any]]:
