@@ -59,8 +59,7 @@ def store_settings(request: pytest.FixtureRequest) -> dict[str, str]:
     if request.param == "sqlite":
         return {}
     server: RedisServer = request.getfixturevalue("strict_redis")
-    with server.client() as client:
-        client.execute_command("FLUSHALL")  # pyright: ignore[reportUnknownMemberType]
+    server.empty()
     return {"STORAGE_URL": server.url, "DURABILITY": "strict"}
 
 

@@ -74,6 +74,11 @@ class RedisServer:
         """A plain client for what a test does behind the engine's back."""
         return redis.Redis(host="127.0.0.1", port=self.port, socket_timeout=5, protocol=2)
 
+    def empty(self) -> None:
+        """It forgets all that it holds."""
+        with self.client() as client:
+            client.execute_command("FLUSHALL")  # pyright: ignore[reportUnknownMemberType]
+
     def start(self, *, wait: bool = True) -> None:
         capped = ("MAXSEARCHRESULTS", "10000", "MAXAGGREGATERESULTS", "10000")
         # As providers cap it, not a million as by default.

@@ -40,8 +40,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Generator[RedisServer]:
 async def running(request: pytest.FixtureRequest, redis: RedisServer, tmp_path: Path) -> AsyncGenerator[RunningApp]:
     settings: dict[str, Any] = {}
     if request.param == "redis":
-        with redis.client() as client:
-            client.execute_command("FLUSHALL")  # pyright: ignore[reportUnknownMemberType]
+        redis.empty()
         settings["redis_url"] = redis.url
     async with running_app(data_dir=tmp_path, background=False, **settings) as started:
         yield started

@@ -42,8 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 @pytest.fixture
 async def pair(server: RedisServer, tmp_path: Path) -> AsyncIterator[Pair]:
     """Both engines, empty."""
-    with server.client() as client:
-        client.execute_command("FLUSHALL")  # pyright: ignore[reportUnknownMemberType]
+    server.empty()
     sqlite = await open_sqlite(tmp_path / "memory.db", now=lambda: T0)
     redis = await open_redis(server.url, now=lambda: T0)
     yield sqlite, redis

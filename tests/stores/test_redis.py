@@ -37,8 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 @pytest.fixture
 async def stores(server: RedisServer) -> AsyncIterator[Stores]:
     """An empty store."""
-    with server.client() as client:
-        client.execute_command("FLUSHALL")  # pyright: ignore[reportUnknownMemberType]
+    server.empty()
     opened = await open_redis(server.url, now=lambda: T0)
     yield opened
     await opened.engine.close()

@@ -41,8 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 @pytest.fixture
 async def plain(server: RedisServer) -> AsyncIterator[Stores]:
     """An empty store."""
-    with server.client() as client:
-        client.execute_command("FLUSHALL")  # pyright: ignore[reportUnknownMemberType]
+    server.empty()
     opened = await open_redis(server.url, now=lambda: T0)
     yield opened
     await opened.engine.close()
@@ -204,8 +203,7 @@ async def test_an_emptied_database_that_fills_again_is_another(server: RedisServ
     criteria = MemoryFilter(selector=selector())
     await plain.memories.commit(operation(put(memory("old"), vector=VECTORS[0])))
     assert await _ids(plain, criteria) == {"old"}
-    with server.client() as client:
-        client.execute_command("FLUSHALL")  # pyright: ignore[reportUnknownMemberType]
+    server.empty()
     again = await open_redis(server.url, now=lambda: T0)
     await again.memories.commit(operation(put(memory("new"), vector=VECTORS[0])))
     assert await _ids(plain, criteria) == {"new"}

@@ -33,8 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 @pytest.fixture
 async def stores(server: RedisServer) -> AsyncIterator[Stores]:
     """Memories of two owners; every third shares its hash with others, and pairs share a time."""
-    with server.client() as client:
-        client.execute_command("FLUSHALL")  # pyright: ignore[reportUnknownMemberType]
+    server.empty()
     opened = await open_redis(server.url, now=lambda: T0)
     made = [
         memory(
