@@ -60,7 +60,7 @@ RERANKED_MAX = 200
 """The first so many by relevance are ordered by recency (or, when equal, by time) as well; pages beyond go by relevance."""
 VECTORLESS_CHECKED_MAX = 256
 """Best keyword matches outside the vector channel's candidates whose vectors are looked up."""
-_SCORE_DECIMALS = 12
+_SCORE_DIGITS = 12
 _TOLERANCE = 1e-9
 _TIMES_SPARE = 12
 """Candidates beyond twice the page whose times are loaded at first: mostly nothing further down can reach the page."""
@@ -349,7 +349,13 @@ def _scored(
     if weights is not None:
         recency = recency_scores(created, accessed, weights, now)
         scores = blended_scores(scores, recency, weights, in_proportion=_is_chance(ranking))
-    return places, created, np.round(scores, _SCORE_DECIMALS)
+    return places, created, _rounded(scores)
+
+
+def _rounded(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """To significant digits: chances are small, and what lies within a rounding step would change places as time goes by."""
+    mantissas, exponents = np.frexp(scores)
+    return np.ldexp(np.round(mantissas, _SCORE_DIGITS), exponents)
 
 
 def _highest(ranking: Ranking, size: int, weights: RecencyWeights | None) -> NDArray[np.float64]:

@@ -125,3 +125,21 @@ async def test_every_page_says_how_many_pass_a_cut(stores: Stores, mode: SearchM
             offset = page.next_offset
         assert totals == {len(found)}
         assert len(set(found)) == len(found) > 100
+
+
+async def test_pages_fit_together_while_time_goes_by(stores: Stores) -> None:
+    """What hardly answers a query, and was used milliseconds apart, keeps its order from one request to the next."""
+    embedder = HashEmbedder()
+    await filled(stores, embedder)
+    at = NOW
+    service = SearchService(store=stores.memories, embedder=embedder, now=lambda: at)
+    query = SearchQuery(text="zebra", mode=SearchMode.HYBRID, alpha=0.0, limit=5, recency=RecencyWeights())
+    keys = [hit.memory.key for hit in (await service.search(MINE, replace(query, limit=30))).hits]
+    for number, key in enumerate(keys):
+        used = NOW + timedelta(days=1, milliseconds=number * 7 % 30)
+        assert await stores.memories.touch([key], at=used, interval_min_s=0) == 1
+    orders: set[tuple[str, ...]] = set()
+    for seconds in range(1, 16):
+        at = NOW + timedelta(days=1, seconds=seconds)
+        orders.add(tuple(hit.memory.id for hit in (await service.search(MINE, query)).hits))
+    assert len(orders) == 1
