@@ -29,7 +29,9 @@ TEXTS = ("User drinks tea.", "User likes to drink tea.", "User has two cats.", "
 USERS = ("alice", "bob")
 Step = tuple[str, int, int]
 STEPS = st.tuples(
-    st.sampled_from(["create", "create", "edit", "edit", "move", "replace", "compact", "merge", "forget", "undo"]),
+    st.sampled_from(
+        ["create", "create", "edit", "edit", "pin", "expire", "move", "replace", "compact", "merge", "forget", "undo"]
+    ),
     st.integers(0, 5),
     st.integers(0, len(TEXTS) - 1),
 )
@@ -99,6 +101,13 @@ class Past:
                 await memories.create(self.caller, [made], deduplicate=bool(text % 2))
             case "edit":
                 await memories.edit(self.caller, patch=MemoryPatch(changes={"text": TEXTS[text]}), **named)
+            case "pin":
+                patch = MemoryPatch(changes={"pinned": bool(text % 2)}, clear=frozenset({"topics"}))
+                await memories.edit(self.caller, patch=patch, **named)
+            case "expire":
+                # Later than any of these tests looks: what has expired comes back without its end.
+                patch = MemoryPatch(changes={}, ttl_seconds=86_400 * (text + 1))
+                await memories.edit(self.caller, patch=patch, **named)
             case "replace":
                 patch = MemoryPatch(changes={"text": TEXTS[text]}, supersedes=True)
                 await memories.edit(self.caller, patch=patch, **named)
