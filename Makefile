@@ -88,7 +88,7 @@ bench-background: $(VENV)/.dev ## Compaction of 10k and 100k memories; messages 
 bench-mcp: $(VENV)/.dev ## What an MCP tool call costs beside its service call
 	@$(BIN)/python -m benchmarks.mcp
 
-bench-history: $(VENV)/.dev ## What the journal costs, history among a million operations, looking back
+bench-history: $(VENV)/.dev ## What the journal costs, history among a million operations, looking back: both engines
 	@$(BIN)/python -m benchmarks.history
 
 bench-console: $(VENV)/.dev ## What every page of the console takes at 100k memories, and the map in Chromium

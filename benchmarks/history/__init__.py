@@ -1,5 +1,5 @@
-"""What history costs: the journal's share of a write, reading one history among a million operations, and looking back.
+"""What history costs: the journal's share of a write, reading one history in a long journal, and looking back, on both engines.
 
-``python -m benchmarks.history`` works on the embedded engine alone, in a temporary folder. The million operations are written
-into the closed file, because writing each by itself would take a quarter of an hour; what is measured goes through the services.
+``python -m benchmarks.history`` goes through the services, in a temporary folder and against a Redis of its own. The long journal
+is written into the closed store, because writing each operation by itself would take a quarter of an hour.
 """

@@ -1,196 +1,145 @@
-"""Filling the journal and timing what reads it."""
+"""Timing what reads the journal: one history, the list of operations, and search, listing and by id as of earlier times."""
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from agent_memory_server.app import MemoryApp, open_app
+from agent_memory_server.app import open_app
 from agent_memory_server.config import Settings
 from agent_memory_server.domain.filters import MemoryFilter
-from agent_memory_server.domain.identity import ANONYMOUS, DEFAULT_TENANT, Scope, ScopeSelector
-from agent_memory_server.domain.records import Memory
+from agent_memory_server.domain.identity import ANONYMOUS, DEFAULT_TENANT, ScopeSelector
 from agent_memory_server.domain.search import SearchMode, SearchQuery
-from agent_memory_server.services.memories import MemoryPatch
-from agent_memory_server.stores.sqlite.connections import Connected
 from benchmarks import texts
-
-USER = "user-1"
-_BATCH = 500
-_TRANSACTION = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "ROLLBACK")
+from benchmarks.engines import Engine
+from benchmarks.history.filling import Filled, filled_with, lengthen
+from benchmarks.history.writing import Cost, write_costs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """Milliseconds of one write from call to answer; of those, what its statements took, and of those its journal's."""
+class Compared:
+    """The same question now and as of then, in turns. Milliseconds: processor time, which holds where others use the machine
+    too, and from call to answer; ``first_ms``: the first question about that time, which reads the past."""
 
-    write_ms: float
-    statements_ms: float
-    journal_ms: float
+    memories: int
+    question: str
+    changed_since: str
+    now_ms: float
+    then_ms: float
+    now_wall_ms: float
+    then_wall_ms: float
+    first_ms: float
 
     @property
-    def share(self) -> float:
-        """What the journal adds to the other statements; waiting for the disk, which both share, is left out."""
-        return self.journal_ms / (self.statements_ms - self.journal_ms)
+    def times(self) -> float:
+        return self.then_ms / self.now_ms
 
 
-def _memory(number: int) -> Memory:
-    at = datetime.now(UTC)
-    return Memory(
-        id=f"m{number}",
-        scope=Scope(DEFAULT_TENANT, None, USER),
-        text=texts.text(number),
-        created_at=at,
-        updated_at=at,
-        last_accessed=at,
+async def opened_and_measured(
+    held: Engine, folder: Path, *, sizes: list[int], operations: int, rounds: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Looking back, then writes, then one history within a long journal."""
+    settings = Settings(storage_url=held.storage_url, data_dir=folder)
+    compared: list[Compared] = []
+    user, most = "", 0
+    writes: dict[str, Cost] = {}
+    async with open_app(settings) as app:
+        for size in sizes:
+            say(f"a user of {size:,} memories")
+            filled = await filled_with(app, held, size)
+            compared += await _looked_back(filled, rounds)
+            user, most = filled.user, size
+            if size == sizes[-1]:
+                say("writes with the journal and without")
+                writes = await write_costs(filled, 4 * rounds)
+    say(f"a journal of {operations:,} operations")
+    lengthen(held, operations)
+    async with open_app(settings) as app:
+        history_ms = await _p50(
+            4 * rounds, lambda n: app.history.history(ANONYMOUS, memory_id=f"m{n * 10 % most}", user_id=user)
+        )
+        listed_ms = await _p50(4 * rounds, lambda _: app.history.operations(ANONYMOUS, newest_first=True, limit=20))
+    return {"compared": compared, "writes": writes, "history_ms": history_ms, "operations_ms": listed_ms}
+
+
+Read = Callable[[int], Awaitable[object]]
+
+
+async def _looked_back(filled: Filled, rounds: int) -> list[Compared]:
+    return [
+        await _compared(filled, (question, changed_since, rounds), now, then)
+        for changed_since, moment in filled.moments.items()
+        for question, now, then in _questions(filled, moment, rounds)
+    ]
+
+
+def _questions(filled: Filled, moment: datetime, rounds: int) -> Iterator[tuple[str, Read, Read]]:
+    """Each as it is asked now, and as of the moment."""
+    app, user = filled.app, filled.user
+    criteria = MemoryFilter(selector=ScopeSelector(DEFAULT_TENANT, None, user))
+    for mode in (SearchMode.SEMANTIC, SearchMode.KEYWORD, SearchMode.HYBRID):
+        queries = [SearchQuery(text=texts.query(number), mode=mode, limit=10) for number in range(rounds)]
+
+        async def search(number: int, queries: list[SearchQuery] = queries) -> object:
+            return await app.search.search(criteria, queries[number])
+
+        async def search_then(number: int, queries: list[SearchQuery] = queries) -> object:
+            return await app.time_travel.search(criteria, queries[number], as_of=moment)
+
+        yield f"{mode.value} search", search, search_then
+    yield (
+        "listing",
+        lambda _: app.memories.list(criteria),
+        lambda _: app.time_travel.list(criteria, as_of=moment),
+    )
+    yield (
+        "by id",
+        lambda number: app.memories.get(ANONYMOUS, memory_id=f"m{number}", user_id=user),
+        lambda number: app.time_travel.get(ANONYMOUS, memory_id=f"m{number}", user_id=user, as_of=moment),
     )
 
 
-async def opened_and_measured(folder: Path, *, memories: int, operations: int, rounds: int) -> dict[str, Any]:
-    """One after the other: writes, a long journal, history, and searches of now and then."""
-    settings = Settings(storage_url=f"sqlite:///{folder / 'memory.db'}", data_dir=folder)
-    async with open_app(settings) as app:
-        for first in range(0, memories, _BATCH):
-            batch = [_memory(number) for number in range(first, min(memories, first + _BATCH))]
-            await app.memories.create(ANONYMOUS, batch, deduplicate=False)
-        writes = {
-            "create": await _write_cost(rounds, _creating(app, memories)),
-            "edit": await _write_cost(rounds, _editing(app)),
-        }
-    _lengthen(folder / "memory.db", operations)
-    async with open_app(settings) as app:
-        history_ms = await _p50(rounds, lambda n: app.history.history(ANONYMOUS, memory_id=f"m{n}", user_id=USER))
-        listed_ms = await _p50(rounds, lambda _: app.history.operations(ANONYMOUS, newest_first=True, limit=20))
-        searches = await _searches(app, rounds, changed=memories // 100)
-    return {
-        "memories": memories,
-        "operations": operations,
-        "writes": {
-            name: {
-                "ms": cost.write_ms,
-                "statements_ms": cost.statements_ms,
-                "journal_ms": cost.journal_ms,
-                "share": cost.share,
-            }
-            for name, cost in writes.items()
-        },
-        "history_ms": history_ms,
-        "operations_ms": listed_ms,
-        "searches": searches,
-    }
-
-
-def _creating(app: MemoryApp, first: int) -> Callable[[int], Awaitable[object]]:
-    return lambda number: app.memories.create(ANONYMOUS, [_memory(first + number)], deduplicate=False)
-
-
-def _editing(app: MemoryApp) -> Callable[[int], Awaitable[object]]:
-    return lambda number: app.memories.edit(
-        ANONYMOUS,
-        memory_id=f"m{number}",
-        user_id=USER,
-        patch=MemoryPatch(changes={"text": texts.text(number + 50_000)}),
+async def _compared(
+    filled: Filled,
+    what: tuple[str, str, int],
+    now: Read,
+    then: Read,
+) -> Compared:
+    question, changed_since, rounds = what
+    await now(0)
+    _, first_ms = await _timed(filled, then, 0)
+    taken: tuple[list[tuple[float, float]], list[tuple[float, float]]] = ([], [])
+    for number in range(rounds):
+        taken[0].append(await _timed(filled, now, number))
+        taken[1].append(await _timed(filled, then, number))
+    return Compared(
+        memories=filled.size,
+        question=question,
+        changed_since=changed_since,
+        now_ms=median(each for each, _ in taken[0]),
+        then_ms=median(each for each, _ in taken[1]),
+        now_wall_ms=median(each for _, each in taken[0]),
+        then_wall_ms=median(each for _, each in taken[1]),
+        first_ms=first_ms,
     )
 
 
-async def _write_cost(rounds: int, write: Callable[[int], Awaitable[object]]) -> Cost:
-    """Writes one by one. Statements are timed where they are executed, on the writer's own thread."""
-    clock = _Statements()
-    with clock:
-        begun = time.perf_counter()
-        for number in range(rounds):
-            await write(number)
-        total = time.perf_counter() - begun
-    each = 1000 / rounds
-    return Cost(write_ms=total * each, statements_ms=clock.all_s * each, journal_ms=clock.journal_s * each)
+async def _timed(filled: Filled, read: Read, number: int) -> tuple[float, float]:
+    used_s, begun = filled.used_s(), time.perf_counter()
+    await read(number)
+    ended = time.perf_counter()
+    return (filled.used_s() - used_s) * 1000, (ended - begun) * 1000
 
 
-class _Statements:
-    """While it is entered, every statement of every connection is timed."""
-
-    def __init__(self) -> None:
-        self.all_s = 0.0
-        self.journal_s = 0.0
-        self._plain: dict[str, Any] = {}
-
-    def __enter__(self) -> None:
-        for name in ("execute", "one", "value", "rows", "many", "changed"):
-            self._plain[name] = getattr(Connected, name)
-            setattr(Connected, name, self._timed(self._plain[name]))
-
-    def __exit__(self, *_: object) -> None:
-        for name, plain in self._plain.items():
-            setattr(Connected, name, plain)
-
-    def _timed(self, plain: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(connected: Connected, sql: str, *rest: Any) -> Any:
-            if sql.startswith(_TRANSACTION):
-                return plain(connected, sql, *rest)
-            before, begun = self.all_s, time.perf_counter()
-            try:
-                return plain(connected, sql, *rest)
-            finally:
-                taken = time.perf_counter() - begun
-                # One may be made of another: counted once.
-                self.all_s = before + taken
-                if sql.startswith(("INSERT INTO entries", "INSERT INTO operations")):
-                    self.journal_s += taken
-
-        return timed
-
-
-def _lengthen(path: Path, operations: int) -> None:
-    """Write operations of other owners, two entries each, until the journal has so many."""
-    connection = sqlite3.connect(path)
-    with connection:
-        held, last_at = connection.execute("SELECT count(*), max(at) FROM operations").fetchone()
-        connection.execute(
-            "INSERT INTO operations (tenant_id, id, kind, actor, at, reason) "
-            "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?) "
-            "SELECT 1, 'filler-' || n, 'edit', 'filler', ? - (? - n) * 1000, '' FROM n",
-            (max(1, operations - held), last_at, operations),
-        )
-        connection.executemany(
-            "INSERT INTO scopes (tenant_id, namespace, user_id) VALUES (1, NULL, ?)",
-            [(f"filler-{number}",) for number in range(1000)],
-        )
-        connection.execute(
-            "INSERT INTO entries (operation, change, part, scope_id, memory_id, effect, survivor, before) "
-            "SELECT seq, 0, 0, 10 + seq % 900, 'filler-' || (seq % 100000), 'updated', '', '{}' FROM operations "
-            "WHERE actor = 'filler'",
-        )
-    connection.close()
-
-
-async def _p50(rounds: int, read: Callable[[int], Awaitable[object]]) -> float:
+async def _p50(rounds: int, read: Read) -> float:
     taken: list[float] = []
     for number in range(rounds):
         begun = time.perf_counter()
         await read(number)
         taken.append((time.perf_counter() - begun) * 1000)
     return median(taken)
-
-
-async def _searches(app: MemoryApp, rounds: int, *, changed: int) -> dict[str, Any]:
-    """A user's memories now, and as of a moment since which one in a hundred was edited."""
-    moment = datetime.now(UTC)
-    for number in range(changed):
-        patch = MemoryPatch(changes={"text": texts.text(number + 90_000)})
-        await app.memories.edit(ANONYMOUS, memory_id=f"m{number}", user_id=USER, patch=patch)
-    criteria = MemoryFilter(selector=ScopeSelector(DEFAULT_TENANT, None, USER))
-    found: dict[str, Any] = {"changed_since": changed}
-    for mode in (SearchMode.SEMANTIC, SearchMode.HYBRID):
-        queries: Sequence[SearchQuery] = [SearchQuery(text=texts.text(n), mode=mode, limit=10) for n in range(rounds)]
-        await app.time_travel.search(criteria, queries[0], as_of=moment + timedelta(microseconds=1))
-        now_ms = await _p50(rounds, lambda n, queries=queries: app.search.search(criteria, queries[n]))
-        then_ms = await _p50(
-            rounds, lambda n, queries=queries: app.time_travel.search(criteria, queries[n], as_of=moment)
-        )
-        found[mode.value] = {"now_ms": now_ms, "then_ms": then_ms, "times": then_ms / now_ms}
-    return found
