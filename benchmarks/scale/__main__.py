@@ -144,7 +144,7 @@ def _show(found: JSON, console: Console) -> None:
             title, *(f"{each['p50_ms']:.2f} / {each['p95_ms']:.2f} ({each['processor_ms']:.2f})" for each in every)
         )
 
-    for kind, title in (("user", "one user's 100"), ("everything", "all memories")):
+    for kind, title in (("user", "one user's 100"), ("topic", "one topic of all"), ("everything", "all memories")):
         for mode in ("hybrid", "semantic", "keyword"):
             timed(f"search {title}, {mode}", lambda step, kind=kind, mode=mode: step["search"][kind][mode])
     table.add_row("search all, hybrid, the first after the start", *(_first(step["search"]["first"]) for step in steps))

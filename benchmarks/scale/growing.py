@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from agent_memory_server.app import MemoryApp
-from agent_memory_server.domain.filters import MemoryFilter
+from agent_memory_server.domain.filters import MemoryFilter, TextFilter
 from agent_memory_server.domain.identity import ANONYMOUS, DEFAULT_TENANT, Scope, ScopeSelector
 from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.search import SearchMode, SearchQuery
@@ -50,12 +50,13 @@ class Inserted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Searched:
-    """One user's memories, and all memories; all memories for the first time after the start, when nothing is in memory yet, and
-    right after a write."""
+    """One user's memories, those of everybody about one topic, and all memories; all memories for the first time after the start,
+    when nothing is in memory yet, and right after a write."""
 
     first: Timed
     after_write_ms: float
     user: dict[str, Timed]
+    topic: dict[str, Timed]
     everything: dict[str, Timed]
 
 
@@ -134,6 +135,14 @@ async def search(app: MemoryApp, *, size: int, queries: int) -> Searched:
             app, MemoryFilter(selector=ScopeSelector(DEFAULT_TENANT, None, user_of(index))), index, mode
         )
 
+    def about_topic(mode: SearchMode) -> Callable[[int], Awaitable[int]]:
+        return lambda index: _search(
+            app,
+            MemoryFilter(selector=ScopeSelector(DEFAULT_TENANT), topics=TextFilter(eq=texts.topic(index))),
+            index,
+            mode,
+        )
+
     first = await _timed(among_all(SearchMode.HYBRID), picked[:1])
     await app.memories.create(ANONYMOUS, [memory(picked[0], kind=f"w{size}-")])
     after_write = await _timed(among_all(SearchMode.HYBRID), picked[:1])
@@ -144,6 +153,7 @@ async def search(app: MemoryApp, *, size: int, queries: int) -> Searched:
         first=first,
         after_write_ms=after_write.p50_ms,
         user={mode.value: await _timed(among_users(mode), picked) for mode in SearchMode},
+        topic={mode.value: await _timed(about_topic(mode), few) for mode in SearchMode},
         everything={mode.value: await _timed(among_all(mode), few) for mode in SearchMode},
     )
 
