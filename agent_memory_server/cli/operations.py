@@ -65,21 +65,22 @@ def _operation(listed: Listed) -> list[str]:
 @click.command(short_help="Take back an operation, or a whole run.")
 @click.argument("operation_id", metavar="ID")
 @click.option("--dry-run", is_flag=True, help="Change nothing; show what would happen and what stands against it.")
+@click.option("--skip-conflicts", is_flag=True, help="Leave what stands against it as it is, and take back the rest.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def undo(operation_id: str, dry_run: bool, as_json: bool) -> None:
+def undo(operation_id: str, dry_run: bool, skip_conflicts: bool, as_json: bool) -> None:
     """Take back an edit, a merge, or by its run id a whole compaction or forgetting run.
 
     What came later is never overwritten: it is named, and nothing is changed. Explicit deletion is final. An undo can be undone.
     """
-    asyncio.run(_undo(operation_id, dry_run=dry_run, as_json=as_json))
+    asyncio.run(_undo(operation_id, dry_run=dry_run, skip_conflicts=skip_conflicts, as_json=as_json))
 
 
-async def _undo(operation_id: str, *, dry_run: bool, as_json: bool) -> None:
+async def _undo(operation_id: str, *, dry_run: bool, skip_conflicts: bool, as_json: bool) -> None:
     async with opened_app() as app:
         if dry_run:
             report = await app.undo.plan(OPERATOR, operation_id=operation_id)
         else:
-            report = await app.undo.undo(OPERATOR, operation_id=operation_id)
+            report = await app.undo.undo(OPERATOR, operation_id=operation_id, skip_conflicts=skip_conflicts)
     if as_json:
         from agent_memory_server.api.answers import encoded
         from agent_memory_server.api.schemas.history import undo_wire
@@ -100,7 +101,7 @@ def _report(report: UndoReport, *, dry_run: bool) -> list[str]:
     if len(report.steps) > _NAMED_MAX:
         lines.append(f"  … and {len(report.steps) - _NAMED_MAX} more")
     if report.conflicts:
-        lines.append("It cannot be undone, because of:")
+        lines.append("It cannot be undone, because of:" if dry_run else "Left as they are:")
         lines += [
             f"  {each.key.id}: {each.reason}" + (f" ({each.operation_id})" if each.operation_id else "")
             for each in report.conflicts[:_NAMED_MAX]

@@ -117,10 +117,13 @@ class UndoService:
             notices=tuple(self._notices(kinds, expired)),
         )
 
-    async def undo(self, caller: Principal, *, operation_id: str) -> UndoReport:
-        """Take it back. Raises as ``plan`` does, and NotUndoable that names what came later: then nothing was changed."""
+    async def undo(self, caller: Principal, *, operation_id: str, skip_conflicts: bool = False) -> UndoReport:
+        """Take it back. Raises as ``plan`` does, and NotUndoable that names what came later: then nothing was changed.
+
+        ``skip_conflicts``: leave those memories as they are and take back the rest.
+        """
         plan = await self.plan(caller, operation_id=operation_id)
-        if plan.conflicts:
+        if plan.conflicts and not (skip_conflicts and plan.steps):
             raise NotUndoable(_refusal(plan))
         batches = [plan.steps[first : first + BATCH] for first in range(0, len(plan.steps), BATCH)]
         run = self._new_id() if len(batches) > 1 else None

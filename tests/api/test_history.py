@@ -118,6 +118,9 @@ async def test_forgetting_is_undone_and_deletion_is_not(client: httpx.AsyncClien
     await client.delete(MEMORIES, params={"memory_ids": names[0], **owner})
     refused = await body(await client.post(f"/v1/operations/{done['run_id']}/undo"), 409)
     assert names[0] in refused["detail"]
+    rest = await body(await client.post(f"/v1/operations/{done['run_id']}/undo", params={"skip_conflicts": True}))
+    assert (rest["counts"], [each["memory_id"] for each in rest["conflicts"]]) == ({"bring_back": 2}, [names[0]])
+    assert (await body(await client.get(MEMORIES, params=owner)))["total"] == 2
     found = await client.get(f"{MEMORIES}/{names[0]}/history", params=owner)
     assert "Otters" not in found.text
     operations = (await body(await client.get("/v1/operations", params=owner)))["operations"]

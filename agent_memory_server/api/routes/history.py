@@ -65,7 +65,8 @@ async def undo_operation(call: Call) -> Answer:
     undoing = call.long_term.undo
     if query.dry_run:
         return answer(undo_wire(await undoing.plan(call.caller, operation_id=operation_id), dry_run=True))
-    return answer(undo_wire(await undoing.undo(call.caller, operation_id=operation_id), dry_run=False))
+    report = await undoing.undo(call.caller, operation_id=operation_id, skip_conflicts=query.skip_conflicts)
+    return answer(undo_wire(report, dry_run=False))
 
 
 OPERATIONS = (

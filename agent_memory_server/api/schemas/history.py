@@ -39,6 +39,10 @@ class OperationsQuery(SessionScopeQuery):
 
 class UndoQuery(Body):
     dry_run: bool = Field(default=False, description="Change nothing and answer with what would happen.")
+    skip_conflicts: bool = Field(
+        default=False,
+        description="Leave what changed later, or was deleted for good, as it is, and take back the rest.",
+    )
 
 
 class OperationRecord(Body):
