@@ -25,6 +25,7 @@ from agent_memory_server.services.history import HistoryService
 from agent_memory_server.services.indexing import Indexer
 from agent_memory_server.services.language import LanguageGate
 from agent_memory_server.services.refused_content import RefusedContent, RefusingMemories
+from agent_memory_server.services.reranking import Reranking
 from agent_memory_server.services.time_travel import TimeTravelService
 from agent_memory_server.services.undo import UndoService
 from agent_memory_server.services.webhooks import WebhookService
@@ -93,6 +94,10 @@ class LookingBack:
         )
 
     @cached_property
+    def reranking(self) -> Reranking | None:
+        return None if self.reranker is None else Reranking(reranker=self.reranker)
+
+    @cached_property
     def time_travel(self) -> TimeTravelService:
         return TimeTravelService(
             journal=self.stores.journal,
@@ -100,6 +105,7 @@ class LookingBack:
             embedder=self.embedder,
             tokenizer=self.tokenizer,
             now=self.now,
+            reranking=self.reranking,
         )
 
     @cached_property

@@ -56,7 +56,6 @@ from agent_memory_server.services.promotion import PromotionService
 from agent_memory_server.services.public_tasks import SUMMARY_VIEWS, PublicTasks
 from agent_memory_server.services.query_optimization import OptimizedSearchService
 from agent_memory_server.services.reindexing import ReindexingService
-from agent_memory_server.services.reranking import Reranking
 from agent_memory_server.services.schedules import Schedule, ScheduleService
 from agent_memory_server.services.search import SearchService
 from agent_memory_server.services.search_explanation import SearchExplanationService
@@ -204,9 +203,8 @@ class Services(LookingBack):
     @cached_property
     def search(self) -> SearchService:
         filling = ContextFilling(store=self.stores.memories, tokenizer=self.tokenizer)
-        reranking = None if self.reranker is None else Reranking(reranker=self.reranker)
         return SearchService(
-            store=self.stores.memories, embedder=self.embedder, now=self.now, filling=filling, reranking=reranking
+            store=self.stores.memories, embedder=self.embedder, now=self.now, filling=filling, reranking=self.reranking
         )
 
     @cached_property
@@ -216,7 +214,7 @@ class Services(LookingBack):
             store=self.stores.memories,
             journal=self.stores.journal,
             embedder=self.embedder,
-            now=self.now,
+            travel=self.time_travel,
         )
 
     @cached_property

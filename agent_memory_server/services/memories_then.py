@@ -81,6 +81,11 @@ class MemoriesThen:
         found.update((handle, memory) for handle in handles if (memory := self._state(handle)) is not None)
         return found
 
+    async def keys(self, handles: Sequence[Handle], /) -> Mapping[Handle, MemoryKey]:
+        found = dict(await self._store.keys(self._living(handles)))
+        found.update((handle, memory.key) for handle in handles if (memory := self._state(handle)) is not None)
+        return found
+
     async def times(self, handles: Sequence[Handle], /) -> Mapping[Handle, tuple[int, int]]:
         found = dict(await self._together.times(self._living(handles)))
         found.update(

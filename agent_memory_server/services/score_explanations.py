@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 import numpy as np
 
@@ -19,10 +18,11 @@ from agent_memory_server.services.search_trace import SearchTrace
 class ScoreExplainer:
     """Explains candidates of one search; made once, asked for as many as are wanted."""
 
-    def __init__(self, trace: SearchTrace, query: SearchQuery, now: datetime) -> None:
+    def __init__(self, trace: SearchTrace, query: SearchQuery) -> None:
         """``trace`` of a search that is done and had a text."""
         assert trace.ranking is not None
         assert trace.uncut is not None
+        assert trace.now is not None
         self.ranking: Ranking = trace.ranking
         self.uncut: Ranking = trace.uncut
         self.rank_of: Mapping[Handle, int] = {
@@ -31,7 +31,7 @@ class ScoreExplainer:
         """Final ranks of what passed the cuts."""
         self._trace = trace
         self._query = query
-        self._now = now
+        self.now = trace.now
         self._place_of = {handle: place for place, handle in enumerate(self.uncut.handles)}
         unjudged = trace.unjudged
         self._unjudged: Mapping[Handle, float] = (
@@ -118,7 +118,7 @@ class ScoreExplainer:
             return None
         created, accessed = (np.array([moment], dtype=np.int64) for moment in times)
         return RecencyShare(
-            r=float(recency_scores(created, accessed, weights, self._now)[0]),
+            r=float(recency_scores(created, accessed, weights, self.now)[0]),
             semantic_weight=weights.semantic_weight,
             recency_weight=weights.recency_weight,
             in_proportion=self.uncut.modes is SearchMode.HYBRID,

@@ -99,6 +99,8 @@ class SearchService:
         if query.distance_max is not None and query.mode is not SearchMode.SEMANTIC:
             raise BadRequest("distance_threshold is only supported for semantic search mode")
         now = self._now()
+        if trace is not None:
+            trace.now = now
         page = await self._page(criteria, query, now, trace)
         if query.tokens_max is None:
             return page

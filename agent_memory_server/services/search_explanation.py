@@ -6,7 +6,7 @@ expected one there is "not found", exactly as one that does not exist.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -26,6 +26,7 @@ from agent_memory_server.services.expected_memories import NOWHERE, ExpectedMemo
 from agent_memory_server.services.score_explanations import ScoreExplainer
 from agent_memory_server.services.search import SearchService
 from agent_memory_server.services.search_trace import SearchTrace
+from agent_memory_server.services.time_travel import TimeTravelService
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,10 @@ class _Answered:
     explainer: ScoreExplainer
     trace: SearchTrace
     handle_of: Mapping[MemoryKey, Handle]
-    now: datetime
+
+    @property
+    def now(self) -> datetime:
+        return self.explainer.now
 
     @property
     def last(self) -> ScoreExplanation | None:
@@ -66,21 +70,26 @@ class SearchExplanationService:
         store: MemoryStore,
         journal: Journal,
         embedder: Embedder,
-        now: Callable[[], datetime],
+        travel: TimeTravelService,
     ) -> None:
         self._search = search
+        self._travel = travel
         self._store = store
         self._expected = ExpectedMemories(store=store, journal=journal)
         self._embedder = embedder
-        self._now = now
 
-    async def explained(self, criteria: MemoryFilter, query: SearchQuery, /) -> ExplainedPage:
-        """The page that ``search`` answers, with each hit's explanation. Raises what ``search`` raises."""
+    async def explained(
+        self, criteria: MemoryFilter, query: SearchQuery, /, *, as_of: datetime | None = None
+    ) -> ExplainedPage:
+        """The page that ``search`` answers (now, or as of a time), with each hit's explanation. Raises what ``search`` raises."""
         trace = SearchTrace()
-        page = await self._search.search(criteria, query, trace=trace)
+        if as_of is None:
+            page = await self._search.search(criteria, query, trace=trace)
+        else:
+            page = await self._travel.search(criteria, query, as_of=as_of, trace=trace)
         if trace.ranking is None:
             return ExplainedPage(page=page, explanations=())
-        return ExplainedPage(page=page, explanations=_of_page(page, query, ScoreExplainer(trace, query, self._now())))
+        return ExplainedPage(page=page, explanations=_of_page(page, query, ScoreExplainer(trace, query)))
 
     async def expected(
         self, criteria: MemoryFilter | None, query: SearchQuery, expected: Sequence[str], /
@@ -97,12 +106,12 @@ class SearchExplanationService:
             nothing = Page(hits=(), total=0, next_offset=None)
             absent = [_not_found(each, NOWHERE) for each in expected]
             return ExplainedPage(page=nothing, explanations=(), expectations=tuple(absent))
-        trace, now = SearchTrace(), self._now()
+        trace = SearchTrace()
         page = await self._search.search(criteria, query, trace=trace)
-        explainer = ScoreExplainer(trace, query, now)
+        explainer = ScoreExplainer(trace, query)
         keys = await self._store.keys(explainer.candidates)
         handle_of = {key: handle for handle, key in keys.items()}
-        answered = _Answered(criteria, query, page, explainer, trace, handle_of, now)
+        answered = _Answered(criteria, query, page, explainer, trace, handle_of)
         found: list[Expectation] = []
         for each in expected:
             meant = await self._expected.meant(criteria.selector, each)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from agent_memory_server.domain.operations import Vector
 from agent_memory_server.domain.ranking import Ranking
@@ -26,6 +27,8 @@ class Found:
 class SearchTrace:
     """Filled in by the search as it goes on; what a mode does not use stays empty."""
 
+    now: datetime | None = None
+    """The moment that expiry and recency were judged by."""
     matches: KeywordCandidates | None = None
     vector: Vector | None = None
     """The query's."""

@@ -27,7 +27,9 @@ from agent_memory_server.ports.tokenizer import Tokenizer
 from agent_memory_server.services.context_filling import ContextFilling
 from agent_memory_server.services.earlier_states import FEW, REMEMBERED_S, Remembered
 from agent_memory_server.services.memories_then import CURSOR_PREFIX, MemoriesThen
+from agent_memory_server.services.reranking import Reranking
 from agent_memory_server.services.search import SearchService
+from agent_memory_server.services.search_trace import SearchTrace
 
 
 class TimeTravelService:
@@ -41,17 +43,20 @@ class TimeTravelService:
         embedder: Embedder,
         tokenizer: Tokenizer,
         now: Callable[[], datetime],
+        reranking: Reranking | None = None,
     ) -> None:
         self._journal = journal
         self._store = store
         # Asked once: looking at a protocol's methods takes as long as a short read.
         self._together = store if isinstance(store, ReadsTogether) else None
-        self._searching = SearchService(store=store, embedder=embedder, now=now)
+        self._searching = SearchService(store=store, embedder=embedder, now=now, reranking=reranking)
         self._tokenizer = tokenizer
         self._now = now
         self._remembered = Remembered(embedder)
 
-    async def search(self, criteria: MemoryFilter, query: SearchQuery, *, as_of: datetime) -> Page:
+    async def search(
+        self, criteria: MemoryFilter, query: SearchQuery, *, as_of: datetime, trace: SearchTrace | None = None
+    ) -> Page:
         """As ``SearchService.search``; a listing, too, goes no deeper than a ranked search."""
         if not query.text.strip():
             _check_depth(query.offset, ("body", "offset"))
@@ -59,7 +64,7 @@ class TimeTravelService:
         reads: Any = then  # A search asks for no more of a store than it has.
         filling = ContextFilling(store=reads, tokenizer=self._tokenizer)
         searching = self._searching.over(reads, now=lambda: as_of, filling=filling)
-        return await searching.search(then.criteria, query)
+        return await searching.search(then.criteria, query, trace=trace)
 
     async def list(
         self, criteria: MemoryFilter, *, as_of: datetime, limit: int = 20, cursor: str | None = None

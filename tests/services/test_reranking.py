@@ -12,10 +12,9 @@ from agent_memory_server.errors import RerankerUnavailable
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.services.reranking import READ_MAX, Reranking
 from agent_memory_server.services.search import SearchService
-from agent_memory_server.services.search_explanation import SearchExplanationService
 from agent_memory_server.stores.sqlite import open_sqlite
 from agent_memory_server.testing.embedder import HashEmbedder
-from tests.services.test_search import MINE, NOW, add, ids, memory
+from tests.services.test_search import MINE, NOW, add, explaining, ids, memory
 
 
 class LikesNoon:
@@ -61,9 +60,7 @@ async def test_its_say_changes_the_order_and_is_explained(
     plain = SearchService(store=stores.memories, embedder=HashEmbedder(), now=lambda: NOW)
     query = SearchQuery(text="green tea", mode=SearchMode.HYBRID)
     assert ids(await plain.search(MINE, query)) == ["plain", "noon"]
-    why = SearchExplanationService(
-        search=search, store=stores.memories, journal=stores.journal, embedder=HashEmbedder(), now=lambda: NOW
-    )
+    why = explaining(stores, search, HashEmbedder())
     explained = await why.explained(MINE, query)
     assert ids(explained.page) == ["noon", "plain"]
     for hit, each in zip(explained.page.hits, explained.explanations, strict=True):

@@ -23,8 +23,11 @@ from agent_memory_server.ports.stores import Stores
 from agent_memory_server.services.embedding import EmbeddingService, text_to_embed
 from agent_memory_server.services.reindexing import ReindexingService
 from agent_memory_server.services.search import RERANKED_MAX, SearchService
+from agent_memory_server.services.search_explanation import SearchExplanationService
+from agent_memory_server.services.time_travel import TimeTravelService
 from agent_memory_server.stores.sqlite import open_sqlite
 from agent_memory_server.testing.embedder import HashEmbedder, SwitchableEmbedder
+from agent_memory_server.tokenizers.opening import EstimatingTokenizer
 from tests.recency_formula import blended
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -79,6 +82,20 @@ async def add(stores: Stores, embedder: Embedder | None, *memories: Memory) -> N
 
 def ids(page: Page) -> list[str]:
     return [hit.memory.id for hit in page.hits]
+
+
+def explaining(stores: Stores, search: SearchService, embedder: Embedder) -> SearchExplanationService:
+    """Why ``search`` answers what it does, now and as of a time."""
+    travel = TimeTravelService(
+        journal=stores.journal,
+        store=stores.memories,
+        embedder=embedder,
+        tokenizer=EstimatingTokenizer(),
+        now=lambda: NOW,
+    )
+    return SearchExplanationService(
+        search=search, store=stores.memories, journal=stores.journal, embedder=embedder, travel=travel
+    )
 
 
 def numbered(count: int) -> Sequence[Memory]:

@@ -25,7 +25,7 @@ from agent_memory_server.services.search_explanation import SearchExplanationSer
 from agent_memory_server.stores.sqlite import open_sqlite
 from agent_memory_server.testing.embedder import HashEmbedder
 from agent_memory_server.tokenizers.opening import EstimatingTokenizer
-from tests.services.test_search import ANA, MINE, NOW, RANKED, add, ids, memory, said
+from tests.services.test_search import ANA, MINE, NOW, RANKED, add, explaining, ids, memory, said
 
 WORDS = ["tea", "green", "noon", "cat", "sleeps", "May", "garden", "Lisbon", "river", "Ana", "Bo", "train", "bread"]
 
@@ -45,9 +45,7 @@ def search(stores: Stores) -> SearchService:
 
 @pytest.fixture
 def why(stores: Stores, search: SearchService) -> SearchExplanationService:
-    return SearchExplanationService(
-        search=search, store=stores.memories, journal=stores.journal, embedder=HashEmbedder(), now=lambda: NOW
-    )
+    return explaining(stores, search, HashEmbedder())
 
 
 def chatter(count: int, seed: int) -> Sequence[Memory]:
@@ -79,7 +77,7 @@ async def test_every_explanation_adds_up_to_its_score(
     for _ in range(5):
         text = " ".join(draw.choices(WORDS, k=4)) + draw.choice(["", " in May", " last week"])
         query = SearchQuery(text=text, mode=mode, alpha=alpha, limit=40, recency=draw.choice([None, RecencyWeights()]))
-        explained = await why.explained(MINE, query)
+        explained = await why.explained(MINE, query, as_of=draw.choice([None, NOW]))
         assert explained.page == await search.search(MINE, query)
         finals: list[float] = []
         for rank, (hit, each) in enumerate(zip(explained.page.hits, explained.explanations, strict=True), start=1):

@@ -20,14 +20,12 @@ from agent_memory_server.ports.embedder import QueryTokens, WeightedSpan
 from agent_memory_server.ports.stores import Stores
 from agent_memory_server.services.indexing import Indexer
 from agent_memory_server.services.search import SearchService
-from agent_memory_server.services.search_explanation import ExplainedPage, SearchExplanationService
-from agent_memory_server.services.time_travel import TimeTravelService
+from agent_memory_server.services.search_explanation import ExplainedPage
 from agent_memory_server.stores.redis import open_redis
 from agent_memory_server.stores.sqlite import open_sqlite
 from agent_memory_server.testing.embedder import HashEmbedder
-from agent_memory_server.tokenizers.opening import EstimatingTokenizer
 from tests.redis_server import running_redis
-from tests.services.test_search import NOW, RANKED, memory, said
+from tests.services.test_search import NOW, RANKED, explaining, memory, said
 
 ANA = Scope("default", "home", "ana")
 MINE = MemoryFilter(selector=ScopeSelector("default", "home", "ana"))
@@ -68,9 +66,7 @@ class Engines:
     def explained(self, name: str, query: SearchQuery, criteria: MemoryFilter, *expected: str) -> ExplainedPage:
         stores, embedder = self.by_name[name]
         search = SearchService(store=stores.memories, embedder=embedder, now=lambda: NOW)
-        why = SearchExplanationService(
-            search=search, store=stores.memories, journal=stores.journal, embedder=embedder, now=lambda: NOW
-        )
+        why = explaining(stores, search, embedder)
         if expected:
             return self.run.run(why.expected(criteria, query, expected))
         return self.run.run(why.explained(criteria, query))
@@ -168,17 +164,14 @@ def test_words_are_compared_one_by_one_where_the_embedder_can(engines: Engines, 
 def test_an_earlier_time_is_searched_word_by_word_too(engines: Engines, name: str) -> None:
     """As of now nothing changed since, so the answer is that of a plain search."""
     stores, embedder = engines.by_name[name]
-    travel = TimeTravelService(
-        journal=stores.journal,
-        store=stores.memories,
-        embedder=embedder,
-        tokenizer=EstimatingTokenizer(),
-        now=lambda: NOW,
-    )
+    search = SearchService(store=stores.memories, embedder=embedder, now=lambda: NOW)
+    why = explaining(stores, search, embedder)
     query = SearchQuery(text="painting near Porto", mode=SearchMode.HYBRID, limit=30)
-    then = engines.run.run(travel.search(MINE, query, as_of=NOW))
-    plain = engines.explained(name, query, MINE).page
-    assert [hit.memory.id for hit in then.hits] == [hit.memory.id for hit in plain.hits]
+    then = engines.run.run(why.explained(MINE, query, as_of=NOW))
+    plain = engines.explained(name, query, MINE)
+    assert [hit.memory.id for hit in then.page.hits] == [hit.memory.id for hit in plain.page.hits]
+    scores = [hit.score for hit in then.page.hits]
+    assert [each.adds_up_to for each in then.explanations] == pytest.approx(scores, abs=2e-6)
 
 
 @pytest.mark.parametrize("name", ["sqlite", "redis"])

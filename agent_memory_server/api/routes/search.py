@@ -33,15 +33,15 @@ async def search_memories(call: Call) -> Answer:
     criteria = to_criteria(body, call.caller, include_superseded=asked.include_superseded)
     if criteria is None:
         return answer(page_wire(NOTHING))
+    if body.explain:
+        rewritten = await _rewritten(call, query, asked)
+        explained = await app.search_explanation.explained(criteria, rewritten, as_of=body.as_of)
+        if body.as_of is None:
+            _note_access(call, query, explained.page)
+        return answer(explained_page_wire(explained))
     if body.as_of is not None:
-        if body.explain:
-            raise BadRequest("explain is about the store as it is now: leave as_of out")
         then = await app.time_travel.search(criteria, await _rewritten(call, query, asked), as_of=body.as_of)
         return answer(page_wire(then))
-    if body.explain:
-        explained = await app.search_explanation.explained(criteria, await _rewritten(call, query, asked))
-        _note_access(call, query, explained.page)
-        return answer(explained_page_wire(explained))
     page = await app.optimized_search.search(criteria, query, optimize=asked.optimize_query)
     _note_access(call, query, page)
     return answer(page_wire(page))
@@ -56,7 +56,7 @@ async def explain_search(call: Call) -> Answer:
     asked = call.query(SearchOptionsQuery)
     body = await call.body(ExplainRequest)
     if body.as_of is not None:
-        raise BadRequest("explain is about the store as it is now: leave as_of out")
+        raise BadRequest("what was expected is looked for in the store as it is now: leave as_of out")
     query = await _rewritten(call, to_query(body, default_mode=app.search_mode_default), asked)
     criteria = to_criteria(body, call.caller, include_superseded=asked.include_superseded)
     found = await app.search_explanation.expected(criteria, query, body.expect)
