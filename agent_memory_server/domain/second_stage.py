@@ -60,8 +60,10 @@ PLAIN = Scale(
     -9.0,
 )
 WITH_SENSES = Scale((*PLAIN.signals, "senses"), np.array([4.0, 4.0, 4.0, 1.5, 3.5, -0.7, 1.0, 6.0]), -11.5)
-DOUBT = 3.0
+DOUBT = 5.0
 """By how much the log-odds fall for each by which somebody else's words come nearer than those of whom the query names."""
+_SHORTFALL_MAX = 1.0
+"""More says nothing more; and chances that are too small to tell apart would lose their order."""
 ALPHA_DEFAULT = 0.7
 DECIMALS = 9
 """Of relevances: enough to tell the unlikely apart, too few to tell apart two ways of computing the same sum."""
@@ -217,7 +219,7 @@ class Weighed:
     context: float
     scale: Scale
     shortfall: float
-    """By how much the best of the people whom the query names falls short of the best of the others, at least 0."""
+    """By how much the best of the people whom the query names falls short of the best of the others, 0..``_SHORTFALL_MAX``."""
 
     @property
     def chances(self) -> Numbers:
@@ -246,7 +248,8 @@ def _shortfall(candidates: Candidates, values: Numbers, weights: Numbers) -> flo
         return 0.0
     place = PLAIN.signals.index("person")
     nearness = values @ weights - values[:, place] * weights[place]
-    return max(0.0, float(nearness[candidates.of_another].max() - nearness[of_named].max()))
+    short = float(nearness[candidates.of_another].max() - nearness[of_named].max())
+    return min(_SHORTFALL_MAX, max(0.0, short))
 
 
 def relevances(candidates: Candidates, alpha: float = ALPHA_DEFAULT) -> Numbers:

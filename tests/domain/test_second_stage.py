@@ -17,6 +17,7 @@ from agent_memory_server.domain.second_stage import (
     in_question,
     relevances,
     signals,
+    weighed,
 )
 
 
@@ -116,15 +117,17 @@ def test_without_a_vector_words_stand_in() -> None:
 def test_anothers_words_cast_doubt_on_all_alike() -> None:
     """Where somebody else comes nearer than those whom the query names, every chance falls, and no order changes."""
     apart = np.full(3, -1)
-    alone = replace(candidates(3), before=apart, after=apart, conversation=apart, meaning=np.array([0.3, 0.6, 0.1]))
+    alone = replace(candidates(3), before=apart, after=apart, conversation=apart, meaning=np.array([0.3, 0.4, 0.1]))
     named = replace(alone, person=np.array([1.0, 0.0, 0.0]))
     doubted = replace(named, of_another=np.array([False, True, False]))
     sure, unsure = relevances(named), relevances(doubted)
     assert (unsure < sure).all()
     assert np.argsort(unsure).tolist() == np.argsort(sure).tolist()
     lost = np.log(sure / (1 - sure)) - np.log(unsure / (1 - unsure))
-    nearer = (0.6 - 0.3) * (PLAIN.weights[1] + PLAIN.weights[2])
+    nearer = (0.4 - 0.3) * (PLAIN.weights[1] + PLAIN.weights[2])
     assert lost == pytest.approx(DOUBT * nearer, rel=1e-3)
+    much_nearer = replace(doubted, meaning=np.array([0.3, 0.9, 0.1]))
+    assert weighed(much_nearer).shortfall == 1.0
     nearest = replace(doubted, meaning=np.array([0.6, 0.3, 0.1]))
     assert relevances(nearest).tolist() == relevances(replace(nearest, of_another=np.zeros(3, dtype=np.bool_))).tolist()
 
