@@ -37,11 +37,14 @@ def test_background_compacts_without_embedding_and_counts_calls(tmp_path: Path) 
 
 
 def test_history_costs_little_and_is_found(tmp_path: Path) -> None:
-    """The journal's share of a write, histories among many operations, and searches of now and of then."""
-    found = figures_of(tmp_path, "benchmarks.history", "--memories", "300", "--operations", "5000", "--rounds", "20")
+    """What the journal adds to a write, one history among many operations, and each question now and as of then."""
+    asked = ("--engine", "sqlite", "--sizes", "200", "--operations", "5000", "--rounds", "10")
+    found = figures_of(tmp_path, "benchmarks.history", *asked)["engines"]["sqlite"]
     assert found["history_ms"] > 0
-    assert all(0 < cost["journal_ms"] < cost["statements_ms"] for cost in found["writes"].values())
-    assert all(found["searches"][mode]["then_ms"] > 0 for mode in ("semantic", "hybrid"))
+    assert found["operations"] == 5000
+    assert all(cost["with_ms"] > 0 < cost["without_ms"] for cost in found["writes"].values())
+    assert {each["question"] for each in found["compared"]} > {"semantic search", "hybrid search", "listing", "by id"}
+    assert all(each["then_ms"] > 0 for each in found["compared"])
 
 
 def test_thresholds_judges_every_installed_model(tmp_path: Path) -> None:
