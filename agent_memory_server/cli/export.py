@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,6 +29,7 @@ def export(user_id: str | None, namespace: str | None, output: Path | None, vect
 
     The last line counts what came before it. agent-memory import takes the file in, on any engine.
     """
+    _refuse_blank(user_id, namespace)
     asyncio.run(_export(user_id, namespace, output, vectors=vectors, history=not no_history))
 
 
@@ -55,15 +56,19 @@ def import_export(file: Path, form: str, user_id: str | None, namespace: str | N
     reference memory server, Markdown notes (a file or a folder), and conversations.json of ChatGPT and Claude. What comes from
     there is marked as imported and trusted less than what users say here.
     """
-    for option, value in (("--namespace", namespace), ("--user-id", user_id)):
-        if value is not None and not value.strip():
-            raise click.UsageError(f"{option} must not be blank")
+    _refuse_blank(user_id, namespace)
     if form == "agent-memory":
         if user_id is not None or namespace is not None:
             raise click.UsageError("an export says itself whose its records are: leave --user-id and --namespace out")
         asyncio.run(_import(file, dry_run=dry_run))
         return
     asyncio.run(_import_elsewhere(file, form, user_id, namespace, dry_run=dry_run))
+
+
+def _refuse_blank(user_id: str | None, namespace: str | None) -> None:
+    for option, value in (("--namespace", namespace), ("--user-id", user_id)):
+        if value is not None and not value.strip():
+            raise click.UsageError(f"{option} must not be blank")
 
 
 async def _export(
@@ -75,13 +80,13 @@ async def _export(
     async with opened_app() as app:
         selector = OPERATOR.selector(namespace, user_id)
         options = ExportOptions(vectors=vectors, history=history)
-        lines = 0
+        counts: dict[str, int] = {}
         with _writing(output) as stream:
             async for portion in app.exporting.lines(selector, options, reach=OPERATOR.selector()):
                 stream.write(encoded_lines(portion))
-                lines += len(portion)
+                counts = portion[-1].get("counts", counts) if portion else counts
     if output is not None:
-        click.echo(f"{lines - 2:,} records are in {output}.")
+        click.echo(f"In {output}: {_lines(counts)}.")
 
 
 @contextlib.contextmanager
@@ -97,7 +102,7 @@ def _writing(output: Path | None) -> Generator[BinaryIO]:
             yield stream
         partial.replace(output)
     except OSError as error:
-        raise InvalidInput(f"{output} cannot be written: {error.strerror or error}") from error
+        raise InvalidInput(f"{output} cannot be written: {error.strerror or error}") from None
     finally:
         partial.unlink(missing_ok=True)
 
@@ -106,19 +111,23 @@ async def _import(file: Path, *, dry_run: bool) -> None:
     try:
         stream = file.open("rb")
     except OSError as error:
-        raise InvalidInput(f"{file} cannot be read: {error.strerror or error}") from error
+        raise InvalidInput(f"{file} cannot be read: {error.strerror or error}") from None
     with stream:
         async with opened_app() as app:
             done = await app.importing.run(OPERATOR, stream, dry_run=dry_run, waits=True)
             if not dry_run:
                 # So that what was imported can be found by meaning when the command ends, whether a server runs or not.
                 await app.pending_work.run_due()
-    found = ", ".join(f"{count:,} {kind.replace('_', ' ')} lines" for kind, count in sorted(done.found.items()))
-    click.echo(f"In the file: {found or 'nothing'}.")
+    click.echo(f"In the file: {_lines(done.found)}.")
     verb = "would be written" if dry_run else "written"
     click.echo(f"{done.written:,} {verb}, {done.unchanged:,} are there already, {done.kept:,} kept as they are.")
     if done.kept:
         click.echo(KEPT)
+
+
+def _lines(counts: Mapping[str, int]) -> str:
+    said = [f"{count:,} {kind.replace('_', ' ')} lines" for kind, count in sorted(counts.items())]
+    return ", ".join(said) or "nothing"
 
 
 async def _import_elsewhere(
@@ -142,9 +151,10 @@ async def _import_elsewhere(
         if not dry_run:
             await app.pending_work.run_due()
     click.echo(
-        f"In the file: {len(held.memories):,} memories, {held.messages:,} messages in {len(held.conversations):,} "
-        f"conversations; {held.left_out:,} items were left out, as they hold no text or were never shown."
+        f"In the file: {len(held.memories):,} memories, {held.messages:,} messages in {len(held.conversations):,} conversations."
     )
+    if held.left_out:
+        click.echo(f"{held.left_out:,} items are left out: they hold no text, or were never shown.")
     verb = "Would import" if dry_run else "Imported"
     click.echo(
         f"{verb} {done.memories_written:,} memories and {done.messages_written:,} messages; {done.unchanged:,} are there "

@@ -72,7 +72,7 @@ def read_elsewhere(path: Path, form: str) -> Elsewhere:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from None
     return read_content(raw, form, name=path.name)
 
 
@@ -141,12 +141,12 @@ def _content(raw: bytes, form: str, name: str) -> Any:
         if line.strip():
             try:
                 lines.append(json.loads(line))
-            except (ValueError, RecursionError) as error:
+            except (ValueError, RecursionError):
                 raise InvalidInput(
                     f"{name}, line {number}: this is no JSON, as {form} files are ({FORMATS[form].expects})",
                     field=("body", number),
                     kind="import_line",
-                ) from error
+                ) from None
     return lines
 
 

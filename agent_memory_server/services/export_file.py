@@ -152,7 +152,7 @@ class FileSource:
             try:
                 self._checked(self._line(raw), place, counts, state)
             except BadLine as error:
-                raise _refusal(error, raw, number, state) from error
+                raise _refusal(error, raw, number, state) from None
         if not state.has_begun:
             raise InvalidInput("it is empty: there is no export in it", field=("body",), kind="import_empty")
         if not state.has_ended:
