@@ -94,7 +94,7 @@ async def encoded_in_pieces(
 def encoded_lines(values: Iterable[Any]) -> bytes:
     """JSON values on lines of their own (NDJSON)."""
     options = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC | orjson.OPT_APPEND_NEWLINE
-    return b"".join(orjson.dumps(value, option=options) for value in values)
+    return b"".join([orjson.dumps(value, option=options) for value in values])
 
 
 def answer(value: Any, *, etag: str | None = None, headers: Headers = (), status: int = 200) -> Answer:

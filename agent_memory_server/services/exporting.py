@@ -204,6 +204,8 @@ def _owner_first(scope: Scope) -> tuple[str, str, str]:
 
 def _until(memory: Memory, past: HistoryRecord) -> HistoryRecord:
     """What happened to the memory until it was as it was read: it may have been changed or removed since."""
+    if past.revisions and past.revisions[-1].operation_id == memory.operation_id:
+        return past
     revisions = list(past.revisions)
     while revisions and revisions[-1].operation_id != memory.operation_id:
         revisions.pop()

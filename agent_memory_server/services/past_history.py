@@ -23,6 +23,10 @@ async def histories_told(journal: Journal, keys: Sequence[MemoryKey]) -> Sequenc
 def told(key: MemoryKey, revisions: Sequence[Revision]) -> HistoryRecord:
     """What an export says of a memory's past: nothing of an earlier memory with its id that was deleted for good, nor of what it
     was at another owner's, and not that it was imported, where it is known what was before."""
+    if len(revisions) == 1 and revisions[0].effect is Effect.CREATED and not revisions[0].imported:
+        # As nearly all that ever was written.
+        opened_by = revisions[0].operation.run if _is_transfer(revisions[0]) else None
+        return HistoryRecord(memory_key=key, revisions=(_past(revisions[0]),), opened_by=opened_by)
     past = [each for each in revisions if each.imported]
     own = _since_arrival(key, _since_deletion([each for each in revisions if not each.imported]))
     opening = next((each for each in own if _is_transfer(each)), None)

@@ -51,6 +51,8 @@ _COLUMNS = f"m.handle, m.origin, m.is_copy, d.handle IS NULL, m.space_id, m.has_
 _DUE = "LEFT JOIN comparisons_due AS d ON d.handle = m.handle"
 _WALK = f"SELECT {_COLUMNS} FROM {MEMORY_TABLES} {_DUE} WHERE m.handle > ? ORDER BY m.handle LIMIT ?"
 _MEMORIES = f"SELECT w.n, {_COLUMNS} FROM wanted AS w CROSS JOIN {MEMORY_TABLES} {_DUE} WHERE {{wanted}} ORDER BY w.n"
+_MANY = 100
+"""Records that are not read on the event loop: it would be begun there in vain."""
 _NEVER_EXPIRED = datetime(1, 1, 1, tzinfo=UTC)
 
 _SOURCES = """
@@ -77,6 +79,7 @@ class SqliteHoldings:
 
     async def walk_memories(self, *, after: str | None, limit: int) -> Portion[MemoryRecord]:
         def work(connected: Connected) -> Portion[MemoryRecord]:
+            connected.leave_event_loop()
             rows = connected.rows(_WALK, (int(after or 0), limit + 1))
             shown = rows[:limit]
             following = str(shown[-1][0]) if len(rows) > limit else None
@@ -86,6 +89,8 @@ class SqliteHoldings:
 
     async def memories(self, keys: Sequence[MemoryKey], /, *, vectors: bool = True) -> Sequence[MemoryRecord | None]:
         def work(connected: Connected) -> list[MemoryRecord | None]:
+            if len(keys) > _MANY:
+                connected.leave_event_loop()
             wanted = [
                 (
                     known_tenant(connected, key.tenant),
@@ -108,6 +113,7 @@ class SqliteHoldings:
         criteria = MemoryFilter(selector=selector, include_superseded=True)
 
         def work(connected: Connected, cursor: str | None) -> tuple[list[MemoryRecord], str | None]:
+            connected.leave_event_loop()
             found = listing.matching(connected, criteria, now=_NEVER_EXPIRED)
             if found is None:
                 return [], None

@@ -267,6 +267,8 @@ def _history(connected: Connected, key: MemoryKey, after: Position | None, limit
     return found if limit is None else found[:limit]
 
 
+_MANY = 100
+"""Histories that are not read on the event loop: it would be begun there in vain."""
 _ENTRIES = (
     f"SELECT w.n, {_OPERATION}, NULL, e.change, e.part, e.effect, e.scrubbed, e.is_copy, e.before FROM wanted AS w "
     "CROSS JOIN entries AS e ON e.scope_id = w.scope_id AND e.memory_id = w.id "
@@ -276,6 +278,8 @@ _ENTRIES = (
 
 
 def _histories(connected: Connected, keys: Sequence[MemoryKey], *, live: bool) -> list[list[Revision]]:
+    if len(keys) > _MANY:
+        connected.leave_event_loop()
     scopes = [known_scope(connected, key.tenant, key.namespace, key.user_id) for key in keys]
     wanted = [(scope_id, key.id) for key, scope_id in zip(keys, scopes, strict=True)]
     entries: dict[int, list[Row]] = {}
