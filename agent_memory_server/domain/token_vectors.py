@@ -39,15 +39,15 @@ def unpacked(texts: Sequence[bytes], dimensions: int) -> tuple[Floats, NDArray[n
     width = bytes_per_token(dimensions)
     counts = np.array([len(text) // width for text in texts], dtype=np.int64)
     codes = np.frombuffer(b"".join(texts), dtype=np.uint8)
-    vectors = _numbers()[codes].reshape(-1, width * PER_BYTE)[:, :dimensions]
-    return vectors * np.float32(1.0 / np.sqrt(dimensions * (_SMALL**2 + _LARGE**2) / 2)), counts
+    return np.take(_numbers(dimensions), codes, axis=0).reshape(-1, width * PER_BYTE)[:, :dimensions], counts
 
 
 @cache
-def _numbers() -> Floats:
-    """The four numbers that each byte stands for."""
+def _numbers(dimensions: int) -> Floats:
+    """The four numbers that each byte stands for, so that a vector of so many is about unit-length."""
     codes = np.arange(256)[:, np.newaxis] >> np.array([0, 2, 4, 6]) & 3
-    return np.array([_SMALL, -_SMALL, _LARGE, -_LARGE], dtype=np.float32)[codes]
+    numbers = np.array([_SMALL, -_SMALL, _LARGE, -_LARGE], dtype=np.float32)[codes]
+    return numbers * np.float32(1.0 / np.sqrt(dimensions * (_SMALL**2 + _LARGE**2) / 2))
 
 
 def nearest_tokens(query: Floats, texts: Sequence[bytes]) -> NDArray[np.float64]:
