@@ -143,6 +143,10 @@ class MemoryService:
                 f"cannot clear {', '.join(sorted(unknown))}; clearable are {', '.join(sorted(CLEARABLE))}",
                 field=("body", "clear"),
             )
+        if patch.ttl_seconds is not None and "expires_at" in patch.clear:
+            raise InvalidInput(
+                "expires_at is cleared and ttl_seconds sets it: name one of the two", field=("body", "clear")
+            )
         _check_replacement(patch)
         for attempt in range(_EDIT_ATTEMPTS_MAX):
             current = await self.get(caller, memory_id=memory_id, namespace=namespace, user_id=user_id)

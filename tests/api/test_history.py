@@ -211,6 +211,15 @@ async def test_times_that_make_no_sense_are_refused(
         assert field is None or field in response.json()["detail"][0]["loc"]
 
 
+async def test_an_end_is_not_set_and_cleared_at_once(client: httpx.AsyncClient, new_id: str) -> None:
+    """One of the two would be ignored: 422, and the memory keeps the end that it has."""
+    await created(client, {"id": new_id, "text": "A fact.", "expires_at": "2099-01-01T00:00:00Z"})
+    both = {"ttl_seconds": 5, "clear": ["expires_at"]}
+    refused = await body(await client.patch(f"{MEMORIES}/{new_id}", json=both), 422)
+    assert refused["detail"][0]["loc"] == ["body", "clear"]
+    assert (await body(await client.get(f"{MEMORIES}/{new_id}")))["expires_at"] == "2099-01-01T00:00:00Z"
+
+
 class _Clock:
     def __init__(self) -> None:
         self.now = datetime(2026, 3, 1, tzinfo=UTC)
