@@ -34,8 +34,7 @@ async def target(request: pytest.FixtureRequest, redis: RedisServer, tmp_path: P
     """An empty store of each engine, without background work."""
     settings: dict[str, Any] = {}
     if request.param == "redis":
-        with redis.client() as client:
-            client.execute_command("FLUSHALL")  # pyright: ignore[reportUnknownMemberType]
+        redis.empty()
         settings["redis_url"] = redis.url
     async with running_app(data_dir=tmp_path / "target", background=False, **settings) as running:
         yield running
@@ -424,3 +423,25 @@ async def test_a_bound_credential_is_told_summaries_and_not_whose_view_they_are(
     assert not any("operator" in str(line) or "bob" in str(line) for line in told)
     done = await target.app.importing.run(bound, io.BytesIO(encoded_lines(told)))
     assert (done.found["outside_summary"], done.written, done.kept) == (1, 0, 0)
+
+
+async def test_what_is_forgotten_while_it_is_exported_can_be_imported(target: RunningApp) -> None:
+    """It is told as a memory and then as gone: what was read first holds, with its past until then."""
+    body = {"memories": [{"id": name, "text": f"{name} likes tea.", "user_id": "alice"} for name in ("one", "two")]}
+    assert (await target.client.post("/v1/long-term-memory/", json=body)).status_code == 200
+    messages = [{"id": "1", "role": "user", "content": "Hi", "created_at": "2026-01-01T00:00:00Z"}]
+    await target.client.put("/v1/working-memory/s", json={"user_id": "alice", "messages": messages})
+    export, is_forgotten = b"", False
+    async for lines in target.app.exporting.lines(ANONYMOUS.selector(), ExportOptions()):
+        export += encoded_lines(lines)
+        if lines[0]["kind"] == "memory" and not is_forgotten:
+            asked = {"dry_run": "false", "user_id": "alice"}
+            gone = await target.client.post("/v1/long-term-memory/forget", params=asked, json={"policy": {"budget": 0}})
+            is_forgotten = gone.json()["deleted"] == 2
+    assert is_forgotten
+    assert json.loads(export.splitlines()[-1])["counts"] == {
+        "memory": 2, "revision": 6, "gone": 2, "session": 1, "message": 1,
+    }  # fmt: skip
+    assert (await _import(target, export))["written"] == 2
+    held = (await target.client.get("/v1/long-term-memory", params={"user_id": "alice"})).json()
+    assert {each["id"] for each in held["memories"]} == {"one", "two"}
