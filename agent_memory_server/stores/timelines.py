@@ -120,7 +120,9 @@ class Timeline(Generic[Document]):
 class Timelines(Generic[Document]):
     """The timelines of one store, by selection. All are let go a minute after the first was kept, asked for or not."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, bytes_max: int = BYTES_MAX, kept_s: float = _KEPT_S) -> None:
+        self._bytes_max = bytes_max
+        self._kept_s = kept_s
         self._kept: OrderedDict[ScopeSelector, tuple[Timeline[Document], int]] = OrderedDict()
         self._bytes = 0
         self._until = float("-inf")
@@ -135,15 +137,15 @@ class Timelines(Generic[Document]):
     def keep(self, selector: ScopeSelector, timeline: Timeline[Document]) -> None:
         """In place of what is kept of this selection; nothing where it would take too much, or tells of one point alone."""
         self._drop(selector)
-        size = timeline.size_bytes() if timeline.is_whole else BYTES_MAX + 1
-        if size > BYTES_MAX:
+        size = timeline.size_bytes()
+        if size > self._bytes_max or not timeline.is_whole:
             return
         if not self._kept:
-            self._until = time.monotonic() + _KEPT_S
-            asyncio.get_running_loop().call_later(_KEPT_S, self._let_go)
+            self._until = time.monotonic() + self._kept_s
+            asyncio.get_running_loop().call_later(self._kept_s, self._let_go)
         self._kept[selector] = timeline, size
         self._bytes += size
-        while self._bytes > BYTES_MAX:
+        while self._bytes > self._bytes_max:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, selector: ScopeSelector) -> None:
