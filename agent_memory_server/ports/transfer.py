@@ -143,10 +143,6 @@ class Ledger(Protocol):
 
     async def drop(self, transfer: str, kind: str, names: Sequence[str], /) -> None: ...
 
-    async def forget(self, transfer: str, kind: str, /) -> None:
-        """Drop every mark of this kind."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class Item:

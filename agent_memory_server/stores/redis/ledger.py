@@ -43,9 +43,6 @@ class RedisLedger:
             pairs: list[Argument] = [part for pair in marks.items() for part in pair]
             await self._link.write("HSET", _marks_key(transfer, kind), *pairs)
 
-    async def forget(self, transfer: str, kind: str, /) -> None:
-        await self._link.write("UNLINK", _marks_key(transfer, kind))
-
     async def drop(self, transfer: str, kind: str, names: Sequence[str], /) -> None:
         if names:
             await self._link.write("HDEL", _marks_key(transfer, kind), *names)

@@ -54,13 +54,6 @@ class SqliteLedger:
             )
         )
 
-    async def forget(self, transfer: str, kind: str, /) -> None:
-        await self._writer.run(
-            lambda connected: connected.execute(
-                "DELETE FROM transfer_marks WHERE transfer = ? AND kind = ?", (transfer, kind)
-            )
-        )
-
     async def drop(self, transfer: str, kind: str, names: Sequence[str], /) -> None:
         await self._writer.run(
             lambda connected: connected.execute(

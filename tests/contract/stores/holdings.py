@@ -279,8 +279,6 @@ class LedgerContract:
         assert await book.marks("copy-1", "sessions", refs) == [None] * 25
         await book.drop("copy-1", "memories", refs[:24])
         assert await book.marks("copy-1", "memories", refs) == [*[None] * 24, f"mark {refs[24]}"]
-        await book.forget("copy-1", "memories")
-        assert await book.marks("copy-1", "memories", refs) == [None] * 25
         assert await book.marks("copy-2", "memories", refs[:1]) == ["of another"]
         await book.end("copy-1")
         await book.end("never begun")
