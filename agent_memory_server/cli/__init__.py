@@ -33,7 +33,7 @@ from agent_memory_server.cli.task_worker import task_worker
 from agent_memory_server.cli.tasks import tasks
 from agent_memory_server.cli.token import token
 from agent_memory_server.cli.version import version
-from agent_memory_server.errors import ConfigurationError, MemoryServerError
+from agent_memory_server.errors import ConfigurationError, InvalidInput, MemoryServerError
 
 SPELLINGS = {"rebuild_index": "rebuild-index"}
 """Names that documentation of the reference server used beside the real ones."""
@@ -56,8 +56,8 @@ class AgentMemory(click.Group):
 def _sentence(error: MemoryServerError) -> str:
     """What failed, for whoever runs the command: they may read what a client of the API must not, such as an address."""
     cause = error.__cause__
-    if isinstance(error, ConfigurationError) or cause is None or isinstance(cause, MemoryServerError):
-        return error.detail
+    if isinstance(error, ConfigurationError | InvalidInput) or cause is None or isinstance(cause, MemoryServerError):
+        return error.detail  # it says all there is, and a value that was refused may be a secret
     said = " ".join(str(cause).split())[:_CAUSE_LENGTH_MAX]
     named = f"{error.detail} ({type(cause).__name__}: {said})" if said else f"{error.detail} ({type(cause).__name__})"
     if type(error) is not MemoryServerError:

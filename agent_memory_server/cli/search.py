@@ -115,6 +115,8 @@ def search(
         offset=offset,
         recency_boost=False,
     )
+    if expect and not query.strip():
+        raise click.UsageError("--expect needs a QUERY: a listing has no ranking to explain")
     asked_for = to_query(asked, default_mode=SearchMode.HYBRID)
     found = asyncio.run(_search(to_criteria(asked, OPERATOR), asked_for, explain=explain, expect=expect))
     if as_json or form == "json":
@@ -178,8 +180,10 @@ def _why(explanation: ScoreExplanation) -> list[str]:
     ]
     total = f"{explanation.base:+.2f} base, " if explanation.base else ""
     logistic = f", logistic of {explanation.total:+.2f}" if explanation.logistic else ""
+    once = "" if explanation.said_once is None else f", at most {explanation.said_once:.4f} beside its message"
+    judged = "" if explanation.judged is None else f", in the middle with the reranker's {explanation.judged:.4f}"
     return [
-        f"    Why: {total}{', '.join(parts) or 'nothing'}{logistic}",
+        f"    Why: {total}{', '.join(parts) or 'nothing'}{logistic}{once}{judged}",
         f"    Found {'; '.join(channels) or 'beside a hit'}",
     ]
 

@@ -101,7 +101,10 @@ class SearchExplanationService:
         query, which has no ranking to explain, and what ``search`` raises.
         """
         if not query.text.strip():
-            raise InvalidInput("must not be blank: a listing has no ranking to explain", field=("body", "text"))
+            raise InvalidInput(
+                "must not be blank where memories are expected: a listing has no ranking to explain",
+                field=("body", "text"),
+            )
         if criteria is None:
             nothing = Page(hits=(), total=0, next_offset=None)
             absent = [_not_found(each, NOWHERE) for each in expected]

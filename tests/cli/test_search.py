@@ -70,6 +70,10 @@ def test_wrong_use_is_a_sentence_and_no_traceback(loaded: CommandLine) -> None:
     for outcome in (blank, loaded.run("search", "x" * 100_001)):
         assert outcome.code == 1
         assert "Traceback" not in outcome.err
+        assert "input_value" not in outcome.err
+    listing = loaded.run("search", "--expect", "x")
+    assert listing.code == 2
+    assert "--expect needs a QUERY" in listing.err
 
 
 def test_a_hit_is_explained_and_an_expected_memory_accounted_for(loaded: CommandLine) -> None:
