@@ -10,6 +10,7 @@ class Limits:
     """Bounds on one request and on one record. Lengths are in characters (code points) unless the name says bytes."""
 
     body_bytes_max: int = 16 * 1024 * 1024
+    import_unpacked_bytes_max: int = 64 * 1024 * 1024
     body_seconds_max: float = 30.0
     head_seconds_max: float = 10.0
     """How long a client may take to send a body."""

@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.records import derived_id
 from agent_memory_server.domain.tags import clean_tags
 from agent_memory_server.errors import InvalidInput
@@ -26,7 +27,8 @@ from agent_memory_server.importers.markdown import notes_in, notes_of
 from agent_memory_server.importers.memory_systems import read_langgraph, read_mcp_memory, read_mem0, read_zep
 
 MARKDOWN = "markdown"
-_ZIPPED_BYTES_MAX = 4 * 1024**3
+_ARCHIVE_BYTES_MAX = 4 * 1024**3
+"""What an operator's archive may hold; what comes in a request holds far less (``LIMITS.import_unpacked_bytes_max``)."""
 _LOOKED_AT = 20
 """Items of a file by which it is told what it looks like."""
 
@@ -73,14 +75,17 @@ def read_elsewhere(path: Path, form: str) -> Elsewhere:
         raw = path.read_bytes()
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}") from None
-    return read_content(raw, form, name=path.name)
+    return read_content(raw, form, name=path.name, unpacked_bytes_max=_ARCHIVE_BYTES_MAX)
 
 
-def read_content(raw: bytes, form: str, *, name: str) -> Elsewhere:
+def read_content(
+    raw: bytes, form: str, *, name: str, unpacked_bytes_max: int = LIMITS.import_unpacked_bytes_max
+) -> Elsewhere:
     """What a file holds that was read, or came in a request; ``name``: what to call it."""
     if form == MARKDOWN:
         return Elsewhere(facts=[_note(each) for each in notes_of(_text(raw, name), name)])
-    content = _content(raw, form, name)
+    packed = raw.startswith(b"PK\3\4")
+    content = _zipped(raw, form, name, unpacked_bytes_max) if packed else _content(raw, form, name)
     found = FORMATS[form].read(content)
     if not found.facts and not found.sessions:
         raise InvalidInput(_nothing(name, form, content, found.left_out), field=("body",), kind="import_format")
@@ -126,8 +131,6 @@ def _note(note: tuple[str, tuple[str, ...], str, datetime | None]) -> FileFact:
 
 def _content(raw: bytes, form: str, name: str) -> Any:
     """One JSON value, or a list of those that stand on lines of their own."""
-    if raw.startswith(b"PK\3\4"):
-        return _zipped(raw, form, name)
     text = _text(raw, name)
     if not text.strip():
         raise InvalidInput(f"{name} is empty", field=("body",), kind="import_empty")
@@ -159,7 +162,7 @@ def _text(raw: bytes, name: str) -> str:
         raise InvalidInput(f"{name} cannot be read: it is not UTF-8", field=("body",)) from error
 
 
-def _zipped(raw: bytes, form: str, name: str) -> list[Any]:
+def _zipped(raw: bytes, form: str, name: str, bytes_max: int) -> list[Any]:
     """The conversations in the archive that a chat application's data export comes as."""
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
@@ -167,7 +170,9 @@ def _zipped(raw: bytes, form: str, name: str) -> list[Any]:
                 (each for each in archive.infolist() if Path(each.filename).match("conversations*.json")),
                 key=lambda each: each.filename,
             )
-            if not files or sum(each.file_size for each in files) > _ZIPPED_BYTES_MAX:
+            if sum(each.file_size for each in files) > bytes_max:
+                raise InvalidInput(f"{name} holds more than {bytes_max} bytes unpacked", field=("body",))
+            if not files:
                 raise InvalidInput(
                     f"{name} is a ZIP archive without a conversations.json: unpack it, and name the file",
                     field=("body",),

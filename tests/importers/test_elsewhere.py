@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from agent_memory_server.cli.export import ELSEWHERE
+from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.errors import InvalidInput
 from agent_memory_server.importers.contents import Elsewhere
-from agent_memory_server.importers.elsewhere import NAMES, read_elsewhere
+from agent_memory_server.importers.elsewhere import NAMES, read_content, read_elsewhere
 
 MEM0 = {
     "results": [
@@ -338,6 +339,10 @@ def test_the_archive_of_a_data_export_is_read(tmp_path: Path) -> None:
         archive.writestr("chat.html", "<html>")
     with pytest.raises(InvalidInput, match=r"without a conversations\.json"):
         read_elsewhere(path, "chatgpt")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("conversations.json", b" " * (LIMITS.import_unpacked_bytes_max + 1))
+    with pytest.raises(InvalidInput, match="more than 67108864 bytes"):
+        read_content(path.read_bytes(), "chatgpt", name="archive")
     path.write_bytes(b"PK\3\4 cut")
     with pytest.raises(InvalidInput, match="cannot be read"):
         read_elsewhere(path, "chatgpt")
