@@ -2,8 +2,9 @@
 
 To start Python and to import what a server needs takes a second of processor, and the tests start hundreds of processes.
 Each is a process of its own all the same, with its own environment, folder, output, session and end, and runs the script that is
-installed: it can be killed, frozen and asked for its exit status as any other. That the command also starts from nothing is
-proven where that is the subject: the tests of the command itself, the benchmarks, the deployment files, the examples of the docs.
+installed: it can be killed, frozen and asked for its exit status as any other. What Python reads as it starts (PYTHONPATH) is not
+read again. That the command also starts from nothing is proven where that is the subject: by the tests of the command itself, of
+what is deployed, of an engine of somebody else, of the benchmarks and of the examples in the docs.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -259,6 +260,7 @@ def test_pods_may_do_little() -> None:
 def test_what_compose_starts_works_together(tmp_path: Path) -> None:
     """Its commands with its settings, as processes on a real Redis: probes answer, the worker does what the server leaves."""
     services = own_services()
+    started = partial(ServerProcess, from_nothing=True)
     (tmp_path / "redis").mkdir()
     with running_redis(tmp_path / "redis", *services_redis_options()) as redis:
 
@@ -272,14 +274,15 @@ def test_what_compose_starts_works_together(tmp_path: Path) -> None:
             return services[name]["command"]
 
         with (
-            ServerProcess(tmp_path / "api", environment=settings("api"), arguments=arguments("api")) as api,
-            ServerProcess(tmp_path / "mcp", environment=settings("mcp"), arguments=arguments("mcp")) as mcp,
+            started(tmp_path / "api", environment=settings("api"), arguments=arguments("api")) as api,
+            started(tmp_path / "mcp", environment=settings("mcp"), arguments=arguments("mcp")) as mcp,
             WorkerProcess(
                 tmp_path,
                 settings("task-worker"),
                 plain=False,
                 queue_name="memory-server",
                 arguments=arguments("task-worker"),
+                from_nothing=True,
             ),
             httpx.Client(timeout=10) as client,
         ):

@@ -43,7 +43,7 @@ def test_a_server_runs_on_it(tmp_path: Path) -> None:
         "STORAGE_URL": f"small://{tmp_path}",
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
-    with ServerProcess(tmp_path / "data", environment=environment) as server:
+    with ServerProcess(tmp_path / "data", environment=environment, from_nothing=True) as server:
         with httpx.Client(base_url=server.url, timeout=10) as client:
             body = {"memories": [{"id": "m1", "text": "Ana likes green tea"}]}
             client.post("/v1/long-term-memory/", json=body).raise_for_status()
