@@ -52,25 +52,41 @@ def past_documents(revisions: Sequence[PastRevision], document_of: Callable[[Mem
 def past_revisions(
     key: MemoryKey,
     documents: Sequence[tuple[int, Mapping[str, Any]]],
-    memory_of: Callable[[Document], Memory],
+    memory_of: Callable[[Mapping[str, Any]], Memory],
     *,
     own: Sequence[Revision],
 ) -> list[Revision]:
     """The revisions again, from their numbers and documents, in order, the last one among them. ``own``: what happened here
     since, beginning with the import that brought the memory."""
-    found: list[Revision] = []
     following = next(
         (each.after for each in own if each.operation.kind is OperationKind.IMPORT and not each.scrubbed), None
     )
-    for number, document in reversed(documents):
+    entries = [(Position(0, number, 0), document) for number, document in documents]
+    return revisions_of(key, entries, memory_of, following=following, prefix=IMPORTED)
+
+
+def revisions_of(
+    key: MemoryKey,
+    entries: Sequence[tuple[Position, Mapping[str, Any]]],
+    memory_of: Callable[[Mapping[str, Any]], Memory],
+    *,
+    following: Memory | None,
+    prefix: str = "",
+) -> list[Revision]:
+    """The revisions that entries in order tell of: each state after a change is the state before the next one, and at last
+    ``following``. ``prefix``: before ids that an import brought."""
+    found: list[Revision] = []
+    for position, document in reversed(entries):
+        operation_id, kind, actor, at, reason, *more = document["operation"]
+        details: dict[str, Any] = more[0] if more else {}
+        run: str | None = more[1] if more else None
         effect = Effect(document["effect"])
-        operation_id, kind, actor, at, reason, details, run = document["operation"]
         before = None if document["before"] is None else memory_of(document["before"])
         found.append(
             Revision(
                 operation=JournalledOperation(
-                    sequence=0,
-                    id=IMPORTED + operation_id,
+                    sequence=position.sequence,
+                    id=prefix + operation_id,
                     tenant=key.tenant,
                     kind=OperationKind(kind),
                     actor=actor,
@@ -78,7 +94,7 @@ def past_revisions(
                     reason=reason,
                     counts={},
                     details=details,
-                    run=None if run is None else IMPORTED + run,
+                    run=None if run is None else prefix + run,
                 ),
                 key=key,
                 effect=effect,
@@ -86,8 +102,8 @@ def past_revisions(
                 after=None if effect is Effect.DELETED else following,
                 scrubbed=document["scrubbed"],
                 before_is_copy=document.get("copy", False),
-                position=Position(0, number, 0),
-                imported=True,
+                position=position,
+                imported=bool(prefix),
             )
         )
         following = before

@@ -10,8 +10,9 @@ from typing import Any
 
 from agent_memory_server.domain.identity import Scope, ScopeSelector
 from agent_memory_server.domain.operations import Effect, OperationKind
-from agent_memory_server.domain.records import Memory, MemoryKey
+from agent_memory_server.domain.records import MemoryKey
 from agent_memory_server.ports.journal import Earlier, JournalledOperation, Position, Revision
+from agent_memory_server.stores.past_documents import revisions_of
 from agent_memory_server.stores.redis import leaving, naming, time_travel
 from agent_memory_server.stores.redis.connections import Link
 from agent_memory_server.stores.redis.encoding import from_json, memory_of
@@ -258,48 +259,8 @@ def _history(key: MemoryKey, held: Mapping[bytes, bytes], stored: Sequence[bytes
         if not is_past(name)
     ]
     entries.sort(key=lambda pair: pair[0])
-    own = _revisions(key, entries, memory_of_fields(stored))
+    own = revisions_of(key, entries, memory_of, following=memory_of_fields(stored))
     return past_of(key, held, own) + own
-
-
-def _revisions(
-    key: MemoryKey, entries: Sequence[tuple[Position, dict[str, Any]]], live: Memory | None
-) -> list[Revision]:
-    """Each state after a change is the state before the next one, and at last what is stored."""
-    found: list[Revision] = []
-    after = live
-    for position, entry in reversed(entries):
-        operation_id, kind, actor, at, reason, *more = entry["operation"]
-        details: dict[str, Any] = more[0] if more else {}
-        run: str | None = more[1] if more else None
-        before = None if entry["before"] is None else memory_of(entry["before"])
-        effect = Effect(entry["effect"])
-        found.append(
-            Revision(
-                operation=JournalledOperation(
-                    sequence=position.sequence,
-                    id=operation_id,
-                    tenant=key.tenant,
-                    kind=OperationKind(kind),
-                    actor=actor,
-                    at=instant(at),
-                    reason=reason,
-                    counts={},
-                    details=details,
-                    run=run,
-                ),
-                key=key,
-                effect=effect,
-                before=before,
-                after=None if effect is Effect.DELETED else after,
-                scrubbed=entry["scrubbed"],
-                before_is_copy=entry.get("copy", False),
-                position=position,
-            )
-        )
-        after = before
-    found.reverse()
-    return found
 
 
 def _operation(selector: ScopeSelector, sequence: int, document: dict[str, Any]) -> JournalledOperation:
