@@ -42,7 +42,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[tuple[Stores, Readers]]:
 
 async def found(readers: Readers, held: HeldVectors, criteria: MemoryFilter = OF_ANA) -> VectorCandidates:
     packed = PackedVectors()
-    return await readers.run(
+    answer = await readers.run(
         lambda connected: nearest(
             connected,
             packed,
@@ -55,6 +55,8 @@ async def found(readers: Readers, held: HeldVectors, criteria: MemoryFilter = OF
             distance_max=None,
         )
     )
+    assert isinstance(answer, VectorCandidates)
+    return answer
 
 
 def assert_same(one: VectorCandidates, other: VectorCandidates) -> None:
