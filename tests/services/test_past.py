@@ -182,6 +182,7 @@ ERASING = st.tuples(st.sampled_from(["delete", "thin", "leave"]), st.integers(0,
 @example(steps=[("create", 0, 1), ("edit", 0, 2), ("move", 0, 1), ("delete", 0, 0), ("create", 0, 3), ("move", 0, 0)])
 @example(steps=[("create", 0, 1), ("edit", 0, 2), ("forget", 0, 0), ("thin", 0, 0), ("create", 0, 3)])
 @example(steps=[("create", 0, 1), ("edit", 0, 2), ("move", 0, 1), ("leave", 0, 0)])
+@example(steps=[("create", 0, 1), ("edit", 0, 2), ("move", 0, 1), ("undo", 0, 0)])
 def test_what_is_kept_of_a_past_is_what_the_journal_says(engine: Engine, steps: list[Step]) -> None:
     """After every step, for everybody and for one user: what was read before and what is read now are the same. Nobody tells the
     reader of a step but the store, which other processes write to as well."""

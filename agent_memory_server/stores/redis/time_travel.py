@@ -65,7 +65,7 @@ async def _up_to_date(
         # Another question may have read it meanwhile.
         held = timelines.held(selector)
         mark, changes = await _asked(index.link, selector, held)
-        if held is None or changes is None or not held.reaches(moment_us):
+        if held is None or changes is None or not held.reaches(moment_us) or (changes and _have_left(selector, held)):
             fresh = await _read(index, selector, moment_us, mark, memory_id=None, limit=limit)
         elif changes:
             fresh = await _amended(index.link, held, changes, mark)
@@ -117,11 +117,19 @@ async def _read(
     return Timeline(pasts, since=moment_us, mark=mark, decode=_decoded, is_whole=len(handles) < limit)
 
 
+def _have_left(selector: ScopeSelector, held: Timeline[bytes]) -> bool:
+    """Whether some are elsewhere now, or gone: where those go on to is not noted for this selection."""
+    keys = (past.key for past in held.pasts.values())
+    return any(key is None or not selector.admits(Scope(key.tenant, key.namespace, key.user_id)) for key in keys)
+
+
 async def _amended(link: Link, held: Timeline[bytes], changes: dict[str, bytes | None], mark: _Mark) -> Timeline[bytes]:
     """With the pasts of those that changed as they are now. Most were only looked at."""
     touched = [handle for handle, changed in changes.items() if changed is None or int(changed) > held.since]
-    read = await _pasts(link, await _followed(link, touched), held.since)
-    kept = {handle: past for handle, past in held.pasts.items() if handle not in changes or handle not in touched}
+    # What moved away and came back left nothing where it was meanwhile.
+    read_anew = await _followed(link, touched)
+    read = await _pasts(link, read_anew, held.since)
+    kept = {handle: past for handle, past in held.pasts.items() if handle not in read_anew}
     return Timeline(kept | read, since=held.since, mark=mark, decode=_decoded)
 
 
