@@ -88,7 +88,7 @@ def _run(program: str, folder: Path, engine: dict[str, str]) -> list[dict[str, A
         [sys.executable, "-c", _SET_UP + program, PARENT, str(folder), json.dumps(engine)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr

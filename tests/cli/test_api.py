@@ -15,7 +15,7 @@ import pytest
 
 from agent_memory_server.cli.api import FACTORY
 from tests.cli.commands import CommandLine
-from tests.server_process import ServerProcess, bare_environment, command
+from tests.server_process import START_TIMEOUT_S, ServerProcess, bare_environment, command
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.long
@@ -127,7 +127,7 @@ def test_the_factory_for_uvicorn_and_reloading_logs_as_the_command_does(tmp_path
         environment = bare_environment(tmp_path, {"DATA_DIR": str(tmp_path / "data")})
         process = subprocess.Popen(started, env=environment, cwd=tmp_path, stdout=output, stderr=output)
     try:
-        wait_until(lambda: '"level": "info"' in log.read_text(), "our log lines did not come as JSON", 30)
+        wait_until(lambda: '"level": "info"' in log.read_text(), "our log lines did not come as JSON", START_TIMEOUT_S)
         assert '"level": "debug"' not in log.read_text()
     finally:
         process.kill()
@@ -144,7 +144,7 @@ def _started(
     with log.open("wb") as output:
         process = subprocess.Popen(arguments, env=environment, cwd=folder, stdout=output, stderr=output)
     try:
-        yield process, wait_until(lambda: _complete(log.read_text()), "the server did not start", 30)
+        yield process, wait_until(lambda: _complete(log.read_text()), "the server did not start", START_TIMEOUT_S)
     finally:
         process.kill()
         process.wait(15)
