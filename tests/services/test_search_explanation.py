@@ -109,9 +109,10 @@ async def test_what_is_outside_the_search_is_not_found(
     await add(stores, HashEmbedder(), theirs)
     await add(stores, HashEmbedder(), memory("mine", "green tea"))
     query = SearchQuery(text="green tea", mode=mode)
-    for expected in ("theirs", "green tea of Bo", "nobody's"):
-        found = await judged(why, expected, query)
-        assert (found.stage, found.memory) == (Stage.NOT_FOUND, None)
+    absent = await judged(why, "nobody's", query)
+    assert (absent.stage, absent.memory) == (Stage.NOT_FOUND, None)
+    for expected in ("theirs", "green tea of Bo"):
+        assert await judged(why, expected, query) == replace(absent, expected=expected)
     beyond = await why.expected(None, query, ["mine"])
     assert [each.stage for each in beyond.expectations] == [Stage.NOT_FOUND]
 
