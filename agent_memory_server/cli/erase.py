@@ -1,4 +1,4 @@
-"""``agent-memory erase user|namespace``, ``verify-receipt`` and ``purge``: nothing left, and the proof of it."""
+"""``agent-memory erase user|namespace|session|memory``, ``verify-receipt`` and ``purge``: nothing left, and the proof of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent_memory_server.cli.running import OPERATOR, opened_app
+from agent_memory_server.domain.erasure import Target
 from agent_memory_server.errors import ConfigurationError, InvalidInput
 
 if TYPE_CHECKING:
@@ -23,11 +24,15 @@ _RECEIPT = click.option(
 )
 
 
-@click.group(short_help="Erase everything of a user or a namespace.")
-def erase() -> None:
-    """Erase everything of a user or a namespace for good: it cannot be undone.
+_OF_NAMESPACE = click.option("-n", "--namespace", help="The namespace of the one that is meant.")
+_OF_USER = click.option("-u", "--user-id", help="The user of the one that is meant.")
 
-    Sessions, messages, memories, their histories and what was made of them go; the receipt counts them by kind.
+
+@click.group(short_help="Erase a memory, a session, or everything of a user or a namespace.")
+def erase() -> None:
+    """Erase a memory, a session, or everything of a user or a namespace for good: it cannot be undone.
+
+    What was made of it goes too: histories, exact copies, merged memories, summaries. The receipt counts by kind.
     """
 
 
@@ -39,7 +44,8 @@ def erase() -> None:
 @_RECEIPT
 def user(user_id: str, namespace: str | None, dry_run: bool, force: bool, receipt: Path | None) -> None:
     """Erase everything of USER_ID."""
-    asyncio.run(_erase(namespace=namespace, user_id=user_id, dry_run=dry_run, force=force, receipt=receipt))
+    whose = f"the user {user_id}"
+    asyncio.run(_erase(Target(namespace=namespace, user_id=user_id), whose, dry_run, force, receipt))
 
 
 @erase.command()
@@ -49,7 +55,37 @@ def user(user_id: str, namespace: str | None, dry_run: bool, force: bool, receip
 @_RECEIPT
 def namespace(namespace: str, dry_run: bool, force: bool, receipt: Path | None) -> None:
     """Erase everything in NAMESPACE, of all users."""
-    asyncio.run(_erase(namespace=namespace, user_id=None, dry_run=dry_run, force=force, receipt=receipt))
+    asyncio.run(_erase(Target(namespace=namespace), f"the namespace {namespace}", dry_run, force, receipt))
+
+
+@erase.command()
+@click.argument("session_id")
+@_OF_NAMESPACE
+@_OF_USER
+@_DRY_RUN
+@_FORCE
+@_RECEIPT
+def session(
+    session_id: str, namespace: str | None, user_id: str | None, dry_run: bool, force: bool, receipt: Path | None
+) -> None:
+    """Erase SESSION_ID with its messages and the memories that were extracted from it."""
+    target = Target(namespace=namespace, user_id=user_id, session_id=session_id)
+    asyncio.run(_erase(target, f"the session {session_id}", dry_run, force, receipt))
+
+
+@erase.command()
+@click.argument("memory_id")
+@_OF_NAMESPACE
+@_OF_USER
+@_DRY_RUN
+@_FORCE
+@_RECEIPT
+def memory(
+    memory_id: str, namespace: str | None, user_id: str | None, dry_run: bool, force: bool, receipt: Path | None
+) -> None:
+    """Erase MEMORY_ID with its history and its exact copies; also one that a policy forgot."""
+    target = Target(namespace=namespace, user_id=user_id, memory_id=memory_id)
+    asyncio.run(_erase(target, f"the memory {memory_id}", dry_run, force, receipt))
 
 
 @click.command("verify-receipt", short_help="Check the signature of an erasure's receipt.")
@@ -69,19 +105,16 @@ def purge() -> None:
     asyncio.run(_purge())
 
 
-async def _erase(
-    *, namespace: str | None, user_id: str | None, dry_run: bool, force: bool, receipt: Path | None
-) -> None:
+async def _erase(target: Target, named: str, dry_run: bool, force: bool, receipt: Path | None) -> None:
     async with opened_app() as app:
-        planned = await app.erasure.plan(OPERATOR, namespace=namespace, user_id=user_id)
+        planned = await app.erasure.plan(OPERATOR, target)
         counts: dict[str, int] = (planned.result or {})["counts"]
         click.echo(_said(counts))
         if dry_run:
             return
-        whose = f"the user {user_id}" if user_id is not None else f"the namespace {namespace}"
         if not force:
-            click.confirm(f"Erase all of this of {whose} for good?", abort=True)
-        begun = await app.erasure.begin(OPERATOR, namespace=namespace, user_id=user_id)
+            click.confirm(f"Erase all of {named} for good, with what was made of it?", abort=True)
+        begun = await app.erasure.begin(OPERATOR, target)
         done = await _finished(app, begun)
         text = json.dumps(done.result, indent=2, ensure_ascii=False)
         if receipt is None:
@@ -108,8 +141,12 @@ async def _finished(app: MemoryApp, begun: Task) -> Task:
 
 
 def _said(counts: dict[str, int]) -> str:
-    found = [f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count]
-    return f"There are {', '.join(found)}." if found else "There is nothing of it."
+    found = [f"{count:,} {_singular(name) if count == 1 else name}" for name, count in counts.items() if count]
+    return f"To be erased: {', '.join(found).replace('_', ' ')}." if found else "There is nothing of it."
+
+
+def _singular(name: str) -> str:
+    return f"{name[:-3]}y" if name.endswith("ies") else name[:-1]
 
 
 async def _verify(file: Path) -> None:

@@ -19,6 +19,20 @@ _PURPOSE = b"agent-memory erasure receipts v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What is to be erased: everything of a namespace or user, or what of theirs has this id: one session, or one memory."""
+
+    namespace: str | None = None
+    user_id: str | None = None
+    session_id: str | None = None
+    memory_id: str | None = None
+
+    def as_names(self) -> dict[str, str | None]:
+        """As receipts name it."""
+        return {spec.name: getattr(self, spec.name) for spec in fields(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Erased:
     """How many records of each kind went, or would go."""
 

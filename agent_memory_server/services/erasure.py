@@ -1,8 +1,9 @@
-"""Erasing everything of a user or a namespace: resumable after any crash, and shown by a signed receipt.
+"""Erasing a memory, a session, or everything of a user or a namespace: resumable after any crash, shown by a signed receipt.
 
-Sessions go first, so that nothing which is being made of them can come back: late background work misses their epoch. Then
-summaries of the scope alone, the memories with their histories and whatever repeats their text, what the journal still keeps of
-memories that were gone before, summary views and webhooks that belong to the scope, and its tasks and pending work.
+One memory or session goes in one commit, with what was made of it. Of a scope its sessions go first, so that nothing which is
+being made of them can come back: late background work misses their epoch. Then summaries of the scope alone, the memories with
+their histories and whatever repeats their text, what the journal still keeps of memories that were gone before, summary views
+and webhooks that belong to the scope, and its tasks and pending work.
 
 What is counted is noted before and after each portion, so that an erasure that was killed goes on and its receipt is right.
 What is written to the scope while it runs goes too, as far as it is there when the last look finds nothing.
@@ -13,15 +14,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from agent_memory_server.domain.erasure import VERSION, Erased, is_genuine, receipt_key, signed
+from agent_memory_server.domain.erasure import VERSION, Erased, Target, is_genuine, receipt_key, signed
 from agent_memory_server.domain.filters import MemoryFilter
-from agent_memory_server.domain.identity import OutsideReach, Principal, ScopeSelector
+from agent_memory_server.domain.identity import OutsideReach, Principal, Scope, ScopeSelector
 from agent_memory_server.domain.jobs import ClaimedIntent, IntentKind, Task, TaskStatus
 from agent_memory_server.domain.operations import Delete, Effect, Intent, Operation, OperationKind, TaskRequest
 from agent_memory_server.domain.records import MemoryKey, derived_id
-from agent_memory_server.errors import BadRequest, InvalidInput, NotFound
+from agent_memory_server.errors import AmbiguousScope, BadRequest, InvalidInput, NotFound
 from agent_memory_server.ports.stores import Purges, Stores
 from agent_memory_server.services import audit
 from agent_memory_server.services.scope_summaries import ScopeSummaries
@@ -34,6 +35,9 @@ DRY_RUN = "dry-run"
 """The id of a task that is not kept."""
 _PLANNED = "planned"
 """In the payload of an intent: the counts of a dry run, which are all that its task is about."""
+_ONE = "one"
+"""In the payload of an intent: the place of the one memory or session that is erased; None or absent: everything of the scope."""
+_NOTHING = "There is nothing here that you may erase."
 
 
 def _iso(at: datetime) -> str:
@@ -73,11 +77,17 @@ class ErasureService:
         self._new_key = new_key
         self._wake = wake
 
-    async def plan(self, caller: Principal, *, namespace: str | None = None, user_id: str | None = None) -> Task:
-        """A task that was never begun, whose result counts what would go. Raises InvalidInput when nothing is named."""
-        selector = self._selected(caller, namespace, user_id)
+    async def plan(self, caller: Principal, target: Target) -> Task:
+        """A task that was never begun, whose result counts what would go; of one memory or session itself, not what was made
+        of it. Raises as ``begin``, but counts nothing of a scope beyond the caller's."""
+        selector = self._selected(caller, target)
         at = self._now()
-        counts = Erased() if selector is None else await self._counted(selector)
+        one = None if selector is None else await self._one(selector, target)
+        counts = Erased()
+        if one is not None:
+            counts = Erased(memories=1) if isinstance(one, MemoryKey) else await self._counted_session(one)
+        elif selector is not None:
+            counts = await self._counted(selector)
         return Task(
             id=DRY_RUN,
             scope=caller.owner(),
@@ -86,19 +96,12 @@ class ErasureService:
             created_at=at,
             started_at=at,
             completed_at=at,
-            result={
-                "dry_run": True,
-                "namespace": namespace,
-                "user_id": user_id,
-                "counts": counts.as_counts(),
-            },
+            result={"dry_run": True, **target.as_names(), "counts": counts.as_counts()},
         )
 
-    async def plan_as_task(
-        self, caller: Principal, *, namespace: str | None = None, user_id: str | None = None
-    ) -> Task:
+    async def plan_as_task(self, caller: Principal, target: Target) -> Task:
         """As ``plan``, with a task that can be read by its id afterwards, as that of an erasure can."""
-        planned = await self.plan(caller, namespace=namespace, user_id=user_id)
+        planned = await self.plan(caller, target)
         task_id = self._new_id()
         intent = Intent(
             kind=ERASE_TYPE,
@@ -111,14 +114,16 @@ class ErasureService:
         self._wake()
         return replace(planned, id=task_id)
 
-    async def begin(self, caller: Principal, *, namespace: str | None = None, user_id: str | None = None) -> Task:
+    async def begin(self, caller: Principal, target: Target) -> Task:
         """Have it erased; the task's result will be the receipt. A durable intent, so a crash only delays it.
 
-        Raises InvalidInput when nothing is named, NotFound for a scope beyond the caller's.
+        Raises InvalidInput when nothing is named, NotFound for a scope beyond the caller's and for a memory or session that
+        is not there, AmbiguousScope when several of different owners have its id.
         """
-        selector = self._selected(caller, namespace, user_id)
+        selector = self._selected(caller, target)
         if selector is None:
-            raise NotFound("There is nothing here that you may erase.")
+            raise NotFound(_NOTHING)
+        one = await self._one(selector, target)
         task_id, at = self._new_id(), self._now()
         intent = Intent(
             kind=IntentKind.ERASE.value,
@@ -130,6 +135,7 @@ class ErasureService:
                 "namespace": selector.namespace,
                 "user": selector.user_id,
                 "requested_at": _iso(at),
+                _ONE: None if one is None else _placed(one),
             },
             task=TaskRequest(id=task_id, owner=caller.owner()),
         )
@@ -144,14 +150,12 @@ class ErasureService:
             return payload[_PLANNED]
         selector = ScopeSelector(intent.tenant, payload["namespace"], payload["user"])
         run = await self._resumed(str(payload["erasure"]), str(payload["actor"]), selector)
-        while await self._round(run):
-            pass
+        target = await self._erase(run, payload.get(_ONE))
         receipt = {
             "receipt_version": VERSION,
             "erasure_id": run.id,
             "tenant": selector.tenant,
-            "namespace": selector.namespace,
-            "user_id": selector.user_id,
+            **target.as_names(),
             "requested_by": run.actor,
             "requested_at": payload["requested_at"],
             "completed_at": _iso(self._now()),
@@ -160,7 +164,7 @@ class ErasureService:
         audit.erased(
             subject=run.actor,
             tenant=selector.tenant,
-            what="everything of a scope",
+            what="everything of a scope" if payload.get(_ONE) is None else "one record with what was made of it",
             count=sum(run.erased.as_counts().values()),
         )
         return signed(receipt, await self._key())
@@ -179,14 +183,38 @@ class ErasureService:
 
     # -- what is there
 
-    def _selected(self, caller: Principal, namespace: str | None, user_id: str | None) -> ScopeSelector | None:
+    def _selected(self, caller: Principal, target: Target) -> ScopeSelector | None:
         """None: beyond the caller's reach."""
-        if namespace is None and user_id is None:
+        if not any(target.as_names().values()):
             raise InvalidInput("name a user or a namespace to erase", field=("query", "user_id"))
         try:
-            return caller.selector(namespace, user_id)
+            return caller.selector(target.namespace, target.user_id)
         except OutsideReach:
             return None
+
+    async def _one(self, selector: ScopeSelector, target: Target) -> MemoryKey | Scope | None:
+        """The memory or session that is meant; None where everything of the scope is."""
+        if target.memory_id is not None:
+            found = await self._stores.memories.find(selector, memory_id=target.memory_id)
+            if found:
+                return _only([memory.key for memory in found])
+            gone = await self._stores.journal.gone(selector, memory_id=target.memory_id)
+            return _only([key for key in gone if await self._is_remembered(key)])
+        if target.session_id is not None:
+            return _only(
+                await self._stores.working_memory.find(selector, session_id=target.session_id, now=_NEVER_EXPIRED)
+            )
+        return None
+
+    async def _is_remembered(self, key: MemoryKey) -> bool:
+        """Whether the journal still has the text of a memory that is gone: it was forgotten by policy, or merged away."""
+        revisions = await self._stores.journal.history(key)
+        return bool(revisions) and not revisions[-1].scrubbed
+
+    async def _counted_session(self, scope: Scope) -> Erased:
+        """It with its messages, archived ones too; nothing where there is none."""
+        page = await self._stores.working_memory.page(scope, now=_NEVER_EXPIRED, limit=1, include_archived=True)
+        return Erased() if page is None else Erased(sessions=1, messages=page.total)
 
     async def _counted(self, selector: ScopeSelector) -> Erased:
         everything = MemoryFilter(selector=selector, include_superseded=True)
@@ -261,6 +289,23 @@ class ErasureService:
 
     # -- erasing
 
+    async def _erase(self, run: _Run, one: Mapping[str, Any] | None) -> Target:
+        """Returns what was erased, as the receipt names it."""
+        tenant = run.selector.tenant
+        if one is None:
+            while await self._round(run):
+                pass
+            return Target(namespace=run.selector.namespace, user_id=run.selector.user_id)
+        if "memory" in one:
+            key = MemoryKey(tenant, *one["memory"])
+            await self._memory(run, key)
+            return Target(namespace=key.namespace, user_id=key.user_id, memory_id=key.id)
+        session_id, namespace, user_id = one["session"]
+        scope = Scope(tenant, namespace, user_id, session_id)
+        if (counted := await self._counted_session(scope)).sessions:
+            await self._session(run, scope, messages=counted.messages, cascade=True)
+        return Target(namespace=namespace, user_id=user_id, session_id=session_id)
+
     async def _round(self, run: _Run) -> bool:
         """One look at everything; False when there was nothing left."""
         before = run.erased
@@ -292,16 +337,21 @@ class ErasureService:
             if not found.sessions:
                 return
             for line in found.sessions:
-                scope = line.scope
-                begun = await self._begin(
-                    run,
-                    session=[scope.session_id, scope.namespace, scope.user_id],
-                    messages=line.messages + line.archived,
-                )
-                await self._stores.working_memory.delete(
-                    scope, operation_id=begun["operation"], actor=run.actor, at=self._now()
-                )
-                await self._settle(run, begun)
+                await self._session(run, line.scope, messages=line.messages + line.archived, cascade=False)
+
+    async def _session(self, run: _Run, scope: Scope, *, messages: int, cascade: bool) -> None:
+        begun = await self._begin(run, **_placed(scope), messages=messages)
+        await self._stores.working_memory.delete(
+            scope, cascade=cascade, operation_id=begun["operation"], actor=run.actor, at=self._now()
+        )
+        await self._settle(run, begun)
+
+    async def _memory(self, run: _Run, key: MemoryKey) -> None:
+        is_there = await self._stores.memories.get(key) is not None
+        if is_there or await self._is_remembered(key):
+            begun = await self._begin(run, histories=int(not is_there))
+            await self._delete(run, begun["operation"], [key])
+            await self._settle(run, begun)
 
     async def _memories(self, run: _Run) -> None:
         everything = MemoryFilter(selector=run.selector, include_superseded=True)
@@ -341,3 +391,24 @@ class ErasureService:
 
     async def _key(self) -> bytes:
         return receipt_key(await self._stores.access_tokens.digest_key(self._new_key()))
+
+
+Record = TypeVar("Record", MemoryKey, Scope)
+
+
+def _only(found: Sequence[Record]) -> Record:
+    """Raises NotFound, AmbiguousScope."""
+    if len(found) > 1:
+        raise AmbiguousScope(
+            "several of different owners have this id: name the one you mean with user_id or namespace"
+        )
+    if not found:
+        raise NotFound(_NOTHING)
+    return found[0]
+
+
+def _placed(one: MemoryKey | Scope) -> dict[str, Any]:
+    """Which one, within the tenant."""
+    if isinstance(one, MemoryKey):
+        return {"memory": [one.namespace, one.user_id, one.id]}
+    return {"session": [one.session_id, one.namespace, one.user_id]}

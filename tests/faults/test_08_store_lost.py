@@ -130,6 +130,8 @@ def operations(client: httpx.Client) -> dict[str, Callable[[], httpx.Response]]:
         "erase a user": lambda: client.post("/v1/users/nobody/erase"),
         "what an erasure would do": lambda: client.post("/v1/users/nobody/erase", params={"dry_run": True}),
         "erase a namespace": lambda: client.post("/v1/namespaces/nobody/erase"),
+        "erase a session": lambda: client.post("/v1/working-memory/s/erase"),
+        "erase a memory": lambda: client.post("/v1/long-term-memory/m/erase"),
         "whether content is refused": lambda: client.post("/v1/refused-content/check", json={"text": "tea"}),
         "allow content again": lambda: client.post("/v1/refused-content/allow", json={"text": "tea"}),
         "check a receipt": lambda: client.post("/v1/erasure-receipts/check", json={"id": "made up"}),

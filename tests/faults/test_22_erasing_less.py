@@ -40,12 +40,14 @@ def test_nothing_is_left_of_what_was_deleted_or_erased(store: Store) -> None:
         before = _everything(client, view, moment)
         assert all(word in before and store.files_with([word]) for word in (*CANARIES, KEPT))
 
-        forgotten = {"memory_ids": ["edited", "gone", "home"], "user_id": "ana"}
-        assert client.delete(MEMORIES, params=forgotten).json()["status"] == "ok, deleted 2 memories"
+        removed = {"memory_ids": ["edited", "home"], "user_id": "ana"}
+        assert client.delete(MEMORIES, params=removed).json()["status"] == "ok, deleted 2 memories"
+        assert _erased(client, f"{MEMORIES}/gone") == {"histories": 1}
         replaced = client.delete(MEMORIES, params={"memory_ids": _id_of(client, f"Lives in {MEMORY}.")})
         assert replaced.json()["status"] == "ok, deleted 1 memories"
-        session = {"user_id": "ana", "cascade": "true"}
-        assert client.delete("/v1/working-memory/talk", params=session).status_code == 200
+        went = _erased(client, "/v1/working-memory/talk")
+        assert (went["sessions"], went["messages"]) == (1, 12)
+        assert went["memories"] > 0
         begun = client.post("/v1/namespaces/club/erase", params={"dry_run": "false"}).json()
         counts = receipt_of(client, begun["id"])["counts"]
         assert (counts["histories"], counts["webhooks"]) == (2, 1)
@@ -132,6 +134,14 @@ def _summarized(client: httpx.Client) -> str:
         run = client.post(f"/v1/summary-views/{view}/partitions/run", json=group)
         assert run.status_code in (200, 422), run.text
     return view
+
+
+def _erased(client: httpx.Client, path: str) -> dict[str, int]:
+    """The counts of a memory's or session's receipt, without those of which there was none."""
+    begun = client.post(f"{path}/erase", params={"user_id": "ana", "dry_run": "false"}).json()
+    receipt = receipt_of(client, begun["id"])
+    assert client.post("/v1/erasure-receipts/check", json=receipt).json() == {"genuine": True}
+    return {kind: count for kind, count in receipt["counts"].items() if count}
 
 
 def _operations(client: httpx.Client) -> Sequence[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Erasing users and namespaces, and checking the receipts of it."""
+"""Erasing memories, sessions, users and namespaces, and checking the receipts of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from agent_memory_server.api.answers import Answer, answer
 from agent_memory_server.api.operations import Call, Operation
 from agent_memory_server.api.schemas.erasure import (
     EraseNamespaceQuery,
+    EraseOneQuery,
     EraseUserQuery,
     ReceiptBody,
     ReceiptCheck,
@@ -14,6 +15,7 @@ from agent_memory_server.api.schemas.erasure import (
     RefusedContentCheck,
 )
 from agent_memory_server.api.schemas.tasks import TaskResponse, task_wire
+from agent_memory_server.domain.erasure import Target
 from agent_memory_server.domain.identity import Permission
 from agent_memory_server.errors import InvalidInput
 
@@ -26,14 +28,36 @@ async def erase_user(call: Call) -> Answer:
     """
     query = call.query(EraseUserQuery)
     user_id = _named(call, "user_id")
-    return await _erased(call, dry_run=query.dry_run, namespace=query.namespace, user_id=user_id)
+    return await _erased(call, Target(namespace=query.namespace, user_id=user_id), dry_run=query.dry_run)
 
 
 async def erase_namespace(call: Call) -> Answer:
     """Erase everything in a namespace for good, of all users. Otherwise as for a user."""
     query = call.query(EraseNamespaceQuery)
     namespace = _named(call, "namespace")
-    return await _erased(call, dry_run=query.dry_run, namespace=namespace, user_id=None)
+    return await _erased(call, Target(namespace=namespace), dry_run=query.dry_run)
+
+
+async def erase_session(call: Call) -> Answer:
+    """Erase a session for good, with its messages, what was extracted from it, and what was made of that.
+
+    What ``DELETE`` with ``cascade=true`` does, as a task that ends with a signed receipt. A dry run unless ``dry_run=false``.
+    404 if there is none.
+    """
+    query = call.query(EraseOneQuery)
+    session = Target(namespace=query.namespace, user_id=query.user_id, session_id=call.path_id("session_id"))
+    return await _erased(call, session, dry_run=query.dry_run)
+
+
+async def erase_memory(call: Call) -> Answer:
+    """Erase a memory for good, with every revision, its exact copies and what was made of it; also one that a policy forgot,
+    whose text is still kept for undo.
+
+    What ``DELETE`` does, as a task that ends with a signed receipt. A dry run unless ``dry_run=false``. 404 if there is none.
+    """
+    query = call.query(EraseOneQuery)
+    memory = Target(namespace=query.namespace, user_id=query.user_id, memory_id=call.path_id("memory_id"))
+    return await _erased(call, memory, dry_run=query.dry_run)
 
 
 async def check_receipt(call: Call) -> Answer:
@@ -68,10 +92,10 @@ def _named(call: Call, name: str) -> str:
     return value
 
 
-async def _erased(call: Call, *, dry_run: bool, namespace: str | None, user_id: str | None) -> Answer:
+async def _erased(call: Call, target: Target, *, dry_run: bool) -> Answer:
     erasure = call.app.erasure
     act = erasure.plan_as_task if dry_run else erasure.begin
-    return answer(task_wire(await act(call.caller, namespace=namespace, user_id=user_id)))
+    return answer(task_wire(await act(call.caller, target)))
 
 
 OPERATIONS = (
@@ -82,6 +106,14 @@ OPERATIONS = (
     Operation(
         method="POST", path="/v1/namespaces/{namespace}/erase", handler=erase_namespace, permission=Permission.ADMIN,
         query=EraseNamespaceQuery, answers=TaskResponse, fails=(404,),
+    ),
+    Operation(
+        method="POST", path="/v1/working-memory/{session_id}/erase", handler=erase_session, permission=Permission.WRITE,
+        query=EraseOneQuery, answers=TaskResponse, fails=(404, 409),
+    ),
+    Operation(
+        method="POST", path="/v1/long-term-memory/{memory_id}/erase", handler=erase_memory, permission=Permission.WRITE,
+        query=EraseOneQuery, answers=TaskResponse, fails=(404, 409),
     ),
     Operation(
         method="POST", path="/v1/erasure-receipts/check", handler=check_receipt, permission=Permission.READ,

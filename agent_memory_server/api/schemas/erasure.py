@@ -1,4 +1,4 @@
-"""Erasing everything of a user or a namespace, on the wire."""
+"""Erasing a memory, a session, or everything of a user or a namespace, on the wire."""
 
 from __future__ import annotations
 
@@ -18,6 +18,16 @@ class EraseUserQuery(Body):
 
 class EraseNamespaceQuery(Body):
     dry_run: bool = Field(default=True, description="Change nothing; the task's result counts what would go.")
+
+
+class EraseOneQuery(Body):
+    """Whose memory or session is meant, where several owners have one of the same id."""
+
+    namespace: ScopeName | None = None
+    user_id: ScopeName | None = None
+    dry_run: bool = Field(
+        default=True, description="Change nothing; the task's result counts it, without what was made of it."
+    )
 
 
 class RefusedContentBody(Body):

@@ -233,6 +233,12 @@ RECIPES: Mapping[tuple[str, str], Recipe] = {
         permission="admin",
         shows_nothing=True,
     ),
+    ("post", "/v1/working-memory/{session_id}/erase"): Recipe(
+        _request("POST", "/v1/working-memory/{id}/erase", query=_scope), target="session", writes=True
+    ),
+    ("post", "/v1/long-term-memory/{memory_id}/erase"): Recipe(
+        _request("POST", "/v1/long-term-memory/{id}/erase", query=_scope), target="memory", writes=True
+    ),
     ("get", "/v1/users/{user_id}/export"): Recipe(
         lambda client, caller, _: _request(
             "GET", f"/v1/users/{_quoted(caller.user_id or 'nobody')}/export", query=_namespace
