@@ -18,6 +18,7 @@ import redis
 from agent_memory_server.api.answers import encoded_lines
 from agent_memory_server.app import MemoryApp, open_app
 from agent_memory_server.config import Settings
+from agent_memory_server.domain.erasure import Target
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import ANONYMOUS, DEFAULT_TENANT, Scope, ScopeSelector
 from agent_memory_server.domain.jobs import TaskStatus
@@ -169,7 +170,7 @@ async def _imported(
 async def _erased(app: MemoryApp, held: Engine) -> Work:
     user_id = _user_of(0)
     with _clock(held) as clock:
-        task = await app.erasure.begin(ANONYMOUS, user_id=user_id)
+        task = await app.erasure.begin(ANONYMOUS, Target(user_id=user_id))
         for lane in app.lanes.values():
             await lane.run_due()
     ended = await app.jobs.get(ANONYMOUS, task_id=task.id)
