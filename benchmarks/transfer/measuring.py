@@ -90,7 +90,11 @@ async def measured(
         searches = await _searches(app, rounds, changed=USER_MEMORIES // 10)
         say("erasing a user")
         work.append(await _erased(app, held))
-    for title, file in (("import", exported), ("import with vectors", folder / "vectors.ndjson")):
+    for title, file in (
+        ("import", exported),
+        ("import without history", folder / "plain.ndjson"),
+        ("import with vectors", folder / "vectors.ndjson"),
+    ):
         place = folder / f"into-{file.stem}"
         place.mkdir()
         with engine(held.name, place) as fresh:
