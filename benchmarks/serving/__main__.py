@@ -59,7 +59,7 @@ def main(
     """
     size = Size(memories=memories, users=users, rounds=rounds, seconds=seconds, only=only)
     if quick:
-        size = Size(memories=300, users=10, rounds=1, seconds=0.12, only=only, sessions=2, big_session_messages=500)
+        size = Size(memories=300, users=10, rounds=1, seconds=0.25, only=only, sessions=2, big_session_messages=500)
     console = Console()
     progress = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="serving-") as name:

@@ -49,9 +49,11 @@ class Rounds:
         return median(of(each) for each in (self.bare if bare else self.ours))
 
     @property
-    def ratio(self) -> float:
-        """Our rate over the bare route's, round by round; the median."""
-        return median(ours.per_s / bare.per_s for ours, bare in zip(self.ours, self.bare, strict=True))
+    def ratio(self) -> float | None:
+        """Our rate over the bare route's, round by round; the median. None: no round was long enough for the bare route."""
+        pairs = zip(self.ours, self.bare, strict=True)
+        ratios = [ours.per_s / bare.per_s for ours, bare in pairs if bare.per_s]
+        return median(ratios) if ratios else None
 
     @property
     def errors(self) -> int:

@@ -162,7 +162,7 @@ def _scenarios_table(found: JSON, beside: JSON | None) -> Table:
             f"{each['per_s']:,.0f}",
             *(f"{each[name]:.1f}" for name in ("p50_ms", "p95_ms", "p99_ms")),
             f"{each['bare_per_s']:,.0f}",
-            f"{each['ratio']:.2f}",
+            "–" if each["ratio"] is None else f"{each['ratio']:.2f}",
             _share(each["server_share"]),
             "–" if each["server_ms"] is None else f"{each['server_ms']:.2f}",
             "" if each["engine_ms"] is None else f"{each['engine_ms']:.2f}",
