@@ -39,6 +39,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agent_memory_server.domain.instants import micros, micros_or_none
+from agent_memory_server.domain.records import Memory, MemoryType
 from agent_memory_server.domain.search import Handle
 
 Numbers = NDArray[np.float64]
@@ -83,6 +85,8 @@ _NEVER_WRITTEN = 0.5
 """What a query word weighs that stands in no memory of the caller's scope: more likely said otherwise than not at all."""
 _TOLD_AGAIN = 0.25
 """How likely a memory is needed besides the message that it came from."""
+ENDING_CHARACTERS = 4
+"""Of a text: enough to see whether it ends as a question."""
 OPENING_CHARACTERS = 300
 SOURCES_MAX = 4
 """Messages that a memory came from which are looked at beside it: the first ones."""
@@ -102,7 +106,7 @@ class Passage(NamedTuple):
     opening: str
     """The text's first ``OPENING_CHARACTERS``: enough for what a short message says, little of a long one."""
     ending: str
-    """The text's last few characters."""
+    """The text's last ``ENDING_CHARACTERS``."""
     sources: tuple[str, ...]
     """Ids of the messages of its session that a memory, which is no message itself, came from."""
 
@@ -114,6 +118,23 @@ class Passage(NamedTuple):
     @property
     def is_question(self) -> bool:
         return self.ending.rstrip().endswith(("?", "？", "؟"))
+
+
+def passage_of(memory: Memory) -> Passage:
+    """What stores that read whole memories look at; one that reads columns selects the same."""
+    is_message = memory.memory_type is MemoryType.MESSAGE
+    return Passage(
+        id=memory.id,
+        session=None if memory.scope.session_id is None else memory.scope,
+        is_message=is_message,
+        name=memory.name,
+        created_us=micros(memory.created_at),
+        accessed_us=micros(memory.last_accessed),
+        event_us=micros_or_none(memory.event_date),
+        opening=memory.text[:OPENING_CHARACTERS],
+        ending=memory.text[-ENDING_CHARACTERS:],
+        sources=() if is_message else memory.extracted_from or (),
+    )
 
 
 class Pool(NamedTuple):

@@ -16,9 +16,9 @@ from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.instants import micros
 from agent_memory_server.domain.limits import LIMITS
 from agent_memory_server.domain.operations import Vector
-from agent_memory_server.domain.records import Memory, MemoryType
+from agent_memory_server.domain.records import Memory
 from agent_memory_server.domain.search import Handle, KeywordStatistics
-from agent_memory_server.domain.second_stage import OPENING_CHARACTERS, Passage
+from agent_memory_server.domain.second_stage import Passage, passage_of
 from agent_memory_server.domain.tokens import index_tokens
 from agent_memory_server.ports.embedder import Embedder
 from agent_memory_server.ports.journal import Earlier
@@ -34,7 +34,6 @@ FEW = 1_000
 """States that are looked at on the event loop; more of them are not, where requests wait."""
 REMEMBERED_S = 60.0
 _EMBEDDED_AT_ONCE = 200
-_ENDING_CHARACTERS = 4
 
 
 class EarlierIndex:
@@ -97,7 +96,7 @@ class EarlierStates:
     def passage(self, handle: str) -> Passage:
         found = self._passages.get(handle)
         if found is None:
-            found = self._passages[handle] = _passage(self.by_handle[handle])
+            found = self._passages[handle] = passage_of(self.by_handle[handle])
         return found
 
     def vector(self, handle: str) -> Vector | None:
@@ -221,22 +220,6 @@ class Remembered:
                 self._vectors |= made
         found = {handle: known[text] for handle, text in texts.items()}
         return {handle: vector for handle, vector in found.items() if vector is not None}
-
-
-def _passage(memory: Memory) -> Passage:
-    is_message = memory.memory_type is MemoryType.MESSAGE
-    return Passage(
-        id=memory.id,
-        session=None if memory.scope.session_id is None else memory.scope,
-        is_message=is_message,
-        name=memory.name,
-        created_us=micros(memory.created_at),
-        accessed_us=micros(memory.last_accessed),
-        event_us=None if memory.event_date is None else micros(memory.event_date),
-        opening=memory.text[:OPENING_CHARACTERS],
-        ending=memory.text[-_ENDING_CHARACTERS:],
-        sources=() if is_message else memory.extracted_from or (),
-    )
 
 
 def in_listing(memory: Memory) -> tuple[float, str, str, str]:

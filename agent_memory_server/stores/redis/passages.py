@@ -8,9 +8,8 @@ from datetime import datetime
 
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.identity import Scope
-from agent_memory_server.domain.records import Memory, MemoryType
 from agent_memory_server.domain.search import Handle
-from agent_memory_server.domain.second_stage import OPENING_CHARACTERS, Passage, Pool
+from agent_memory_server.domain.second_stage import Passage, Pool, passage_of
 from agent_memory_server.stores.redis import naming
 from agent_memory_server.stores.redis.channel import Command
 from agent_memory_server.stores.redis.connections import Link
@@ -25,9 +24,6 @@ from agent_memory_server.stores.redis.rows import (
     memory_of_fields,
 )
 from agent_memory_server.stores.redis.written import ARRIVAL
-from agent_memory_server.stores.values import micros, micros_or_none
-
-_ENDING_CHARACTERS = 4
 
 
 async def neighbours(link: Link, handles: Sequence[str], *, span: int) -> dict[Handle, Sequence[Handle]]:
@@ -95,19 +91,3 @@ def said_there(found: Mapping[Handle, Passage], wanted: Mapping[str, Scope]) -> 
     return {
         handle: each for handle, each in found.items() if each.is_message and each.session == wanted.get(str(handle))
     }
-
-
-def passage_of(memory: Memory) -> Passage:
-    is_message = memory.memory_type is MemoryType.MESSAGE
-    return Passage(
-        id=memory.id,
-        session=None if memory.scope.session_id is None else memory.scope,
-        is_message=is_message,
-        name=memory.name,
-        created_us=micros(memory.created_at),
-        accessed_us=micros(memory.last_accessed),
-        event_us=micros_or_none(memory.event_date),
-        opening=memory.text[:OPENING_CHARACTERS],
-        ending=memory.text[-_ENDING_CHARACTERS:],
-        sources=() if is_message else memory.extracted_from or (),
-    )

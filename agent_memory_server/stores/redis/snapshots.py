@@ -21,12 +21,12 @@ from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.operations import Vector
 from agent_memory_server.domain.records import Memory, MemoryType
 from agent_memory_server.domain.search import Handle, KeywordCandidates, KeywordStatistics, VectorCandidates
-from agent_memory_server.domain.second_stage import Passage, Pool
+from agent_memory_server.domain.second_stage import Passage, Pool, passage_of
 from agent_memory_server.stores.redis.encoding import count_of, from_plain_json, token_of
 from agent_memory_server.stores.redis.memory_keys import (
     is_spoken,
 )
-from agent_memory_server.stores.redis.passages import passage_of, said_there, sources_of
+from agent_memory_server.stores.redis.passages import said_there, sources_of
 from agent_memory_server.stores.redis.rows import (
     PLAIN_FIELDS,
     memory_of_fields,

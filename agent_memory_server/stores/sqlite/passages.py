@@ -10,12 +10,10 @@ import orjson
 
 from agent_memory_server.domain.filters import MemoryFilter
 from agent_memory_server.domain.search import Handle
-from agent_memory_server.domain.second_stage import OPENING_CHARACTERS, Passage, Pool
+from agent_memory_server.domain.second_stage import ENDING_CHARACTERS, OPENING_CHARACTERS, Passage, Pool
 from agent_memory_server.stores.sqlite.connections import Connected
 from agent_memory_server.stores.sqlite.filtering import Condition
 from agent_memory_server.stores.sqlite.listing import matching
-
-_ENDING_CHARACTERS = 4
 
 
 def _beside(comparison: str, direction: str) -> str:
@@ -87,7 +85,7 @@ def _passages(connected: Connected, condition: Condition, handles: Sequence[Hand
     text = connected.value(
         "SELECT json_group_array(json_array(m.handle, m.id, m.scope_id, m.session_id, m.memory_type = 'message', "
         "json_extract(m.extra, '$.name'), m.created_at, m.last_accessed, m.event_date, "
-        f"substr(m.text, 1, {OPENING_CHARACTERS}), substr(m.text, -{_ENDING_CHARACTERS}), "
+        f"substr(m.text, 1, {OPENING_CHARACTERS}), substr(m.text, -{ENDING_CHARACTERS}), "
         "json_extract(m.extra, '$.extracted_from'))) "
         f"FROM json_each(?) AS h CROSS JOIN memories AS m WHERE m.handle = h.value AND {condition.sql}",
         (orjson.dumps(handles).decode(), *condition.values),
